@@ -1,0 +1,32 @@
+# What people type. Each target does its whole set-up.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test install kafka lint clean
+
+demo: install
+	@$(BIN)/millrace demo $(if $(DATA),--data $(DATA)) $(ARGS)
+
+test: install-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest
+
+install: $(VENV)/.installed
+
+.PHONY: install-dev
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "Millrace needs Python 3.11: install it, or name it with 'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Millrace needs Python 3.11; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: install it (Debian: apt-get install python3.11-venv)." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml requirements.txt | $(VENV)/.python
+	@echo "Installing Millrace into $(VENV) (about a minute, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,65 @@
+"""The two facts that enter the engine: an interaction and an item.
+
+Both are also the JSON messages of the topics (see ``streams.messages``); their constraints
+are checked wherever one is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Scalar = str | int | float | bool | None
+Properties = dict[str, Scalar | list[Scalar]]
+
+# Milliseconds since the epoch. A number below 1990 is nearly always seconds sent by mistake.
+Timestamp = Annotated[
+    int,
+    Meta(
+        ge=631_152_000_000,
+        le=4_102_444_800_000,
+        description="milliseconds since the epoch, from 1990 to 2100",
+    ),
+]
+Text = Annotated[str, Meta(max_length=100_000)]
+
+Kind = Literal[
+    "rating", "click", "view", "purchase", "review", "like", "cart", "dislike", "forget"
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+class Interaction(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One user did one thing to one item.
+
+    ``event_id`` is what duplicates are known by. ``value`` is the rating of a rating or
+    review, or any weight its sender gives. A ``forget`` names no item.
+    """
+
+    event_id: Id
+    user: Id
+    item: Id | None = None
+    timestamp: Timestamp
+    kind: Kind
+    value: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    text: Text | None = None
+    properties: Properties = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.item is None and self.kind != "forget":
+            raise ValueError("Object missing required field `item`")
+
+
+class Item(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What the catalogue knows of one item. ``hidden`` items are never recommended."""
+
+    item: Id
+    title: Annotated[str, Meta(max_length=2_000)] = ""
+    text: Text = ""
+    categories: Annotated[list[str], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    properties: Properties = msgspec.field(default_factory=dict)
+    timestamp: Timestamp | None = None
+    hidden: bool = False
