@@ -107,7 +107,8 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
         model_config = SettingsConfigDict(toml_file=config or "millrace.toml")
 
     try:
-        return FromFile(**_nested(overrides or []))
+        loaded = FromFile(**_nested(overrides or []))
+        return Settings.model_construct(**dict(loaded))
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in e['loc'])} = {e['input']!r}: {e['msg']}"

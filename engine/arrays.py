@@ -1,0 +1,48 @@
+"""Arrays that double: state grows with users and items, never with the log."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def grown(array: NDArray[Scalar], size: int, axis: int = 0, fill: Any = 0) -> NDArray[Scalar]:
+    """The array itself if `axis` holds `size` entries, else a copy of at least twice its length.
+
+    New entries hold `fill`.
+    """
+    have = array.shape[axis]
+    if have >= size:
+        return array
+    shape = list(array.shape)
+    shape[axis] = max(size, 2 * have)
+    larger = np.full(shape, fill, dtype=array.dtype)
+    larger[(slice(None),) * axis + (slice(0, have),)] = array
+    return larger
+
+
+class IdTable:
+    """Interns the ids that messages carry to dense int32 numbers, by first appearance."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self.names: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def find(self, name: str) -> int | None:
+        """The number of a known id."""
+        return self._number.get(name)
+
+    def intern(self, name: str) -> int:
+        """The number of an id, new ones getting the next."""
+        number = self._number.get(name)
+        if number is None:
+            number = self._number[name] = len(self.names)
+            self.names.append(name)
+        return number

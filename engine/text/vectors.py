@@ -1,0 +1,124 @@
+"""Item vectors of text and categories, in few enough dimensions to score a whole catalogue.
+
+The encoder's 384 dimensions are projected on the catalogue's own principal directions. The basis
+is fitted when the 16th text arrives and again each time the catalogue has quadrupled; what was
+learnt in the old basis is rotated into the new one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import IdTable, grown
+
+CATEGORY_DIMENSIONS = 32
+_CATEGORY_WEIGHT = 0.7
+_FIRST_FIT = 16
+
+
+class ItemVectors:
+    """One vector per item: [unit projection of its text | unit multi-hot of its categories].
+
+    Attributes
+    ----------
+    vectors : float32[items, text_dimensions + 32]
+        Zero where nothing is known.
+    """
+
+    def __init__(self, text_dimensions: int, encoder_dimensions: int, items: int = 1024) -> None:
+        self._text_dimensions = text_dimensions
+        self.width = text_dimensions + CATEGORY_DIMENSIONS
+        self.vectors: NDArray[np.float32] = np.zeros((items, self.width), np.float32)
+        self._embeddings: NDArray[np.float16] = np.zeros((items, encoder_dimensions), np.float16)
+        self._reviews: NDArray[np.int32] = np.zeros(items, np.int32)
+        self._has_text: NDArray[np.bool_] = np.zeros(items, np.bool_)
+        self._texts = 0
+        self._next_fit = _FIRST_FIT
+        self._mean: NDArray[np.float32] = np.zeros(encoder_dimensions, np.float32)
+        self._basis: NDArray[np.float32] = np.zeros(
+            (text_dimensions, encoder_dimensions), np.float32
+        )
+        self._categories = IdTable()
+
+    def reserve(self, items: int) -> None:
+        """Make room for `items` items."""
+        if items > len(self.vectors):
+            self.vectors = grown(self.vectors, items)
+            self._embeddings = grown(self._embeddings, items)
+            self._reviews = grown(self._reviews, items)
+            self._has_text = grown(self._has_text, items)
+
+    def set_item(
+        self, item: int, embedding: NDArray[np.float32] | None, categories: list[str]
+    ) -> NDArray[np.float32] | None:
+        """Set what the catalogue knows of an item.
+
+        Returns
+        -------
+        float32[width, width] or None
+            When the basis was fitted anew: the rotation of old vectors into the new basis.
+        """
+        multi_hot = np.zeros(CATEGORY_DIMENSIONS, np.float32)
+        for category in categories:
+            multi_hot[self._categories.intern(category) % CATEGORY_DIMENSIONS] = 1.0
+        norm = np.linalg.norm(multi_hot)
+        if norm > 0:
+            multi_hot *= _CATEGORY_WEIGHT / norm
+        self.vectors[item, self._text_dimensions :] = multi_hot
+        return self._set_embedding(item, embedding) if embedding is not None else None
+
+    def add_review(self, item: int, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Describe an item that has no text of its own by the mean of its reviews.
+
+        Returns
+        -------
+        float32[width, width] or None
+            As `set_item`.
+        """
+        if self._has_text[item] and self._reviews[item] == 0:
+            return None
+        self._reviews[item] += 1
+        mean = self._embeddings[item].astype(np.float32)
+        mean += (embedding - mean) / self._reviews[item]
+        return self._set_embedding(item, mean)
+
+    def project(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A text's vector (float32[width]), its category part zero."""
+        vector = np.zeros(self.width, np.float32)
+        vector[: self._text_dimensions] = self._projected(embedding[None])[0]
+        return vector
+
+    def _set_embedding(
+        self, item: int, embedding: NDArray[np.float32]
+    ) -> NDArray[np.float32] | None:
+        self._embeddings[item] = embedding
+        if not self._has_text[item]:
+            self._has_text[item] = True
+            self._texts += 1
+            if self._texts >= self._next_fit:
+                return self._fit()
+        self.vectors[item, : self._text_dimensions] = self._projected(embedding[None])[0]
+        return None
+
+    def _projected(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        rows = (embeddings - self._mean) @ self._basis.T
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = rows / np.maximum(norms, 1e-9)
+        return unit
+
+    def _fit(self) -> NDArray[np.float32]:
+        self._next_fit = 4 * self._texts
+        known = np.flatnonzero(self._has_text)
+        embeddings = self._embeddings[known].astype(np.float32)
+        self._mean = embeddings.mean(0)
+        centred = (embeddings - self._mean).astype(np.float64)
+        directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T
+        basis = directions[: self._text_dimensions].astype(np.float32)
+        rotation = np.eye(self.width, dtype=np.float32)
+        if self._basis.any():
+            d = self._text_dimensions
+            rotation[:d, :d] = basis @ self._basis.T
+        self._basis = basis
+        self.vectors[known, : self._text_dimensions] = self._projected(embeddings)
+        return rotation
