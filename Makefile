@@ -30,3 +30,20 @@ $(VENV)/.installed: pyproject.toml requirements.txt | $(VENV)/.python
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
 	@touch $@
+
+# A real Kafka without Docker, for `make kafka` and the tests that need one.
+KAFKA_JARS := .cache/kafka
+
+.PHONY: kafka-jars
+kafka-jars: $(KAFKA_JARS)/.complete
+
+kafka: install kafka-jars
+	@$(BIN)/millrace broker --kafka $(ARGS)
+
+$(KAFKA_JARS)/.complete: pom.xml
+	@command -v java >/dev/null || { echo "Kafka needs Java 11 or later: install it (Debian: apt-get install openjdk-17-jre-headless)." >&2; exit 1; }
+	@command -v mvn >/dev/null || { echo "Maven fetches Kafka's jars: install it (Debian: apt-get install maven)." >&2; exit 1; }
+	@echo "Fetching Kafka's jars into $(KAFKA_JARS) (46 MB, once) ..."
+	@rm -rf $(KAFKA_JARS)
+	@mvn --quiet --batch-mode -Dstyle.color=never dependency:copy-dependencies -DoutputDirectory=$(KAFKA_JARS)
+	@touch $@

@@ -8,10 +8,10 @@ the score. An event re-aggregates the user it touched and nobody else.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.arrays import grown
+from engine.compiled import kernel
 from engine.graph import NeighbourRows
 from engine.propagation import Aggregator
 
@@ -19,7 +19,7 @@ FANOUT = 32
 """Most recent neighbours that are aggregated."""
 _DECAYS = (0.9, 0.5)
 # A mean times 1 / (1 - decay) is the decayed sum that a long history converges to.
-_GAINS = tuple(1.0 / (1.0 - decay) for decay in _DECAYS)
+_GAINS = tuple(np.float32(1.0 / (1.0 - decay)) for decay in _DECAYS)
 _NEGATIVES = 96
 _LEARNING_RATE = 0.2
 _INITIAL_DEVIATION = 0.1
@@ -46,6 +46,7 @@ class GraphEmbeddings:
         self.outputs: NDArray[np.float32] = np.zeros((0, dimensions), np.float32)
         self.users: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
         self._accumulated: NDArray[np.float32] = np.ones((3, 0), np.float32)
+        self._aggregates = np.empty((2, 1, dimensions), np.float32)
 
     def reserve_users(self, users: int) -> None:
         """Make room for `users` users."""
@@ -69,10 +70,10 @@ class GraphEmbeddings:
     def propagate(self, graph: NeighbourRows, user: int) -> None:
         """Re-aggregate a user that an event touched."""
         target = np.array([user], np.int32)
-        aggregate = np.empty((2, 1, self._dimensions), np.float32)
-        for table, decay, out in zip(self.inputs, _DECAYS, aggregate, strict=True):
-            self._aggregator.aggregate(graph, target, table, decay, out)
-        self.users[user] = _GAINS[0] * aggregate[0, 0] + _GAINS[1] * aggregate[1, 0]
+        long, short = self._aggregates
+        self._aggregator.aggregate(graph, target, self.inputs[0], _DECAYS[0], long)
+        self._aggregator.aggregate(graph, target, self.inputs[1], _DECAYS[1], short)
+        self.users[user] = _GAINS[0] * long[0] + _GAINS[1] * short[0]
 
     def learn(
         self,
@@ -106,7 +107,7 @@ class GraphEmbeddings:
         self.users[user] = 0.0
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def _learn(  # type: ignore[no-untyped-def]
     inputs, outputs, accumulated, user, history, item, probabilities, draw, long, short, rate
 ):

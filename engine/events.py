@@ -26,9 +26,7 @@ Timestamp = Annotated[
 ]
 Text = Annotated[str, Meta(max_length=100_000)]
 
-Kind = Literal[
-    "rating", "click", "view", "purchase", "review", "like", "cart", "dislike", "forget"
-]
+Kind = Literal["rating", "click", "view", "purchase", "review", "like", "cart", "dislike", "forget"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 

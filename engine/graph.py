@@ -8,10 +8,10 @@ the CPU as by the DMA of `overlays`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.arrays import grown
+from engine.compiled import kernel
 
 NEIGHBOUR = np.dtype([("id", "<i4"), ("weight", "<f4"), ("time", "<i8")])
 """One edge as a row holds it: neighbour, edge weight, time in ms since the epoch (16 bytes)."""
@@ -56,10 +56,14 @@ class NeighbourRows:
         row["weight"][row["id"] == neighbour] = 0.0
 
     def recent(self, node: int, count: int) -> NDArray[np.void]:
-        """Up to `count` neighbours, most recent first (a copy)."""
+        """Up to `count` edges, most recent first (a copy)."""
         held = min(int(self.degree[node]), self.length, count)
         slots = (self.degree[node] - 1 - np.arange(held)) % self.length
         return self.rows[node, slots]
+
+    def recent_ids(self, node: int, count: int) -> NDArray[np.int32]:
+        """The neighbours of `recent`: int32[<= count]."""
+        return _recent_ids(self.rows, self.degree, node, count)  # type: ignore[no-any-return]
 
 
 class InteractionGraph:
@@ -75,10 +79,19 @@ class InteractionGraph:
         self.items.insert(item, user, weight, time)
 
 
-@njit(cache=True)
+@kernel
 def _insert(rows, degree, node, neighbour, weight, time):  # type: ignore[no-untyped-def]
     edge = rows[node, degree[node] % rows.shape[1]]
     edge.id = neighbour
     edge.weight = weight
     edge.time = time
     degree[node] += 1
+
+
+@kernel
+def _recent_ids(rows, degree, node, count):  # type: ignore[no-untyped-def]
+    length = rows.shape[1]
+    out = np.empty(min(degree[node], length, count), np.int32)
+    for q in range(len(out)):
+        out[q] = rows[node, (degree[node] - 1 - q) % length].id
+    return out

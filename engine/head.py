@@ -10,9 +10,12 @@ Trained by softmax cross-entropy over the whole catalogue.
 
 from __future__ import annotations
 
+from math import log
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from engine.compiled import kernel
 
 DIRECTED, SYMMETRIC, SATURATING, POPULAR, TRENDING, STAGE, TEXT, GRAPH = range(8)
 FEATURES = 8
@@ -44,37 +47,68 @@ class Head:
 
 
 def _context(history_length: int) -> NDArray[np.float64]:
-    return np.array([1.0, np.log(history_length + 1.0) / 3.0 - 1.0])
+    return np.array([1.0, log(history_length + 1.0) / 3.0 - 1.0])
 
 
-@njit(cache=True, fastmath=True)
-def dot_rows(table, vector, out):  # type: ignore[no-untyped-def]
-    """out[j] = table[j] . vector, for the first len(out) rows."""
-    for j in range(len(out)):
+GRAPH_PART, TREND_PART, TEXT_PART = range(3)
+
+
+@kernel
+def strongest_part(features, weights, items):  # type: ignore[no-untyped-def]
+    """Which part of the hybrid spoke most for each item: int32[items], one of `*_PART`."""
+    out = np.empty(len(items), np.int32)
+    for i in range(len(items)):
+        f = features[:, items[i]]
+        graph = (
+            weights[DIRECTED] * f[DIRECTED]
+            + weights[SYMMETRIC] * f[SYMMETRIC]
+            + weights[SATURATING] * f[SATURATING]
+            + weights[GRAPH] * f[GRAPH]
+        )
+        trend = (
+            weights[POPULAR] * f[POPULAR]
+            + weights[TRENDING] * f[TRENDING]
+            + weights[STAGE] * f[STAGE]
+        )
+        text = weights[TEXT] * f[TEXT]
+        if text > graph and text > trend:
+            out[i] = TEXT_PART
+        else:
+            out[i] = GRAPH_PART if graph > trend else TREND_PART
+    return out
+
+
+@kernel
+def dot_rows(table, vector, n, out):  # type: ignore[no-untyped-def]
+    """out[j] = table[j] . vector, for the first n rows."""
+    for j in range(n):
         total = np.float32(0.0)
         for d in range(len(vector)):
             total += table[j, d] * vector[d]
         out[j] = total
 
 
-@njit(cache=True, fastmath=True)
-def combine(features, weights, excluded, seen, out):  # type: ignore[no-untyped-def]
-    """Scores of every item: float32[items]. Excluded and seen items get `EXCLUDED`.
+@kernel
+def combine(features, weights, excluded, seen, n):  # type: ignore[no-untyped-def]
+    """Scores of the first n items: float32[n]. Excluded and seen items get `EXCLUDED`.
 
-    features : float32[8, items]; weights : float32[8]; excluded : bool[>= items];
-    seen : int32[n], item numbers.
+    features : float32[8, >= n]; weights : float32[8]; excluded : bool[>= n];
+    seen : int32[m], item numbers.
     """
-    n = len(out)
+    out = np.zeros(n, np.float32)
+    for k in range(FEATURES):
+        weight = weights[k]
+        for j in range(n):
+            out[j] += weight * features[k, j]
     for j in range(n):
-        total = np.float32(0.0)
-        for k in range(FEATURES):
-            total += weights[k] * features[k, j]
-        out[j] = EXCLUDED if excluded[j] else total
+        if excluded[j]:
+            out[j] = EXCLUDED
     for s in range(len(seen)):
         out[seen[s]] = EXCLUDED
+    return out
 
 
-@njit(cache=True)
+@kernel
 def top_k(scores, k):  # type: ignore[no-untyped-def]
     """The k best items in order, ties by number; fewer if fewer may be recommended. int32[<= k]"""
     best = np.empty(k, np.int32)
@@ -95,27 +129,18 @@ def top_k(scores, k):  # type: ignore[no-untyped-def]
     return best[:found]
 
 
-@njit(cache=True, fastmath=True)
-def softmax(scores, out):  # type: ignore[no-untyped-def]
-    """Softmax of the scores, excluded items getting 0. float32[items]"""
-    highest = scores[0]
-    for j in range(len(scores)):
-        highest = max(highest, scores[j])
-    total = np.float32(0.0)
-    for j in range(len(scores)):
-        e = np.exp(scores[j] - highest) if scores[j] > EXCLUDED else np.float32(0.0)
-        out[j] = e
-        total += e
-    scale = np.float32(1.0) / total
-    for j in range(len(out)):
-        out[j] *= scale
+def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax of the scores (float32[n]), excluded items getting 0."""
+    probabilities: NDArray[np.float32] = np.exp(scores - scores.max())
+    probabilities /= probabilities.sum()
+    return probabilities
 
 
-@njit(cache=True, fastmath=True)
-def expected_rows(features, probabilities):  # type: ignore[no-untyped-def]
+@kernel
+def expected_features(features, probabilities):  # type: ignore[no-untyped-def]
     """sum_j p_j features[k, j]: float32[8]."""
-    out = np.zeros(features.shape[0], np.float32)
-    for k in range(features.shape[0]):
+    out = np.zeros(FEATURES, np.float32)
+    for k in range(FEATURES):
         total = np.float32(0.0)
         for j in range(len(probabilities)):
             total += probabilities[j] * features[k, j]
@@ -123,13 +148,13 @@ def expected_rows(features, probabilities):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def expected_vector(vectors, probabilities):  # type: ignore[no-untyped-def]
     """sum_j p_j vectors[j]: float32[width]. Items of negligible probability are passed over."""
     out = np.zeros(vectors.shape[1], np.float32)
     for j in range(len(probabilities)):
         p = probabilities[j]
-        if p > np.float32(1e-7):
+        if p > np.float32(1e-6):
             for d in range(vectors.shape[1]):
                 out[d] += p * vectors[j, d]
     return out

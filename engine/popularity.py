@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import log2
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.arrays import grown
+from engine.compiled import kernel
 
 CHANNELS = 3
 HALF_LIFE = 3000
@@ -61,29 +63,16 @@ class Popularity:
             self._recent /= self._inflation
             self._inflation = 1.0
         stage, share = _stage(history_length)
-        self.counts[item] += weight
-        self._recent[item] += weight * self._inflation
-        for s, part in ((stage, 1.0 - share), (stage + 1, share)):
-            self._by_stage[s, item] += weight * part
-            self._stage_total[s] += weight * part
-        refreshed = items // 32 + 1
-        _refresh(
+        self._cursor = _record(
             self.counts, self._recent, self._inflation, self.events, self._by_stage,
-            self._stage_total, self._stage_ratio, self.features, self._cursor, refreshed, items,
+            self._stage_total, self._stage_ratio, self.features, stage, share, weight,
+            item, self._cursor, items,
         )  # fmt: skip
-        _refresh(
-            self.counts, self._recent, self._inflation, self.events, self._by_stage,
-            self._stage_total, self._stage_ratio, self.features, item, 1, items,
-        )  # fmt: skip
-        self._cursor = (self._cursor + refreshed) % items
 
-    def scores(self, history_length: int, out: NDArray[np.float32]) -> None:
-        """Write the three features of every item to `out` (float32[3, items])."""
+    def scores(self, history_length: int, items: int, out: NDArray[np.float32]) -> None:
+        """Write the three features of the first `items` items to `out` (float32[3, >=items])."""
         stage, share = _stage(history_length)
-        n = out.shape[1]
-        out[:2] = self.features[:, :n]
-        np.multiply(self._stage_ratio[stage, :n], np.float32(1.0 - share), out=out[2])
-        out[2] += np.float32(share) * self._stage_ratio[stage + 1, :n]
+        _scores(self.features, self._stage_ratio, stage, np.float32(share), items, out)
 
     def forget(self, item: int) -> None:
         """Take back one all-time count of an item."""
@@ -91,22 +80,47 @@ class Popularity:
 
 
 def _stage(history_length: int) -> tuple[int, float]:
-    position = min(float(np.log2(history_length + 1.0)), _STAGES - 1.001)
+    position = min(log2(history_length + 1.0), _STAGES - 1.001)
     return int(position), position - int(position)
 
 
-@njit(cache=True, fastmath=True)
-def _refresh(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, by_stage, stage_total, stage_ratio, features, start, n, items
-):
+@kernel
+def _scores(features, stage_ratio, stage, share, n, out):  # type: ignore[no-untyped-def]
+    rest = np.float32(1.0) - share
+    for j in range(n):
+        out[0, j] = features[0, j]
+        out[1, j] = features[1, j]
+        out[2, j] = rest * stage_ratio[stage, j] + share * stage_ratio[stage + 1, j]
+
+
+@kernel
+def _record(  # type: ignore[no-untyped-def]
+    counts, recent, inflation, events, by_stage, stage_total, stage_ratio, features,
+    stage, stage_share, weight, item, cursor, items,
+):  # fmt: skip
+    """Count, then refresh `item` and the next 1/32 of the items; returns the new cursor."""
+    counts[item] += weight
+    recent[item] += weight * inflation
+    by_stage[stage, item] += weight * (1.0 - stage_share)
+    by_stage[stage + 1, item] += weight * stage_share
+    stage_total[stage] += weight * (1.0 - stage_share)
+    stage_total[stage + 1] += weight * stage_share
     window = HALF_LIFE / np.log(2.0)
-    for step in range(n):
-        j = (start + step) % items
-        share = counts[j] / (events + 1.0)
+    j = item
+    for _ in range(items // 32 + 2):
+        share = np.float32(counts[j] / (events + 1.0))
         # The offset puts an item that nobody took at zero.
-        features[0, j] = np.log(share + 1e-5) + 11.5
-        features[1, j] = np.log(recent[j] / inflation / window + 1e-5) + 11.5
+        features[0, j] = np.log(share + np.float32(1e-5)) + np.float32(11.5)
+        lately = np.float32(recent[j] / inflation / window)
+        features[1, j] = np.log(lately + np.float32(1e-5)) + np.float32(11.5)
         for s in range(len(stage_total)):
             if stage_total[s] > 0:
-                at_stage = (by_stage[s, j] + 5.0 * share) / (stage_total[s] + 5.0)
-                stage_ratio[s, j] = np.log((at_stage + 1e-6) / (share + 1e-6))
+                at_stage = (by_stage[s, j] + np.float32(5.0) * share) / np.float32(
+                    stage_total[s] + 5.0
+                )
+                stage_ratio[s, j] = np.log(
+                    (at_stage + np.float32(1e-6)) / (share + np.float32(1e-6))
+                )
+        j = cursor
+        cursor = (cursor + 1) % items
+    return j

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,7 @@ KIND_WEIGHTS = {
 """Edge weight of each kind. One of weight 0 teaches nothing, but its item is not shown again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """One recommended item, the score it was ranked by (a logit) and why."""
 
     item: str
@@ -205,35 +204,32 @@ class Recommender:
 
     def _history(self, user: int) -> NDArray[np.int32]:
         """The user's most recent items, latest first: int32[n]."""
-        recent = self.graph.users.recent(user, self.settings.history)
-        return np.ascontiguousarray(recent["id"])
+        return self.graph.users.recent_ids(user, self.settings.history)
 
     def _score(self, user: int, history: NDArray[np.int32]) -> NDArray[np.float32]:
         """Fill the feature matrix for a user and return every item's score: float32[items]."""
         items = len(self.items)
-        features = self._features[:, :items]
+        features = self._features
         length = int(self._history_lengths[user])
         self.transitions.scores(
-            history, self.popularity.counts, self.popularity.events, features[: head.POPULAR]
+            history, self.popularity.counts, self.popularity.events, items, features
         )
-        self.popularity.scores(length, features[head.POPULAR : head.TEXT])
-        head.dot_rows(self.vectors.vectors, self.taste.direction(user), features[head.TEXT])
-        head.dot_rows(self.embeddings.outputs, self.embeddings.users[user], features[head.GRAPH])
-        scores = np.empty(items, np.float32)
-        head.combine(
-            features, self.head.feature_weights(length), self._hidden, self._seen.of(user), scores
+        self.popularity.scores(length, items, features[head.POPULAR : head.TEXT])
+        head.dot_rows(self.vectors.vectors, self.taste.direction(user), items, features[head.TEXT])
+        head.dot_rows(
+            self.embeddings.outputs, self.embeddings.users[user], items, features[head.GRAPH]
         )
-        return scores
+        return head.combine(
+            features, self.head.feature_weights(length), self._hidden, self._seen.of(user), items
+        )
 
     def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
         """One online step on what the model would have answered just before this interaction."""
         scores = self._score(user, history)
-        probabilities = np.empty_like(scores)
-        head.softmax(scores, probabilities)
-        features = self._features[:, : len(scores)]
+        probabilities = head.softmax(scores)
         length = int(self._history_lengths[user])
         text_weight = self.head.feature_weights(length)[head.TEXT]
-        error = head.expected_rows(features, probabilities) - features[:, item]
+        error = head.expected_features(self._features, probabilities) - self._features[:, item]
         text_error = head.expected_vector(self.vectors.vectors, probabilities)
         text_error -= self.vectors.vectors[item]
         self.head.learn(length, error)
@@ -270,35 +266,29 @@ class Recommender:
             if user is not None:
                 scores[self._seen.of(user)] = head.EXCLUDED
             best = head.top_k(scores, k)
-            return [self._ranked(item, scores[item], "trending") for item in best]
+            return [self._ranked(item, scores[item], "trending") for item in best.tolist()]
         scores = self._score(user, history)
         best = head.top_k(scores, k)
-        reasons = self._reasons(user, history, best)
+        weights = self.head.feature_weights(int(self._history_lengths[user]))
+        parts = head.strongest_part(self._features, weights, best).tolist()
+        sources = self.transitions.strongest(history, best).tolist()
         return [
-            self._ranked(item, scores[item], reason)
-            for item, reason in zip(best, reasons, strict=True)
+            self._ranked(item, score, self._reason(part, source))
+            for item, score, part, source in zip(
+                best.tolist(), scores[best].tolist(), parts, sources, strict=True
+            )
         ]
 
-    def _ranked(self, item: int, score: np.float32, reason: str) -> Ranked:
-        return Ranked(self.items.names[item], round(float(score), 4), reason)
+    def _ranked(self, item: int, score: float, reason: str) -> Ranked:
+        return Ranked(self.items.names[item], round(score, 4), reason)
 
-    def _reasons(self, user: int, history: NDArray[np.int32], best: NDArray[np.int32]) -> list[str]:
-        """What spoke most for each item: the user's own items, text, or what others take now."""
-        weights = self.head.feature_weights(int(self._history_lengths[user]))
-        parts = weights[:, None] * self._features[:, best]
-        graph = parts[: head.POPULAR].sum(0) + parts[head.GRAPH]
-        trend = parts[head.POPULAR : head.TEXT].sum(0)
-        text = parts[head.TEXT]
-        sources = self.transitions.strongest(history, best)
-        reasons = []
-        for g, t, x, source in zip(graph, trend, text, sources, strict=True):
-            if x > g and x > t:
-                reasons.append("similar text")
-            elif source >= 0 and g > t:
-                reasons.append(f"because of {self._title(int(source))}")
-            else:
-                reasons.append("trending")
-        return reasons
+    def _reason(self, part: int, source: int) -> str:
+        """What spoke most for an item: the user's own items, its text, or what others take."""
+        if part == head.TEXT_PART:
+            return "similar text"
+        if part == head.GRAPH_PART and source >= 0:
+            return f"because of {self._title(source)}"
+        return "trending"
 
     def _title(self, item: int) -> str:
         entry = self.catalogue.get(item)

@@ -18,7 +18,9 @@ class EngineSettings(BaseModel):
         "numba", description="backend that aggregates neighbour embeddings"
     )
     dimensions: int = Field(32, ge=4, le=256, description="width of a graph embedding")
-    text_dimensions: int = Field(32, ge=4, le=256, description="width of a projected text embedding")
+    text_dimensions: int = Field(
+        32, ge=4, le=256, description="width of a projected text embedding"
+    )
     neighbours: int = Field(
         64, ge=8, le=1024, description="most recent neighbours that the graph keeps for each node"
     )
@@ -26,7 +28,7 @@ class EngineSettings(BaseModel):
         128, ge=8, le=4096, description="item-to-item transitions that are kept for each item"
     )
     history: int = Field(
-        50, ge=1, le=1024, description="most recent items of a user that ranking and learning read"
+        30, ge=1, le=1024, description="most recent items of a user that ranking and learning read"
     )
     text: bool = Field(True, description="use text embeddings")
     review_text: bool = Field(

@@ -9,10 +9,10 @@ evicts its weakest transition.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.arrays import grown
+from engine.compiled import kernel
 
 CHANNELS = 3
 _DECAY = np.array([0.8, 0.95, 0.9], np.float32)
@@ -50,25 +50,28 @@ class Transitions:
         history: NDArray[np.int32],
         counts: NDArray[np.float32],
         events: int,
+        items: int,
         out: NDArray[np.float32],
     ) -> None:
-        """Write each channel's score of every item to `out` (float32[3, items]).
+        """Write each channel's score of the first `items` items to `out` (float32[>=3, >=items]).
 
         A source is normalised by the root of its count; the saturating channel also discounts
         popular targets.
         """
-        _scores(
-            self.items, self.weights, self.degree, history, counts, events, out, _DECAY
-        )
+        _scores(self.items, self.weights, self.degree, history, counts, events, items, out, _DECAY)
+        np.log(out[:2, :items], out=out[:2, :items])
 
     def strongest(
         self, history: NDArray[np.int32], targets: NDArray[np.int32]
     ) -> NDArray[np.int32]:
-        """For each target, the item of `history` that leads to it most, or -1. int32[targets]."""
+        """For each target, the item of `history` it is taken around most, or -1: int32[targets].
+
+        Read from the targets' own rows, which hold the symmetric weights.
+        """
         return _strongest(self.items, self.weights, self.degree, history, targets)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def _slot(items, weights, degree, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, made if it is new."""
     row = items[source]
@@ -92,7 +95,7 @@ def _slot(items, weights, degree, source, target):  # type: ignore[no-untyped-de
     return slot
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def _record(items, weights, degree, history, item, weight, decay):  # type: ignore[no-untyped-def]
     short = long = middle = weight
     for q in range(len(history)):
@@ -110,14 +113,12 @@ def _record(items, weights, degree, history, item, weight, decay):  # type: igno
         middle *= decay[2]
 
 
-@njit(cache=True, fastmath=True)
-def _scores(items, weights, degree, history, counts, events, out, decay):  # type: ignore[no-untyped-def]
+@kernel
+def _scores(items, weights, degree, history, counts, events, n, out, decay):  # type: ignore[no-untyped-def]
     one = np.float32(1.0)
-    n = out.shape[1]
     directed, symmetric, saturating = out[0], out[1], out[2]
-    directed[:] = symmetric[:] = saturating[:] = np.float32(0.0)
-    if len(history) == 0:
-        return
+    for j in range(n):
+        directed[j] = symmetric[j] = saturating[j] = np.float32(0.0)
     # A target's discount is the root of how rare it is, smoothed while the stream is young.
     rarity = np.empty(n, np.float32)
     scale = np.float32((events + 1000.0) / 1000.0)
@@ -144,25 +145,24 @@ def _scores(items, weights, degree, history, counts, events, out, decay):  # typ
     short_scale = np.float32(1e4) / short_total
     long_scale = np.float32(1e4) / long_total
     for j in range(n):
-        directed[j] = np.log(one + directed[j] * short_scale)
-        symmetric[j] = np.log(one + symmetric[j] * long_scale)
+        directed[j] = one + directed[j] * short_scale
+        symmetric[j] = one + symmetric[j] * long_scale
         saturating[j] *= np.float32(0.3)
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def _strongest(items, weights, degree, history, targets):  # type: ignore[no-untyped-def]
     best = np.full(len(targets), -1, np.int32)
-    strength = np.zeros(len(targets), np.float32)
-    fade = np.float32(1.0)
-    for q in range(len(history)):
-        source = history[q]
-        for slot in range(degree[source]):
-            target = items[source, slot]
-            for t in range(len(targets)):
-                if target == targets[t]:
-                    w = fade * (weights[source, slot, 0] + weights[source, slot, 1])
-                    if w > strength[t]:
-                        strength[t] = w
+    for t in range(len(targets)):
+        target = targets[t]
+        strongest = np.float32(0.0)
+        for slot in range(degree[target]):
+            strength = weights[target, slot, 2]
+            if strength > strongest:
+                source = items[target, slot]
+                for q in range(len(history)):
+                    if history[q] == source:
+                        strongest = strength
                         best[t] = source
-        fade *= np.float32(0.9)
+                        break
     return best

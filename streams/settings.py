@@ -52,8 +52,11 @@ class WorkerSettings(Section):
     """How a worker reads, answers and reports."""
 
     group: str = Field("millrace", description="consumer group of the workers")
+    session_seconds: float = Field(
+        10.0, ge=1, description="seconds without a heartbeat after which others take over"
+    )
     duplicate_window: int = Field(
-        1_000_000, ge=1, description="most recent event ids that duplicates are known by, per partition"
+        250_000, ge=1, description="latest event ids that duplicates are known by, per partition"
     )
     linger_ms: float = Field(0.0, ge=0, description="how long the producer waits to fill a batch")
     commit_seconds: float = Field(0.5, gt=0, description="seconds between commits of offsets")

@@ -8,8 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-import msgspec
-
 from engine.datasets.problems import Problems
 from engine.datasets.reading import OnRead
 from engine.datasets.sorting import TimeSorter
@@ -141,7 +139,7 @@ class FileDataset(Dataset):
         for line, row in rows:
             try:
                 fact = fact_of(line, row)
-            except (ValueError, msgspec.DecodeError) as error:
+            except ValueError as error:
                 self.problems.add(file.name, line, str(error))
                 continue
             yield fact

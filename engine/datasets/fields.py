@@ -1,6 +1,6 @@
 """Checks and clean-ups of single fields, and the two constructors that every format uses.
 
-Each raises ValueError (or msgspec.ValidationError's text as one) with the field's name and value.
+Each raises ValueError with the field's name and value.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from engine.datasets import fields
 from engine.datasets.dataset import FileDataset
-from engine.datasets.reading import OnRead, csv_rows, numbered_lines
+from engine.datasets.reading import OnRead, csv_rows, rows
 from engine.events import Interaction, Item
 
 GENRES_100K = (
@@ -34,7 +34,8 @@ GENRES_100K = (
 )
 _NO_GENRES = {"", "unknown", "(no genres listed)"}
 
-_YEAR = re.compile(r"\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)\s*$")
+# "(1995)", "(1995–1996)", "(2009– )", and "(1995) (V)" for what came out on video.
+_YEAR = re.compile(r"\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)(?:\s*\(\w+\))?$")
 # "Postino, Il (Postman, The) (1994)": an article after the comma, at the end of a title or of a
 # parenthesis.
 _ARTICLE = re.compile(
@@ -51,7 +52,7 @@ def shown_title(title: str) -> str:
         gap = "" if match["article"].endswith("'") else " "
         return f"{match['start']}{match['article']}{gap}{match['rest']}"
 
-    return _ARTICLE.sub(turned, " ".join(title.split()))
+    return _ARTICLE.sub(turned, " ".join(title.split()).replace(" )", ")"))
 
 
 class _MovieLens(FileDataset):
@@ -101,13 +102,13 @@ class MovieLens100K(_MovieLens):
 
     def read_interactions(self, file: Path, on_read: OnRead | None) -> Iterator[Interaction]:
         """Yield the ratings of a file like ``u.data``."""
-        rows = _split_rows(numbered_lines(file, self.problems, on_read), "\t")
-        return self.convert(file, rows, lambda line, row: self.rating(file, line, row))
+        split = _split(rows(file, self.problems, on_read), "\t")
+        return self.convert(file, split, lambda line, row: self.rating(file, line, row))
 
     def read_items(self, file: Path) -> Iterator[Item]:
         """Yield the movies of a file like ``u.item``."""
-        rows = _split_rows(numbered_lines(file, self.problems), "|")
-        return self.convert(file, rows, lambda _, row: self._movie_100k(row))
+        split = _split(rows(file, self.problems), "|")
+        return self.convert(file, split, lambda _, row: self._movie_100k(row))
 
     def _movie_100k(self, row: list[str]) -> Item:
         if len(row) != 5 + len(GENRES_100K):
@@ -137,13 +138,13 @@ class MovieLens1M(_MovieLens):
 
     def read_interactions(self, file: Path, on_read: OnRead | None) -> Iterator[Interaction]:
         """Yield the ratings of a file like ``ratings.dat``."""
-        rows = _split_rows(numbered_lines(file, self.problems, on_read), "::")
-        return self.convert(file, rows, lambda line, row: self.rating(file, line, row))
+        split = _split(rows(file, self.problems, on_read), "::")
+        return self.convert(file, split, lambda line, row: self.rating(file, line, row))
 
     def read_items(self, file: Path) -> Iterator[Item]:
         """Yield the movies of a file like ``movies.dat``."""
-        rows = _split_rows(numbered_lines(file, self.problems), "::")
-        return self.convert(file, rows, lambda _, row: self._movie_1m(row))
+        split = _split(rows(file, self.problems), "::")
+        return self.convert(file, split, lambda _, row: self._movie_1m(row))
 
     def _movie_1m(self, row: list[str]) -> Item:
         if len(row) < 3:
@@ -167,21 +168,19 @@ class MovieLensCSV(_MovieLens):
 
     def read_interactions(self, file: Path, on_read: OnRead | None) -> Iterator[Interaction]:
         """Yield the ratings of a file like ``ratings.csv``."""
-        rows = csv_rows(file, self.problems, self.columns, on_read=on_read)
-        return self.convert(file, rows, lambda line, row: self.rating(file, line, row))
+        split = csv_rows(file, self.problems, self.columns, on_read=on_read)
+        return self.convert(file, split, lambda line, row: self.rating(file, line, row))
 
     def read_items(self, file: Path) -> Iterator[Item]:
         """Yield the movies of a file like ``movies.csv``."""
-        rows = csv_rows(file, self.problems, ("movieId", "title", "genres"))
-        return self.convert(file, rows, lambda _, row: self.movie(row[0], row[1], row[2].split("|")))
+        split = csv_rows(file, self.problems, ("movieId", "title", "genres"))
+        return self.convert(
+            file, split, lambda _, row: self.movie(row[0], row[1], row[2].split("|"))
+        )
 
 
-def _split_rows(
-    lines: Iterator[tuple[int, bytes]], separator: str
-) -> Iterator[tuple[int, list[str]]]:
-    for line, content in lines:
-        if content.strip():
-            yield line, _text(content).rstrip("\r\n").split(separator)
+def _split(lines: Iterable[tuple[int, bytes]], separator: str) -> Iterator[tuple[int, list[str]]]:
+    return ((line, _text(row).rstrip("\r\n").split(separator)) for line, row in lines)
 
 
 def _text(content: bytes) -> str:

@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +25,7 @@ OnRead = Callable[[int], None]
 
 def numbered_lines(
     path: Path, problems: Problems, on_read: OnRead | None = None
-) -> Iterator[tuple[int, bytes]]:
+) -> Generator[tuple[int, bytes], None, None]:
     """Yield (line number from 1, bytes) of every physical line.
 
     A gzip file that breaks off, and a line above 16 MiB, are recorded in ``problems``; what came
@@ -57,11 +59,18 @@ def numbered_lines(
             on_read(raw.tell())
 
 
+def rows(
+    path: Path, problems: Problems, on_read: OnRead | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Like :func:`numbered_lines`, without the blank lines."""
+    return ((n, line) for n, line in numbered_lines(path, problems, on_read) if line.strip())
+
+
 def _decompressed(raw: IO[bytes]) -> IO[bytes]:
     magic = raw.read(len(_GZIP_MAGIC))
     raw.seek(0)
     if magic == _GZIP_MAGIC:
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw))
     return raw
 
 
@@ -72,13 +81,8 @@ def _skip_line(stream: IO[bytes]) -> None:
 
 def head(path: Path, lines: int = 20) -> list[bytes]:
     """The first lines of a file that are not blank, for telling its format."""
-    found: list[bytes] = []
-    for _, content in numbered_lines(path, Problems()):
-        if content.strip():
-            found.append(content)
-        if len(found) == lines:
-            break
-    return found
+    with closing(numbered_lines(path, Problems())) as numbered:
+        return list(islice((line for _, line in numbered if line.strip()), lines))
 
 
 def csv_rows(

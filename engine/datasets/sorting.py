@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 
 import msgspec
 
 from engine.datasets.problems import DatasetError
-from engine.events import Interaction
+from engine.events import Interaction, Kind, Properties
 
 CACHE_KIB = 16 * 1024
 
@@ -24,9 +23,9 @@ class TimeSorter:
 
     The order depends on what happened and on the seed, not on the order of :meth:`add`. Memory
     stays near twice 16 MiB; the rest lies in temporary files of SQLite that have no name on disk
-    (they go when the sorter closes or the process dies), about twice the size of the interactions,
-    in the folder that the environment variable ``SQLITE_TMPDIR`` or ``TMPDIR`` names, else
-    /var/tmp (https://www.sqlite.org/tempfiles.html).
+    (they go when the sorter closes or the process dies): some 150 bytes for each interaction and
+    twice its text, in the folder that the environment variable ``SQLITE_TMPDIR`` or ``TMPDIR``
+    names, else /var/tmp (https://www.sqlite.org/tempfiles.html).
 
     Attributes
     ----------
@@ -39,7 +38,9 @@ class TimeSorter:
         self._key = str(seed).encode()
         # Autocommit; a generator may be drawn from another thread than it was made in.
         self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self._database.executescript(
+        # One cursor for all: while any is open, closing the database would keep its files.
+        self._cursor = self._database.cursor()
+        self._cursor.executescript(
             f"""
             PRAGMA temp_store = FILE;
             PRAGMA main.cache_size = -{CACHE_KIB};
@@ -52,11 +53,11 @@ class TimeSorter:
     def add(self, interactions: Iterable[Interaction]) -> None:
         """Take them all in. Raises DatasetError when the temporary disk space runs out."""
         try:
-            self._database.execute("BEGIN")
-            self._database.executemany(
+            self._cursor.execute("BEGIN")
+            self._cursor.executemany(
                 "INSERT INTO event VALUES (?, ?, ?)", map(self._row, interactions)
             )
-            self._database.execute("COMMIT")
+            self._cursor.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise _no_room(error) from error
 
@@ -65,29 +66,42 @@ class TimeSorter:
         # The event id is left out of the hash: it may hold the line number.
         what = (event.user, event.item, event.timestamp, event.kind, event.value, event.text)
         tie = hashlib.blake2b(_encode(what), digest_size=8, key=self._key).digest()
-        return event.timestamp, tie, _encode(event)
+        # Without field names a rating takes half the room.
+        row = (event.event_id, event.user, event.item, event.kind, event.value, event.text)
+        return event.timestamp, tie, _encode((*row, event.properties))
 
     def __iter__(self) -> Iterator[Interaction]:
         # Rows that tie to the last are the same but for the event id, hence the third key.
-        query = "SELECT body FROM event ORDER BY timestamp, tie, body"
+        query = "SELECT timestamp, body FROM event ORDER BY timestamp, tie, body"
         try:
-            with closing(self._database.execute(query)) as rows:
-                for (body,) in rows:
-                    yield _decode(body)
+            for timestamp, body in self._cursor.execute(query):
+                event_id, user, item, kind, value, text, properties = _decode(body)
+                yield Interaction(
+                    event_id=event_id,
+                    user=user,
+                    item=item,
+                    timestamp=timestamp,
+                    kind=kind,
+                    value=value,
+                    text=text,
+                    properties=properties,
+                )
         except sqlite3.OperationalError as error:
             raise _no_room(error) from error
 
     def close(self) -> None:
         """Give the temporary files back."""
+        self._cursor.close()
         self._database.close()
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Interaction).decode
+_Row = tuple[str, str, str | None, Kind, float | None, str | None, Properties]
+_decode = msgspec.msgpack.Decoder(_Row).decode
 
 
 def _no_room(error: sqlite3.OperationalError) -> DatasetError:
     return DatasetError(
-        f"sorting by time failed: {error}; the temporary files need about twice the size of the "
-        "data set: set TMPDIR to a folder on a disk with that much room"
+        f"sorting by time failed: {error}; its temporary files need up to six times the size of "
+        "the data set: set TMPDIR to a folder on a disk with that much room"
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from engine.compiled import kernel
 from engine.graph import NeighbourRows
 
 
@@ -24,12 +24,10 @@ class NumbaAggregator:
         out: NDArray[np.float32],
     ) -> None:
         """See `Aggregator.aggregate`."""
-        _aggregate(
-            graph.rows, graph.degree, targets, table, np.float32(decay), self.fanout, out
-        )
+        _aggregate(graph.rows, graph.degree, targets, table, np.float32(decay), self.fanout, out)
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def _aggregate(rows, degree, targets, table, decay, fanout, out):  # type: ignore[no-untyped-def]
     length = rows.shape[1]
     for t in range(len(targets)):

@@ -9,10 +9,10 @@ bilinear maps M learnt online (Eq. 2; a plain cosine gains nothing over the grap
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.arrays import grown
+from engine.compiled import kernel
 
 _KEEP = np.array([0.6, 0.95], np.float32)
 """What a profile keeps of itself at each new text: short, long."""
@@ -43,13 +43,13 @@ class Taste:
 
     def record(self, user: int, vector: NDArray[np.float32]) -> None:
         """Fade a user's profiles and add a text's vector (float32[width])."""
-        profile = self.profiles[user]
-        profile *= _KEEP[:, None]
-        profile += (1 - _KEEP[:, None]) * vector
+        _record(self.profiles[user], vector, _KEEP)
 
     def learn(self, user: int, gradient: NDArray[np.float32]) -> None:
         """One Adagrad step on the maps, from the loss's gradient by `direction` (float32[width])."""
-        _learn(self.maps, self._accumulated, self.profiles[user], gradient, np.float32(_LEARNING_RATE))
+        _learn(
+            self.maps, self._accumulated, self.profiles[user], gradient, np.float32(_LEARNING_RATE)
+        )
 
     def rotate(self, rotation: NDArray[np.float32]) -> None:
         """Carry profiles and maps over to a new basis of the item vectors."""
@@ -61,7 +61,7 @@ class Taste:
         self.profiles[user] = 0.0
 
 
-@njit(cache=True, fastmath=True)
+@kernel
 def _direction(maps, profile):  # type: ignore[no-untyped-def]
     width = profile.shape[1]
     out = np.zeros(width, np.float32)
@@ -74,7 +74,14 @@ def _direction(maps, profile):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, fastmath=True)
+@kernel
+def _record(profile, vector, keep):  # type: ignore[no-untyped-def]
+    for m in range(2):
+        for d in range(profile.shape[1]):
+            profile[m, d] = keep[m] * profile[m, d] + (np.float32(1.0) - keep[m]) * vector[d]
+
+
+@kernel
 def _learn(maps, accumulated, profile, gradient, rate):  # type: ignore[no-untyped-def]
     width = profile.shape[1]
     for m in range(2):

@@ -1,0 +1,26 @@
+"""What a published figure must say of itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def provenance(data: str, seed: int) -> dict[str, Any]:
+    """Data, seed, version and machine of a measurement."""
+    return {"data": data, "seed": seed, "version": version("millrace"), "machine": machine()}
+
+
+def machine() -> str:
+    """Processor, cores and Python of this machine, in one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"

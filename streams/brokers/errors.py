@@ -1,0 +1,5 @@
+"""What a broker that cannot be used says."""
+
+
+class BrokerError(Exception):
+    """A broker that does not start or answer. The message is one line and says what to do next."""

@@ -1,0 +1,116 @@
+"""The catalogue on its way to every worker.
+
+    items ──► one worker encodes its text ──► item-embeddings (compacted) ──► every worker
+
+A text is encoded once for all workers, off the event path; a worker that starts reads the
+embeddings to their end first, so that it need not encode them again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, Message, TopicPartition
+from numpy.typing import NDArray
+
+from engine import Item
+from engine.recommender import item_text
+from engine.text.encoder import TextEncoder
+from streams import clients
+from streams.messages import ItemEmbedding, encode, pack, unpack
+from streams.settings import Settings
+
+Apply = Callable[[Item, "NDArray[np.float32] | None"], None]
+
+
+class CatalogueEncoder:
+    """Turns items into messages of the item-embeddings topic. One thread at a time calls it."""
+
+    def __init__(self, cache: int, text: bool) -> None:
+        self._text = text
+        self._cache = cache
+        self._encoder: TextEncoder | None = None
+
+    def encode(self, item: Item) -> bytes:
+        """The item with the embedding of its text, as a message."""
+        text = item_text(item) if self._text else ""
+        if not text:
+            return encode(ItemEmbedding(item=item, encoder="", embedding=""))
+        if self._encoder is None:
+            self._encoder = TextEncoder(self._cache)
+        vector = self._encoder.encode([text])[0]
+        return encode(ItemEmbedding(item=item, encoder=TextEncoder.name, embedding=pack(vector)))
+
+
+class CatalogueTail:
+    """Follows the whole item-embeddings topic, outside any group."""
+
+    def __init__(self, settings: Settings, apply: Apply) -> None:
+        self._topic = settings.topics.item_embeddings
+        self._consumer = clients.reader(settings)
+        self._apply = apply
+        self._decoder = msgspec.json.Decoder(ItemEmbedding)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.failure: Exception | None = None
+
+    def read_to_end(self) -> int:
+        """Apply what the topic holds now; returns how many items that were."""
+        ends = clients.ends(self._consumer, self._topic)
+        self._consumer.assign([TopicPartition(self._topic, p, 0) for p in ends])
+        missing = {p for p, end in ends.items() if end > self._low(p)}
+        items = 0
+        while missing:
+            message = self._consumer.poll(clients.TIMEOUT_SECONDS)
+            if message is None:
+                raise TimeoutError(f"{self._topic} could not be read to its end: broker too slow")
+            self._take(message, self._apply)
+            items += 1
+            if message.offset() + 1 >= ends[message.partition()]:
+                missing.discard(message.partition())
+        return items
+
+    def follow(self, hand_over: Callable[[Callable[[], None]], object]) -> None:
+        """Go on in a thread; `hand_over` runs each application on the thread that owns the engine."""
+
+        def run() -> None:
+            try:
+                while not self._stopping.is_set():
+                    message = self._consumer.poll(0.2)
+                    if message is not None:
+                        self._take(
+                            message,
+                            lambda item, vector: hand_over(lambda: self._apply(item, vector)),
+                        )
+            except Exception as error:  # the worker looks at it and stops
+                self.failure = error
+            finally:
+                self._consumer.close()
+
+        self._thread = threading.Thread(target=run, name="catalogue", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _low(self, partition: int) -> int:
+        watermarks = self._consumer.get_watermark_offsets(
+            TopicPartition(self._topic, partition), timeout=clients.TIMEOUT_SECONDS
+        )
+        return int(watermarks[0])
+
+    def _take(self, message: Message, apply: Callable[..., object]) -> None:
+        if message.error():
+            raise RuntimeError(f"{self._topic}: {message.error()}")
+        value = message.value()
+        if value is None:  # a tombstone left by compaction
+            return
+        entry = self._decoder.decode(value)
+        same = entry.encoder == TextEncoder.name
+        apply(entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None)

@@ -1,0 +1,93 @@
+"""confluent-kafka clients as Millrace configures them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from streams.settings import Settings
+
+TIMEOUT_SECONDS = 10.0
+
+
+def producer(settings: Settings, **extra: Any) -> Producer:
+    """An idempotent producer: per partition nothing is lost, doubled or reordered by retries."""
+    return Producer(
+        {
+            "bootstrap.servers": settings.broker.bootstrap,
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": settings.worker.linger_ms,
+            "message.max.bytes": settings.topics.message_bytes + 65_536,
+            "log_level": 2,
+            **extra,
+        }
+    )
+
+
+def reader(settings: Settings, **extra: Any) -> Consumer:
+    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member."""
+    return Consumer(
+        {
+            "bootstrap.servers": settings.broker.bootstrap,
+            "group.id": f"millrace-reader-{uuid.uuid4().hex}",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 5 if settings.broker.embedded else 500,
+            "fetch.message.max.bytes": 1_048_576,
+            "receive.message.max.bytes": settings.topics.message_bytes + 100_000_000,
+            "log_level": 2,
+            **extra,
+        }
+    )
+
+
+def partitions(client: Consumer | Producer, topic: str) -> list[int]:
+    """The partitions of a topic; the question makes the topic on the embedded broker.
+
+    Raises
+    ------
+    LookupError
+        If the broker knows no such topic.
+    """
+    found = client.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+    if found.error is not None or not found.partitions:
+        raise LookupError(
+            f"the broker has no topic {topic!r}: make the topics with `millrace topics create`"
+        )
+    return sorted(found.partitions)
+
+
+def ends(client: Consumer, topic: str) -> dict[int, int]:
+    """The next offset of each partition of a topic."""
+    return {
+        p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=TIMEOUT_SECONDS)[1]
+        for p in partitions(client, topic)
+    }
+
+
+def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[Message]:
+    """The last `count` messages of a partition, oldest first, up to its end of now.
+
+    Raises
+    ------
+    TimeoutError
+        If the broker does not hand them over.
+    """
+    place = TopicPartition(topic, partition)
+    low, high = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
+    if high <= low:
+        return
+    client.assign([TopicPartition(topic, partition, max(low, high - count))])
+    while True:
+        message = client.poll(TIMEOUT_SECONDS)
+        if message is None:
+            raise TimeoutError(f"the end of {topic}[{partition}] could not be read in time")
+        if message.error():
+            raise KafkaException(message.error())
+        yield message
+        if message.offset() >= high - 1:
+            return

@@ -1,0 +1,258 @@
+"""The whole path in one command: broker, worker, replay and subscriber, each its own process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.evaluation.provenance import provenance
+from streams import topics
+from streams.processes import Child
+from streams.settings import Settings
+from streams.tally import Tally
+
+_START_SECONDS = 90.0
+_STALL_SECONDS = 60.0
+
+
+class DemoError(RuntimeError):
+    """A part of the demo that did not do its work; the text holds the end of its log."""
+
+
+@dataclass
+class Demo:
+    """What runs, and what came out of it so far.
+
+    Attributes
+    ----------
+    phase
+        What is going on, in words.
+    replay
+        The last line that the replay reported.
+    """
+
+    settings: Settings
+    source: list[str]
+    data: str
+    seed: int
+    rate: float | None
+    limit: int | None
+    kafka: bool = False
+    phase: str = "starting"
+    replay: dict[str, Any] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end; returns the report.
+
+        Raises
+        ------
+        DemoError
+            If a process fails or nothing moves for a minute.
+        """
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-demo-")))
+            processes = _Processes(stack, folder)
+            self.phase = "starting the broker"
+            lines = processes.start(
+                "broker", *(["--kafka", "--port", "0"] if self.kafka else []), env=self._environment()
+            )
+            bootstrap = processes.wait_for(lambda: lines and lines[0], "broker")
+            env = self._environment(bootstrap.removeprefix("bootstrap="))
+            if self.kafka:
+                topics.create(_with_bootstrap(self.settings, bootstrap.removeprefix("bootstrap=")))
+            self.phase = "starting the worker"
+            metrics = f"http://127.0.0.1:{env['MILLRACE_WORKER__METRICS_PORT']}/metrics"
+            processes.start("worker", env=env)
+            answers = processes.start("watch", "--json", "--from-beginning", "--dead-letters", env=env)
+            processes.wait_for(lambda: _metric(metrics, "millrace_worker_partitions"), "worker")
+            self.phase = "replaying"
+            progress = processes.start("replay", *self._replay_arguments(), env=env)
+            duplicates = self._collect(processes, answers, progress, metrics)
+        sent = int(self.replay["interactions"])
+        counted = self.tally.report()
+        return {
+            "events_in": sent,
+            "recommendations": counted.pop("recommendations"),
+            "dead_letters": counted.pop("dead_letters"),
+            "duplicates": duplicates,
+            **counted,
+            **provenance(self.data, self.seed),
+        }
+
+    def _collect(
+        self,
+        processes: _Processes,
+        answers: _Lines,
+        progress: _Lines,
+        metrics: str,
+    ) -> int:
+        """Take lines until every event is accounted for; returns how many were duplicates."""
+        moved = time.monotonic()
+        duplicates = 0
+        while True:
+            fresh = [*answers.take(), *progress.take()]
+            for line in fresh:
+                parsed = msgspec.json.decode(line)
+                if "phase" in parsed:
+                    self.replay = parsed
+                else:
+                    self.tally.add(parsed)
+            if fresh:
+                moved = time.monotonic()
+            processes.check()
+            done = self.tally.recommendations + sum(self.tally.dead_letters.values())
+            finished = self.replay.get("phase") == "done"
+            if finished and not fresh:
+                duplicates = int(_metric(metrics, "millrace_worker_duplicates_total") or 0)
+                if done + duplicates >= self.replay["interactions"]:
+                    return duplicates
+            if time.monotonic() - moved > _STALL_SECONDS:
+                if finished:  # the report shows what is missing
+                    return duplicates
+                raise DemoError(f"nothing moved for {_STALL_SECONDS:.0f} s\n{processes.logs()}")
+            time.sleep(0.05)
+
+    def _replay_arguments(self) -> list[str]:
+        pace = ["--rate", str(self.rate)] if self.rate else ["--max"]
+        limit = ["--limit", str(self.limit)] if self.limit is not None else []
+        return [*self.source, *pace, *limit, "--seed", str(self.seed), "--json"]
+
+    def _environment(self, bootstrap: str = "") -> dict[str, str]:
+        # One partition: with one worker more bring nothing, and the order of events is the data's.
+        return os.environ | {
+            "MILLRACE_BROKER__BOOTSTRAP": bootstrap or self.settings.broker.bootstrap,
+            "MILLRACE_BROKER__EMBEDDED": str(not self.kafka).lower(),
+            "MILLRACE_TOPICS__PARTITIONS": str(self.settings.topics.partitions),
+            "MILLRACE_WORKER__METRICS_PORT": str(self.settings.worker.metrics_port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def accounted(report: dict[str, Any]) -> bool:
+    """Whether every event in is an answer, a dead letter or a duplicate."""
+    return bool(
+        report["events_in"]
+        == report["recommendations"] + report["dead_letters"] + report["duplicates"]
+    )
+
+
+def demo_settings(settings: Settings) -> Settings:
+    """Settings of a demo: one partition, and a free port for metrics."""
+    return settings.model_copy(
+        update={
+            "topics": settings.topics.model_copy(update={"partitions": 1}),
+            "worker": settings.worker.model_copy(update={"metrics_port": _free_port()}),
+        }
+    )
+
+
+def _with_bootstrap(settings: Settings, bootstrap: str) -> Settings:
+    broker = settings.broker.model_copy(update={"bootstrap": bootstrap, "embedded": False})
+    return settings.model_copy(update={"broker": broker})
+
+
+class _Lines:
+    """Lines of a process's standard output, read by a thread."""
+
+    def __init__(self, child: Child) -> None:
+        self._lines: list[str] = []
+        self._child = child
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._child.process.stdout is not None
+        for line in self._child.process.stdout:
+            self._lines.append(line.decode().rstrip("\n"))
+
+    def take(self) -> list[str]:
+        """The lines since the last call."""
+        count = len(self._lines)
+        taken, self._lines[:count] = self._lines[:count], []
+        return taken
+
+    def __getitem__(self, index: int) -> str:
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+class _Processes:
+    """The demo's children: each a `millrace` command with a log, all ended with the demo."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._children: dict[str, Child] = {}
+
+    def start(self, command: str, *arguments: str, env: dict[str, str]) -> _Lines:
+        """Start `millrace COMMAND`; its standard error goes to a log."""
+        log = self._stack.enter_context((self._folder / f"{command}.log").open("wb"))
+        child = Child(
+            [sys.executable, "-m", "streams.cli", command, *arguments],
+            output=log,
+            stdout=subprocess.PIPE,
+            env=env,
+        )
+        self._children[command] = self._stack.enter_context(child)
+        return _Lines(child)
+
+    def wait_for(self, ready: Callable[[], Any], command: str) -> Any:
+        """What `ready` gives once that is something."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not (answer := ready()):
+            self.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"the {command} was not ready in time\n{self.logs()}")
+            time.sleep(0.05)
+        return answer
+
+    def check(self) -> None:
+        """Raise DemoError if a child ended that should not have."""
+        for command, child in self._children.items():
+            if not child.running and (command != "replay" or child.process.returncode):
+                raise DemoError(f"the {command} stopped\n{self.logs()}")
+
+    def logs(self) -> str:
+        """The end of each child's log."""
+        ends = []
+        for command in self._children:
+            text = (self._folder / f"{command}.log").read_text(errors="replace").strip()
+            if text:
+                ends.append(f"--- {command} ---\n" + "\n".join(text.splitlines()[-15:]))
+        return "\n".join(ends)
+
+
+def _metric(address: str, name: str) -> float | None:
+    """A sample of /metrics, or None while nobody serves it."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as response:
+            text = response.read().decode()
+    except OSError:
+        return None
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name:
+                return float(sample.value)
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

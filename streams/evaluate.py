@@ -1,0 +1,85 @@
+"""`millrace evaluate`: the engine alone over a data set, with progress and a readable report."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from engine.datasets import Dataset
+from engine.evaluation.prequential import PrequentialEvaluator
+from engine.evaluation.provenance import provenance
+from streams.settings import Settings
+
+
+def evaluate_dataset(
+    settings: Settings, dataset: Dataset, limit: int | None, seed: int, console: Console
+) -> dict[str, Any]:
+    """Evaluate prequentially; returns the report as `--json` writes it."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[quality]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        task = bars.add_task("reading", total=None, quality="")
+
+        def on_read(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total or None)
+
+        items = list(dataset.items())
+        bars.update(task, description="encoding", completed=0, total=len(items))
+        evaluator = PrequentialEvaluator(
+            settings.engine, bars.track(items, task_id=task, description="encoding")
+        )
+        bars.update(task, description="reading", completed=0)
+        stream = islice(dataset.interactions(on_read), limit)
+        for done in evaluator.run(stream):
+            if done == 1 or done % 250 == 0:
+                counts = [n for n in (dataset.count, limit) if n is not None]
+                quality = f"NDCG@10 {evaluator.whole.ndcg:.4f}"
+                bars.update(
+                    task,
+                    description="events",
+                    completed=done,
+                    total=min(counts, default=None),
+                    quality=quality,
+                )
+    return evaluator.report() | provenance(f"{dataset.name} ({dataset.format})", seed)
+
+
+def print_evaluation(console: Console, report: dict[str, Any]) -> None:
+    """The report as two tables and a line on where it comes from."""
+    quality = Table(box=box.SIMPLE, title=report["data"], title_justify="left")
+    for column in ("", "NDCG@10", "HR@10", "MRR@10", "queries"):
+        quality.add_column(column, justify="right" if column else "left")
+    rows = {"whole stream": report} | {
+        name.replace("_", " "): report[name]
+        for name in ("second_half", "batch_strict", "cold_items", "cold_users", "first_events")
+    }
+    rows |= {name.replace("_", " "): row for name, row in report["baselines"].items()}
+    for name, row in rows.items():
+        quality.add_row(
+            name, f"{row['ndcg@10']:.4f}", f"{row['hr@10']:.4f}", f"{row['mrr@10']:.4f}",
+            f"{row['queries']:,}",
+        )  # fmt: skip
+    console.print(quality)
+    latency = Table(box=box.SIMPLE)
+    latency.add_column("µs")
+    for percentile in ("p50", "p99", "p99.9"):
+        latency.add_column(percentile, justify="right")
+    for stage, values in report["latency_us"].items():
+        if values:
+            latency.add_row(stage, *(f"{values[key]:,.0f}" for key in ("p50", "p99", "p99_9")))
+    console.print(latency)
+    console.print(
+        f"[dim]coverage@10 {report['coverage@10']:.3f} · seed {report['seed']} · "
+        f"millrace {report['version']} · {report['machine']}"
+    )

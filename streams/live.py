@@ -1,0 +1,128 @@
+"""What the demo shows in the terminal: a live view, and the report at its end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from engine.evaluation.measures import percentiles
+from streams.demo import Demo
+from streams.tally import STAGES, Tally
+
+_WINDOW = 5_000
+"""Latest samples that the live percentiles are of."""
+
+
+class LiveView:
+    """Renders the state of a demo; rich asks for it a few times a second."""
+
+    def __init__(self, demo: Demo, titles: dict[str, str]) -> None:
+        self._demo = demo
+        self._titles = titles
+        self._rates: deque[tuple[float, int]] = deque(maxlen=40)
+
+    def __rich__(self) -> RenderableType:
+        tally = self._demo.tally
+        self._rates.append((time.monotonic(), tally.recommendations))
+        head = Text.assemble(("Millrace ", "bold"), f"· {self._demo.data} · {self._status()}")
+        parts: list[RenderableType] = [head, self._progress()]
+        if tally.recommendations:
+            parts += [_stage_table(tally, _WINDOW), self._newest(tally), _quality(tally)]
+        return Group(*parts)
+
+    def _status(self) -> str:
+        if not self._demo.tally.recommendations:
+            replay = self._demo.replay
+            if replay.get("phase") in {"items", "text embeddings", "reading"}:
+                return f"{replay['phase']} {_of(replay['done'], replay['total'])}"
+            return f"{self._demo.phase} ..."
+        (then, before), (now, count) = self._rates[0], self._rates[-1]
+        rate = (count - before) / (now - then) if now > then else 0.0
+        return f"{rate:,.0f} events/s"
+
+    def _progress(self) -> RenderableType:
+        tally, replay = self._demo.tally, self._demo.replay
+        done = tally.recommendations + sum(tally.dead_letters.values())
+        total = self._demo.limit or (
+            replay.get("total") if replay.get("phase") in {"interactions", "done"} else None
+        )
+        row = Table.grid(padding=(0, 1))
+        row.add_row(
+            ProgressBar(total=total or 100, completed=done if total else 0, width=40),
+            f"{_of(done, total)} answered",
+        )
+        return row
+
+    def _newest(self, tally: Tally) -> RenderableType:
+        newest = tally.newest or {}
+        table = Table(box=None, padding=(0, 1), show_header=False)
+        for place, entry in enumerate(newest.get("items", []), 1):
+            table.add_row(
+                Text(str(place), "dim"),
+                self._title(entry["item"]),
+                Text(f"{entry['score']:.2f}", "cyan"),
+                Text(entry["reason"], "dim"),
+            )
+        taken = self._title(newest.get("item") or "")
+        return Panel(table, title=f"user {newest.get('user')} took {taken}", title_align="left")
+
+    def _title(self, item: str) -> str:
+        return self._titles.get(item) or item
+
+
+def print_report(console: Console, report: dict[str, Any], tally: Tally, accounted: bool) -> None:
+    """The report at the end."""
+    console.print()
+    console.rule(f"[bold]{report['data']}")
+    console.print(_stage_table(tally, None))
+    console.print(_quality(tally))
+    balance = (
+        f"{report['events_in']:,} events in = {report['recommendations']:,} recommendations "
+        f"+ {report['dead_letters']:,} dead letters + {report['duplicates']:,} duplicates"
+    )
+    mark = "[green]✓[/]" if accounted else "[red]✗ DOES NOT ADD UP:[/]"
+    console.print(f"{mark} {balance}")
+    console.print(
+        f"[dim]seed {report['seed']} · millrace {report['version']} · {report['machine']}"
+    )
+
+
+def _stage_table(tally: Tally, window: int | None) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("µs" if window is None else "µs, lately")
+    columns: list[tuple[str, dict[str, float]]] = []
+    for stage in STAGES:
+        sample = tally.stages_us[stage]
+        columns.append((stage, percentiles(sample[-window:] if window else sample)))
+    end_to_end = tally.end_to_end_ms
+    columns.append(("end to end, ms", percentiles(end_to_end[-window:] if window else end_to_end)))
+    for name, _ in columns:
+        table.add_column(name, justify="right")
+    for key, label in (("p50", "p50"), ("p99", "p99"), ("p99_9", "p99.9")):
+        table.add_row(
+            label,
+            *(f"{values[key]:,.{2 if 'ms' in name else 0}f}" if values else "-"
+              for name, values in columns),
+        )  # fmt: skip
+    return table
+
+
+def _quality(tally: Tally) -> Text:
+    return Text.assemble(
+        "prequential  ",
+        (f"NDCG@10 {tally.model.ndcg:.4f}  HR@10 {tally.model.hit_rate:.4f}", "bold"),
+        f"   popularity  {tally.popularity.ndcg:.4f}  {tally.popularity.hit_rate:.4f}"
+        f"   over {tally.model.queries:,} queries",
+    )
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done:,} of {total:,}" if total else f"{done:,}"

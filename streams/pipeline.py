@@ -1,0 +1,177 @@
+"""One event, from the input topic to the output topic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns, time
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from engine import Answer, Interaction, Recommender
+from streams.messages import (
+    BadMessage,
+    LatencyUs,
+    Model,
+    RankedItem,
+    Recommendation,
+    Source,
+    dead_letter_headers,
+    decode_interaction,
+    encode,
+)
+from streams.partitions import Partition
+from streams.settings import TopicSettings
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message of the interactions topic, as any client reads it."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass
+class Counts:
+    """What became of the events since the worker started."""
+
+    received: int = 0
+    recommendations: int = 0
+    duplicates: int = 0
+    replayed: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+
+
+class Pipeline:
+    """Takes records one at a time and writes an answer, a dead letter or nothing for each.
+
+    An answer goes to the partition of the output topic that has the input's number, so that the
+    order of a user's answers is that of their events.
+    """
+
+    def __init__(
+        self, engine: Recommender, producer: Producer, topics: TopicSettings, model: Model
+    ) -> None:
+        self.partitions: dict[int, Partition] = {}
+        self.counts = Counts()
+        self._engine = engine
+        self._producer = producer
+        self._topics = topics
+        self._model = model
+        self._failure: KafkaError | None = None
+
+    def handle(self, record: Record) -> None:
+        """Apply one record.
+
+        Raises
+        ------
+        RuntimeError
+            If the broker refused an earlier answer for good: the worker must stop, and a restart
+            answers from there.
+        """
+        received_ns = perf_counter_ns()
+        queue_us = max(0.0, time() * 1e6 - record.timestamp_ms * 1e3)
+        partition = self.partitions[record.partition]
+        if record.offset < partition.next_offset:  # handed over again after a rebalance
+            return
+        self.counts.received += 1
+        try:
+            interaction = decode_interaction(record.value, record.headers, record.timestamp_ms)
+        except BadMessage as error:
+            self._bury(record, partition, error)
+        else:
+            decode_ns = perf_counter_ns() - received_ns
+            if partition.is_duplicate(interaction.event_id):
+                self.counts.duplicates += 1
+            else:
+                answer = self._engine.observe(interaction)
+                if record.offset > partition.answered:
+                    self._answer(record, interaction, answer, queue_us, received_ns, decode_ns)
+                else:
+                    self.counts.replayed += 1
+        partition.next_offset = record.offset + 1
+
+    def _answer(
+        self,
+        record: Record,
+        interaction: Interaction,
+        answer: Answer,
+        queue_us: float,
+        received_ns: int,
+        decode_ns: int,
+    ) -> None:
+        stages = {stage: ns / 1e3 for stage, ns in answer.stages_ns.items()}
+        ranked_ns = perf_counter_ns()
+        items = [RankedItem(*ranked) for ranked in answer.items]
+        now_ns = perf_counter_ns()
+        message = Recommendation(
+            event_id=interaction.event_id,
+            user=interaction.user,
+            item=interaction.item,
+            items=items,
+            timestamp=interaction.timestamp,
+            model=self._model,
+            source=Source(self._topics.interactions, record.partition, record.offset),
+            latency_us=LatencyUs(
+                queue=queue_us,
+                decode=decode_ns / 1e3,
+                emit=(now_ns - ranked_ns) / 1e3,
+                total=(now_ns - received_ns) / 1e3,
+                **stages,
+            ),
+        )
+        self._send(
+            self._topics.recommendations, record, encode(message), carried_headers(record.headers)
+        )
+        self.counts.recommendations += 1
+
+    def _bury(self, record: Record, partition: Partition, error: BadMessage) -> None:
+        if record.offset <= partition.buried:
+            self.counts.replayed += 1
+            return
+        headers = dead_letter_headers(
+            error,
+            self._topics.interactions,
+            record.partition,
+            record.offset,
+            record.timestamp_ms,
+            record.headers,
+        )
+        self._send(self._topics.dead_letters, record, record.value, headers)
+        self.counts.dead_letters[error.error_class] += 1
+
+    def _send(self, topic: str, record: Record, value: bytes | None, headers: Headers) -> None:
+        while True:
+            if self._failure is not None:
+                raise RuntimeError(f"the broker refused an answer: {self._failure}")
+            try:
+                self._producer.produce(
+                    topic,
+                    value,
+                    record.key,
+                    record.partition,
+                    self._delivered,
+                    headers=list(headers),
+                )
+            except BufferError:  # the broker is slower than we are: wait, and input waits with us
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failure = error
+
+
+def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
+    """The headers of an event that its answer carries on: tracing, and the replay's send time."""
+    return [h for h in headers if h[0] in ("traceparent", "tracestate", "millrace.sent-ns")]

@@ -1,0 +1,128 @@
+"""Child processes that never outlive us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+# Its standard input ends without a line only when whoever holds the other end has died, however
+# that came about. Then the child's process group goes the same way, asked first and made to after.
+WATCH = """
+read -r _ && exit
+kill -TERM "-$1" 2>/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "-$1" 2>/dev/null || break; sleep 1; done
+kill -KILL "-$1" 2>/dev/null
+[ -z "$2" ] || rm -rf -- "$2"
+"""
+
+
+class Child:
+    """A command in a process group of its own, ended at the latest when this process is.
+
+    A small shell waits on a pipe that only this process holds open: SIGKILL of this process,
+    too, closes it, and the shell then ends the child. A signal from the terminal (Ctrl-C)
+    reaches this process alone, which can so end its children in order.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    output
+        Where its standard output and standard error go; without it, where ours go.
+    stdout
+        What `subprocess.Popen` takes, `subprocess.PIPE` for one; overrides ``output``.
+    env
+        Its environment; without it, ours.
+    temporary
+        A folder that is removed should this process die before the child is stopped.
+
+    Raises
+    ------
+    OSError
+        When the command cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        output: IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        env: Mapping[str, str] | None = None,
+        temporary: Path | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output if stdout is None else stdout,
+            stderr=output,
+            env=env,
+            start_new_session=True,
+        )
+        self._ended = False
+        try:
+            self._watch = subprocess.Popen(
+                ["/bin/sh", "-c", WATCH, "watch", str(self.pid), str(temporary or "")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is the id of its process group too."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the child still runs."""
+        return self.process.poll() is None
+
+    def stop(self, seconds: float = 10.0) -> int:
+        """End the child: SIGTERM, and SIGKILL when it still runs ``seconds`` later.
+
+        Returns
+        -------
+        int
+            Its exit status, negative for a signal.
+        """
+        if self.running:
+            self._signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+        return self.kill()
+
+    def kill(self) -> int:
+        """End the child and all that it started with SIGKILL; its exit status as in `stop`."""
+        if not self._ended:  # later its id may be another's
+            self._ended = True
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+            self._watch.communicate(b"\n")
+        return self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # macOS: a zombie's group
+            os.killpg(self.process.pid, number)

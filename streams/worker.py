@@ -1,0 +1,192 @@
+"""The worker: a Faust agent that hands each message to the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from importlib.metadata import version
+from typing import Any
+
+import faust
+from confluent_kafka import KafkaException
+from faust.types import TP
+from mode.supervisors import CrashingSupervisor
+
+from engine import Item, Recommender
+from streams import clients, metrics, partitions
+from streams.catalogue import CatalogueEncoder, CatalogueTail
+from streams.consumer import transport
+from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
+from streams.pipeline import Pipeline, Record
+from streams.settings import Settings
+
+log = logging.getLogger("millrace.worker")
+
+_FETCH_WAIT_MS = {True: 5, False: 500}
+
+
+class Worker:
+    """Everything that one worker process holds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine = Recommender(settings.engine)
+        self.producer = clients.producer(settings)
+        self.pipeline = Pipeline(
+            self.engine,
+            self.producer,
+            settings.topics,
+            Model("millrace-hybrid", version("millrace")),
+        )
+        self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.text)
+        self.catalogue = CatalogueTail(settings, self.engine.upsert_item)
+        self._items_read: dict[int, int] = {}
+        self._committed: dict[TP, int] = {}
+
+    def app(self) -> faust.App:
+        """The Faust application: one agent for interactions, one for items."""
+        broker, topics, worker = self.settings.broker, self.settings.topics, self.settings.worker
+        app = faust.App(
+            worker.group,
+            broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
+            datadir=tempfile.mkdtemp(prefix="millrace-"),
+            store="memory://",
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            stream_wait_empty=False,
+            consumer_auto_offset_reset="earliest",
+            broker_session_timeout=worker.session_seconds,
+            broker_heartbeat_interval=worker.session_seconds / 4,
+            broker_rebalance_timeout=30.0,
+            worker_redirect_stdouts=False,
+            agent_supervisor=CrashingSupervisor,
+        )
+        app.transport = transport(
+            topics.interactions, self.claim, _FETCH_WAIT_MS[broker.embedded]
+        )(app.conf.broker_consumer, app)
+
+        def raw(name: str) -> Any:
+            return app.topic(
+                name,
+                key_type=bytes,
+                key_serializer="raw",
+                value_type=bytes,
+                value_serializer="raw",
+            )
+
+        @app.agent(raw(topics.interactions), name="interactions")
+        async def interactions(stream: Any) -> None:
+            async for event in stream.noack().events():
+                self.pipeline.handle(_record(event.message))
+
+        @app.agent(raw(topics.items), name="items")
+        async def items(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await self.embed(_record(event.message))
+
+        @app.task
+        async def follow_catalogue() -> None:
+            loop = asyncio.get_running_loop()
+            self.catalogue.follow(loop.call_soon_threadsafe)
+
+        @app.timer(worker.commit_seconds)
+        async def commit() -> None:
+            if self.catalogue.failure is not None:
+                raise self.catalogue.failure
+            await self.commit(app)
+
+        return app
+
+    def claim(self, ours: set[int]) -> dict[int, int]:
+        """The offset to read each of our input partitions from; state of others is let go."""
+        held = self.pipeline.partitions
+        for lost in held.keys() - ours:
+            del held[lost]
+        for new in sorted(ours - held.keys()):
+            held[new] = partitions.restore(self.settings, new)
+        log.info("reading partitions %s", sorted(ours))
+        return {number: held[number].next_offset for number in ours}
+
+    async def embed(self, record: Record) -> None:
+        """Encode an item in a thread and publish it to every worker."""
+        topics = self.settings.topics
+        try:
+            item: Item = decode_item(record.value, record.headers, record.timestamp_ms)
+        except BadMessage as error:
+            headers = dead_letter_headers(
+                error,
+                topics.items,
+                record.partition,
+                record.offset,
+                record.timestamp_ms,
+                record.headers,
+            )
+            self.producer.produce(topics.dead_letters, record.value, record.key, headers=headers)
+        else:
+            message = await asyncio.to_thread(self.encoder.encode, item)
+            self.producer.produce(topics.item_embeddings, message, item.item)
+        self._items_read[record.partition] = record.offset + 1
+
+    async def commit(self, app: faust.App) -> None:
+        """Commit what has been answered for good, for lag to be seen and items to be resumed."""
+        offsets = {
+            TP(self.settings.topics.interactions, n): p.next_offset
+            for n, p in self.pipeline.partitions.items()
+        } | {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
+        changed = {tp: o for tp, o in offsets.items() if o and self._committed.get(tp) != o}
+        if changed:
+            await asyncio.to_thread(self.producer.flush, clients.TIMEOUT_SECONDS)
+            ours = app.consumer.assignment()
+            if await app.consumer._commit({tp: o for tp, o in changed.items() if tp in ours}):
+                self._committed |= changed
+
+
+def run(settings: Settings) -> None:
+    """Run a worker in the foreground until SIGINT or SIGTERM."""
+    wait_for_broker(settings)
+    worker = Worker(settings)
+    for topic in (settings.topics.interactions, settings.topics.items,
+                  settings.topics.recommendations, settings.topics.dead_letters):  # fmt: skip
+        clients.partitions(worker.producer, topic)
+    items = worker.catalogue.read_to_end()
+    log.info("%d items in the catalogue", items)
+    metrics.serve(worker.pipeline, settings.worker.metrics_host, settings.worker.metrics_port)
+    app = worker.app()
+    try:
+        faust.Worker(
+            app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
+        ).execute_from_commandline()
+    finally:
+        worker.catalogue.stop()
+        worker.producer.flush(clients.TIMEOUT_SECONDS)
+
+
+def wait_for_broker(settings: Settings) -> None:
+    """Return once the broker answers; say every five seconds that it does not."""
+    probe = clients.producer(settings)
+    started = time.monotonic()
+    while True:
+        try:
+            probe.list_topics(timeout=5.0)
+        except KafkaException:
+            log.warning(
+                "no broker answers at %s yet (%d s)",
+                settings.broker.bootstrap,
+                time.monotonic() - started,
+            )
+        else:
+            return
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.partition,
+        message.offset,
+        int(message.timestamp * 1000) if message.timestamp is not None else 0,
+        message.key,
+        message.value,
+        message.headers or (),
+    )

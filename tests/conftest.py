@@ -1,0 +1,77 @@
+"""Brokers for the tests: the embedded one, and a real Kafka where Java and Maven are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
+from streams.brokers.kafka import find_jars
+from streams.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """Kafka's jars, fetched when they are not there; without Java or Maven the test is skipped."""
+    try:
+        return find_jars()
+    except BrokerError as error:
+        reason = error
+    if shutil.which("java") and shutil.which("mvn") and shutil.which("make"):
+        subprocess.run(["make", "kafka-jars"], cwd=ROOT, check=True)
+        return find_jars()
+    if os.environ.get("CI"):
+        pytest.fail(f"CI is set, so the tests with a real Kafka must run: {reason}")
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_jars: Path) -> Iterator[KafkaServer]:
+    """One Kafka for all tests. Tests that stop it start their own."""
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[EmbeddedBroker]:
+    """One embedded broker for all tests."""
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session", params=["embedded", "kafka"])
+def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | KafkaServer:
+    """Each broker in turn. ``parametrize("broker", ["kafka"], indirect=True)`` asks for one."""
+    found: EmbeddedBroker | KafkaServer = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def settings(broker: EmbeddedBroker | KafkaServer) -> Callable[..., Settings]:
+    """Settings on ``broker`` with topics and a group of this test's own.
+
+    The factory takes sections as dicts, as in ``settings(topics={"partitions": 2})``.
+    """
+    mark = uuid.uuid4().hex[:8]
+
+    def make(**sections: dict[str, Any]) -> Settings:
+        own: dict[str, dict[str, Any]] = {
+            "broker": {"bootstrap": broker.bootstrap, "embedded": broker.embedded},
+            "topics": {name: f"{name.replace('_', '-')}.{mark}" for name in TOPICS},
+            "worker": {"group": f"group.{mark}", "metrics_port": 0},
+        }
+        for section, values in sections.items():
+            own[section] = own.get(section, {}) | values
+        return Settings(**own)
+
+    return make

@@ -1,0 +1,77 @@
+"""Children that never outlive us, SIGKILL included."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from streams.processes import Child
+
+# ignores SIGTERM, and starts a grandchild
+STUBBORN = "trap '' TERM; sleep 600 & echo $! > \"$0\"; wait; wait"
+
+
+def running(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return found.stdout.strip()[:1] not in {"", "Z"}
+
+
+def until(condition, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def test_stop_asks_first():
+    with Child(["sleep", "600"]) as child:
+        assert child.running
+    assert child.stop() == -signal.SIGTERM
+    assert not running(child.pid)
+
+
+def test_stop_ends_a_child_that_does_not_listen_and_its_children(tmp_path: Path):
+    note = tmp_path / "grandchild"
+    child = Child(["sh", "-c", STUBBORN, str(note)])
+    until(lambda: note.exists() and note.read_text().endswith("\n"))
+    grandchild = int(note.read_text())
+    assert running(grandchild)
+    assert child.stop(0.2) == -signal.SIGKILL
+    until(lambda: not running(grandchild))
+
+
+def test_the_exit_status_of_a_child_that_ended_by_itself():
+    child = Child(["sh", "-c", "exit 3"])
+    child.process.wait()
+    assert child.stop() == 3
+    assert child.kill() == 3
+
+
+def test_a_command_that_is_not_there():
+    with pytest.raises(FileNotFoundError):
+        Child(["there-is-no-such-command"])
+
+
+def test_sigkill_of_the_parent_ends_the_child_and_removes_its_folder(tmp_path: Path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    code = (
+        "import sys, time; from pathlib import Path; from streams.processes import Child\n"
+        "print(Child(['sleep', '600'], temporary=Path(sys.argv[1])).pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert running(child)
+        parent.kill()
+    until(lambda: not running(child))
+    until(lambda: not folder.exists())
