@@ -1,7 +1,29 @@
 """Millrace's engine: a recommender that learns from every interaction. Knows nothing of Kafka."""
 
-from engine.events import Interaction, Item
-from engine.recommender import Answer, Ranked, Recommender
-from engine.settings import EngineSettings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.events import Interaction, Item
+    from engine.recommender import Answer, Ranked, Recommender
+    from engine.settings import EngineSettings
 
 __all__ = ["Answer", "EngineSettings", "Interaction", "Item", "Ranked", "Recommender"]
+
+_HOME = {
+    "Interaction": "engine.events",
+    "Item": "engine.events",
+    "EngineSettings": "engine.settings",
+    "Answer": "engine.recommender",
+    "Ranked": "engine.recommender",
+    "Recommender": "engine.recommender",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: a command that only reads messages does not wait for numba.
+    if name not in _HOME:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

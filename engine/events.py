@@ -11,20 +11,32 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-Id = Annotated[str, Meta(min_length=1, max_length=256)]
+# Ids end up in keys, headers, logs and terminals: neither blank nor with a control character.
+Id = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^(?!\s*$)[^\u0000-\u001f\u007f-\u009f]*(?![\s\S])",
+        description="1 to 256 characters, not all blank, no control characters",
+    ),
+]
 Scalar = str | int | float | bool | None
 Properties = dict[str, Scalar | list[Scalar]]
+
+EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
 
 # Milliseconds since the epoch. A number below 1990 is nearly always seconds sent by mistake.
 Timestamp = Annotated[
     int,
     Meta(
-        ge=631_152_000_000,
-        le=4_102_444_800_000,
+        ge=EARLIEST_MS,
+        le=LATEST_MS,
         description="milliseconds since the epoch, from 1990 to 2100",
     ),
 ]
 Text = Annotated[str, Meta(max_length=100_000)]
+Value = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 Kind = Literal["rating", "click", "view", "purchase", "review", "like", "cart", "dislike", "forget"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -42,7 +54,7 @@ class Interaction(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     item: Id | None = None
     timestamp: Timestamp
     kind: Kind
-    value: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    value: Value | None = None
     text: Text | None = None
     properties: Properties = msgspec.field(default_factory=dict)
 

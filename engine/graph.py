@@ -63,7 +63,7 @@ class NeighbourRows:
 
     def recent_ids(self, node: int, count: int) -> NDArray[np.int32]:
         """The neighbours of `recent`: int32[<= count]."""
-        return _recent_ids(self.rows, self.degree, node, count)  # type: ignore[no-any-return]
+        return _recent_ids(self.rows, self.degree, node, count)
 
 
 class InteractionGraph:

@@ -56,7 +56,7 @@ class Popularity:
         self._stage_ratio = grown(self._stage_ratio, items, axis=1)
 
     def record(self, item: int, history_length: int, items: int, weight: float) -> None:
-        """Count an interaction of a user who had `history_length` before it, among `items` items."""
+        """Count an interaction of a user who had `history_length` before it; `items` are known."""
         self.events += 1
         self._inflation *= 2.0 ** (1.0 / HALF_LIFE)
         if self._inflation > 1e12:

@@ -1,4 +1,4 @@
-"""Settings of the engine, one docstring a field; defaults are what the figures were measured with."""
+"""Settings of the engine; the defaults are what the published figures were measured with."""
 
 from __future__ import annotations
 

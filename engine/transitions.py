@@ -68,7 +68,7 @@ class Transitions:
 
         Read from the targets' own rows, which hold the symmetric weights.
         """
-        return _strongest(self.items, self.weights, self.degree, history, targets)  # type: ignore[no-any-return]
+        return _strongest(self.items, self.weights, self.degree, history, targets)
 
 
 @kernel

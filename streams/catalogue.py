@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 from numpy.typing import NDArray
 
-from engine import Item
+from engine.events import Item
 from engine.recommender import item_text
 from engine.text.encoder import TextEncoder
 from streams import clients
@@ -69,12 +69,13 @@ class CatalogueTail:
                 raise TimeoutError(f"{self._topic} could not be read to its end: broker too slow")
             self._take(message, self._apply)
             items += 1
-            if message.offset() + 1 >= ends[message.partition()]:
-                missing.discard(message.partition())
+            partition, offset = message.partition(), message.offset()
+            if partition is not None and offset is not None and offset + 1 >= ends[partition]:
+                missing.discard(partition)
         return items
 
     def follow(self, hand_over: Callable[[Callable[[], None]], object]) -> None:
-        """Go on in a thread; `hand_over` runs each application on the thread that owns the engine."""
+        """Go on in a thread; `hand_over` has the engine's own thread apply each item."""
 
         def run() -> None:
             try:

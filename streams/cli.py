@@ -30,7 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-topics_app = typer.Typer(help="Make the topics, or check those that are there.", no_args_is_help=True)
+topics_app = typer.Typer(
+    help="Make the topics, or check those that are there.", no_args_is_help=True
+)
 app.add_typer(topics_app, name="topics")
 
 out = Console()
@@ -46,11 +48,13 @@ SetFlag = Annotated[
 BrokerFlag = Annotated[str | None, typer.Option("--broker", help="host:port of Kafka.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON lines, for pipes.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")]
-SeedFlag = Annotated[int, typer.Option(min=0, help="Seed of the data's tie order, or of the synthetic stream.")]  # fmt: skip
+SeedFlag = Annotated[
+    int, typer.Option(min=0, help="Seed of the order of ties, or of the synthetic stream.")
+]
 StrictFlag = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row.")]
 Synthetic = Annotated[
     int | None,
-    typer.Option("--synthetic", min=1, metavar="N", help="N invented events instead of a data set."),
+    typer.Option("--synthetic", min=1, metavar="N", help="N invented events, no data set."),
 ]
 DatasetPath = Annotated[
     Path | None, typer.Argument(help="Folder or file of MovieLens, Amazon Reviews or Yelp.")
@@ -101,9 +105,7 @@ def demo(
 
 
 @app.command()
-def worker(
-    config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None
-) -> None:
+def worker(config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None) -> None:
     """Answer every interaction on Kafka until stopped.
 
     Example: millrace worker --broker localhost:9092 --set engine.k=20
@@ -123,7 +125,9 @@ def replay(
     speedup: Annotated[
         float | None, typer.Option(min=0.001, help="Times real time, by the events' timestamps.")
     ] = None,
-    maximum: Annotated[bool, typer.Option("--max", help="As fast as it goes (the default).")] = False,
+    maximum: Annotated[
+        bool, typer.Option("--max", help="As fast as it goes (the default).")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Events to send at most.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted replay stopped.")
@@ -200,7 +204,7 @@ def watch(
     Example: millrace watch --json | jq '.user, .items[0].item'
     """
     with _one_line_errors():
-        from streams.watch import show  # noqa: PLC0415
+        from streams.subscriber import show  # noqa: PLC0415
 
         show(_settings(config, set_, broker), from_beginning, dead_letters, json_lines, out)
 
@@ -301,7 +305,7 @@ def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]
     Example: millrace schemas schemas/
     """
     with _one_line_errors():
-        from streams.schemas import json_schemas  # noqa: PLC0415
+        from streams.messages import json_schemas  # noqa: PLC0415
 
         folder.mkdir(parents=True, exist_ok=True)
         for name, schema in json_schemas().items():
@@ -312,7 +316,13 @@ def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(help="ml-100k, ml-1m, ml-latest-small, ml-20m, ml-25m, ml-32m; amazon and yelp explain themselves.")],  # fmt: skip
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ml-100k, ml-1m, ml-latest-small, ml-20m, ml-25m or ml-32m; "
+            "amazon and yelp tell what to fetch by hand."
+        ),
+    ],
     folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data"),
 ) -> None:
     """Fetch a MovieLens release, checked and unpacked.
@@ -330,9 +340,7 @@ def main() -> None:
     app()
 
 
-def _settings(
-    config: Path | None, set_: list[str] | None, broker: str | None = None
-) -> Settings:
+def _settings(config: Path | None, set_: list[str] | None, broker: str | None = None) -> Settings:
     overrides = list(set_ or [])
     if broker:
         overrides.append(f'broker.bootstrap="{broker}"')
@@ -365,7 +373,9 @@ def _write_json(file: Path | None, report: dict[str, Any]) -> None:
 
 def _log_to_stderr() -> None:
     logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("millrace").setLevel(logging.INFO)
 
@@ -382,10 +392,14 @@ def _one_line_errors() -> Iterator[None]:
         err.print(f"[red]millrace:[/] {message}", highlight=False)
         raise typer.Exit(status) from None
 
+    from streams.demo import DemoError  # noqa: PLC0415
+
     try:
         yield
     except (SettingsError, DatasetError, BrokerError, LookupError) as error:
         fail(error, 2)
+    except DemoError as error:
+        fail(error, 1)
     except KafkaException as error:
         fail(f"Kafka: {error.args[0].str() or error.args[0].name()}", 1)
     except BrokenPipeError:  # whoever read us has had enough

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
@@ -69,6 +69,14 @@ def ends(client: Consumer, topic: str) -> dict[int, int]:
     }
 
 
+def headers(message: Message) -> dict[str, bytes]:
+    """The headers of a message; of those with one name, the last."""
+    found: dict[str, bytes] = {}
+    for name, value in cast("list[tuple[str, bytes | None]]", message.headers() or []):
+        found[name] = value or b""
+    return found
+
+
 def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[Message]:
     """The last `count` messages of a partition, oldest first, up to its end of now.
 
@@ -89,5 +97,5 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
         if message.error():
             raise KafkaException(message.error())
         yield message
-        if message.offset() >= high - 1:
+        if cast(int, message.offset()) >= high - 1:
             return

@@ -55,8 +55,4 @@ def transport(topic: str, claim: Claim, fetch_wait_ms: int) -> type[driver.Trans
                 return WaitResults([first], [await first], False)
             return await super().wait_first(*waits, timeout=timeout)
 
-    class Transport(driver.Transport):
-        Consumer: Any = None
-
-    Transport.Consumer = Consumer
-    return Transport
+    return type("Transport", (driver.Transport,), {"Consumer": Consumer})

@@ -69,7 +69,9 @@ class Demo:
             processes = _Processes(stack, folder)
             self.phase = "starting the broker"
             lines = processes.start(
-                "broker", *(["--kafka", "--port", "0"] if self.kafka else []), env=self._environment()
+                "broker",
+                *(["--kafka", "--port", "0"] if self.kafka else []),
+                env=self._environment(),
             )
             bootstrap = processes.wait_for(lambda: lines and lines[0], "broker")
             env = self._environment(bootstrap.removeprefix("bootstrap="))
@@ -78,7 +80,9 @@ class Demo:
             self.phase = "starting the worker"
             metrics = f"http://127.0.0.1:{env['MILLRACE_WORKER__METRICS_PORT']}/metrics"
             processes.start("worker", env=env)
-            answers = processes.start("watch", "--json", "--from-beginning", "--dead-letters", env=env)
+            answers = processes.start(
+                "watch", "--json", "--from-beginning", "--dead-letters", env=env
+            )
             processes.wait_for(lambda: _metric(metrics, "millrace_worker_partitions"), "worker")
             self.phase = "replaying"
             progress = processes.start("replay", *self._replay_arguments(), env=env)

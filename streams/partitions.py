@@ -70,7 +70,7 @@ def _source_offset(answer: Message, topic: str) -> int:
 
 
 def _origin_offset(dead_letter: Message, topic: str) -> int:
-    headers = dict(dead_letter.headers() or [])
+    headers = clients.headers(dead_letter)
     same = headers.get("origin.topic") == topic.encode()
     return int(headers["origin.offset"]) if same else -1
 

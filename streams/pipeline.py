@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from engine import Answer, Interaction, Recommender
+from engine.events import Interaction
+from engine.recommender import Answer, Recommender
 from streams.messages import (
     BadMessage,
+    Headers,
     LatencyUs,
     Model,
     RankedItem,
@@ -24,7 +25,6 @@ from streams.messages import (
 from streams.partitions import Partition
 from streams.settings import TopicSettings
 
-Headers = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)

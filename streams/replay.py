@@ -53,6 +53,12 @@ class Pace:
                 yield 0.0, interaction
 
 
+@lru_cache(100_000)
+def partition_of(user: str, partitions: int) -> int:
+    """The partition of a user's events: murmur2 of the key, as Kafka's Java clients choose it."""
+    return int((murmur2(user.encode()) & 0x7FFFFFFF) % partitions)
+
+
 @dataclass
 class Progress:
     """Where a replay stands. `total` is None while nobody knows."""
@@ -153,14 +159,11 @@ class Replay:
         topic = self._settings.topics.interactions
         numbers = clients.partitions(self._producer, topic)
         there = {p: self._last_sequence(p) for p in numbers} if self._resume else {}
-        partition_of = lru_cache(100_000)(
-            lambda user: numbers[(murmur2(user.encode()) & 0x7FFFFFFF) % len(numbers)]
-        )
         start: float | None = None
         stream = islice(self._dataset.interactions(self._read), self._limit)
         progress = Progress("interactions")
         for place, (due, interaction) in enumerate(self._pace.due(stream), 1):
-            partition = partition_of(interaction.user)
+            partition = partition_of(interaction.user, len(numbers))
             if place <= there.get(partition, 0):
                 self.sent.skipped += 1
                 start = None
@@ -168,7 +171,10 @@ class Replay:
             start = time.monotonic() - due if start is None else start
             self._wait_until(start + due)
             sequence = f"{self._dataset.name}/{place}"
-            headers = [(SENT_NS, b"%d" % time.time_ns()), (SEQUENCE, sequence.encode())]
+            headers: dict[str, str | bytes | None] = {
+                SENT_NS: b"%d" % time.time_ns(),
+                SEQUENCE: sequence,
+            }
             self._produce(topic, encode(interaction), interaction.user, partition, headers)
             self.sent.interactions += 1
             if place % 100 == 0:
@@ -207,7 +213,7 @@ class Replay:
         last = 0
         topic = self._settings.topics.interactions
         for message in clients.tail(self._reader, topic, partition, _TAIL):
-            sequence = dict(message.headers() or []).get(SEQUENCE, b"").decode()
+            sequence = clients.headers(message).get(SEQUENCE, b"").decode()
             dataset, _, place = sequence.rpartition("/")
             if dataset == self._dataset.name and place.isdigit():
                 last = int(place)
@@ -220,13 +226,13 @@ class Replay:
         value: bytes,
         key: str,
         partition: int = -1,
-        headers: list[tuple[str, bytes]] | None = None,
+        headers: dict[str, str | bytes | None] | None = None,
     ) -> None:
         while True:
             self._raise_failure()
             try:
                 self._producer.produce(
-                    topic, value, key, partition, self._delivered, headers=headers or []
+                    topic, value, key, partition, self._delivered, headers=headers
                 )
             except BufferError:
                 self._producer.poll(0.1)

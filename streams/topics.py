@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from kafka.errors import KafkaError, TopicAlreadyExistsError
-
 from streams.brokers import BrokerError, topic_partitions
 from streams.settings import Settings
 
@@ -16,6 +14,7 @@ with warnings.catch_warnings():
     # kafka-python 3.0.12 reads its schemas through a function that Python 3.11 has deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+    from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 TIMEOUT_MS = 10_000
 
@@ -184,7 +183,7 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         client = KafkaAdminClient(
             bootstrap_servers=settings.broker.bootstrap.split(","),
             request_timeout_ms=TIMEOUT_MS,
-            bootstrap_timeout_ms=TIMEOUT_MS,
+            bootstrap_timeout_ms=TIMEOUT_MS // 2,
         )
         try:
             yield client

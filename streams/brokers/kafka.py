@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -112,8 +111,10 @@ class KafkaServer:
     def __init__(self, port: int = 0, data: Path | None = None) -> None:
         self._jars = find_jars()
         self._child: Child | None = None
+        self._answered = False
         self._home = Path(tempfile.mkdtemp(prefix="millrace-kafka-"))
         self._archive = self._jars / "server.jsa"
+        self._new_archive = self._home / "server.jsa"
         self._log = self._home / "server.log"
         try:
             client, controller = _free_ports(port)
@@ -211,8 +212,8 @@ class KafkaServer:
             )
 
     def _start(self) -> None:
-        # Java's class data sharing: the first server to stop in order leaves the archive that
-        # halves the start of those to come. A JVM that it does not fit passes it over.
+        # Java's class data sharing: the first server to serve and stop in order leaves the archive
+        # that halves the start of those to come. A JVM that it does not fit passes it over.
         sharing = (
             f"-XX:SharedArchiveFile={self._archive}"
             if self._archive.exists()
@@ -227,6 +228,7 @@ class KafkaServer:
         while self._child.running and time.monotonic() < deadline:
             with suppress(BrokerError):
                 topic_partitions(self.bootstrap, seconds=1.0)
+                self._answered = True
                 return
         how = "did not answer in time" if self._child.running else "ended as it started"
         raise BrokerError(f"Kafka on {self.bootstrap} {how}; its log ends:\n{self._log_end()}")
@@ -236,13 +238,11 @@ class KafkaServer:
             return
         self._child.stop(STOP_SECONDS)
         self._child = None
-        if self._new_archive.exists():
-            with suppress(OSError):
-                os.replace(self._new_archive, self._archive)
-
-    @property
-    def _new_archive(self) -> Path:
-        return self._archive.with_name(f"{self._home.name}.jsa")
+        if self._answered and self._new_archive.exists():
+            with suppress(OSError):  # a cache that cannot be written costs a second a start
+                part = self._archive.with_name(f"{self._home.name}.part")
+                shutil.move(self._new_archive, part)
+                part.replace(self._archive)  # at once, for others start from it meanwhile
 
     def _log_end(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

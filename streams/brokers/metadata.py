@@ -8,7 +8,7 @@ from streams.brokers.errors import BrokerError
 
 
 def topic_partitions(
-    bootstrap: str, create: str | None = None, seconds: float = 4.0
+    bootstrap: str, create: str | None = None, seconds: float = 3.0
 ) -> dict[str, int]:
     """The topics of a broker, or one that is asked for by name.
 

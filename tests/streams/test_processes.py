@@ -18,7 +18,8 @@ STUBBORN = "trap '' TERM; sleep 600 & echo $! > \"$0\"; wait; wait"
 
 def running(pid: int) -> bool:
     """Whether the process is there and no zombie."""
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip()[:1] not in {"", "Z"}
 
 

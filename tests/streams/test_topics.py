@@ -111,7 +111,7 @@ except BrokerError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-W", "default:::kafka", "-c", code],
+        [sys.executable, "-W", "default::DeprecationWarning", "-c", code],
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,346 @@
+"""Latency and throughput of the whole path, on a real Kafka, beside a loop that does nothing.
+
+    python -m benchmarks.end_to_end ../shared/data/ml-100k --json FILE
+
+- `end_to_end_ms`: producer's send to subscriber's receive at 200 events/s, in blocks that take
+  turns with the bare loop's (`bare_loop_ms`), so that both meet the same machine.
+- `stages_us`: what the worker reports of each answer in those blocks; `total` is received to
+  handed to the producer.
+- `events_per_second`: answers a second while one worker works off a backlog, between its first
+  and last tenth; `time_share` is where that time goes.
+- `first_answer_s`: from the start of the worker's process to its first answer, kernels cached and
+  the catalogue on its topic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, TopicPartition
+from rich.console import Console
+from streams.messages import Recommendation, decode_interaction, encode
+
+from engine.datasets import open_dataset
+from engine.evaluation.measures import percentiles
+from engine.evaluation.provenance import provenance
+from engine.events import Interaction
+from streams import clients, topics
+from streams.brokers import KafkaServer
+from streams.processes import Child
+from streams.replay import SENT_NS, partition_of
+from streams.settings import load_settings
+from streams.tally import STAGES
+
+RATE = 200.0
+BLOCK_SECONDS = 5.0
+WARM_UP_EVENTS = 5_000
+console = Console(stderr=True)
+
+
+class Bench:
+    """A broker, its topics and the clients of one measurement."""
+
+    def __init__(self, bootstrap: str, suffix: str) -> None:
+        names = {
+            f"topics.{name}": f"bench.{suffix}.{name}"
+            for name in ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+        }  # fmt: skip
+        self.overrides = {
+            "broker.bootstrap": bootstrap,
+            "worker.metrics_port": "0",
+            "worker.group": f"bench-{suffix}",
+            **names,
+        }
+        self.settings = load_settings(None, [f'{k}="{v}"' if "port" not in k else f"{k}={v}"
+                                             for k, v in self.overrides.items()])  # fmt: skip
+        topics.create(self.settings)
+        self.producer = clients.producer(self.settings)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "MILLRACE_" + key.upper().replace(".", "__"): value
+            for key, value in self.overrides.items()
+        }
+
+    def worker(self) -> Child:
+        """Start a worker."""
+        return Child([sys.executable, "-m", "streams.cli", "worker"], env=self.environment)
+
+    def send(self, topic: str, interaction: Interaction) -> None:
+        """Send one event, with the time."""
+        partition = partition_of(interaction.user, self.settings.topics.partitions)
+        headers = [(SENT_NS, b"%d" % time.time_ns())]
+        self.producer.produce(
+            topic, encode(interaction), interaction.user, partition, headers=headers
+        )
+        self.producer.poll(0)
+
+    def end_of(self, topic: str) -> int:
+        """Messages that a topic has had."""
+        reader = clients.reader(self.settings)
+        try:
+            return sum(clients.ends(reader, topic).values())
+        finally:
+            reader.close()
+
+    def await_messages(self, topic: str, count: int, seconds: float = 120.0) -> None:
+        """Wait until a topic has had that many."""
+        deadline = time.monotonic() + seconds
+        while self.end_of(topic) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic}: {self.end_of(topic)} of {count} messages")
+            time.sleep(0.05)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data/ml-100k"))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--blocks", type=int, default=6, help="blocks of 5 s for each contender")
+    parser.add_argument("--backlog", type=int, default=30_000, help="events for the throughput")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    dataset = open_dataset(arguments.data, seed=arguments.seed)
+    with KafkaServer() as kafka:
+        latency = measure_latency(Bench(kafka.bootstrap, "latency"), dataset, arguments.blocks)
+        throughput = measure_throughput(
+            Bench(kafka.bootstrap, "throughput"), dataset, arguments.backlog
+        )
+    report = latency | throughput | provenance(dataset.name, arguments.seed)
+    ratios = {
+        key: round(report["end_to_end_ms"][key] / report["bare_loop_ms"][key], 2)
+        for key in ("p50", "p99")
+    }
+    report["ratio_to_bare_loop"] = ratios
+    text = json.dumps(report, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+
+
+def publish_catalogue(bench: Bench, dataset: Any) -> int:
+    """Send the items and wait until a worker has embedded them."""
+    items = list(dataset.items())
+    for item in items:
+        bench.producer.produce(bench.settings.topics.items, encode(item), item.item)
+    bench.producer.flush()
+    bench.await_messages(bench.settings.topics.item_embeddings, len(items))
+    return len(items)
+
+
+def measure_latency(bench: Bench, dataset: Any, blocks: int) -> dict[str, Any]:
+    """Blocks of Millrace and of the bare loop in turn, at 200 events/s."""
+    names = bench.settings.topics
+    bare_in, bare_out = "bench.bare.in", "bench.bare.out"
+    with_bare = bench.settings.model_copy(
+        update={"topics": names.model_copy(update={"items": bare_in, "item_embeddings": bare_out})}
+    )
+    topics.create(with_bare)
+    events = dataset.interactions()
+    with bench.worker():
+        publish_catalogue(bench, dataset)
+        for interaction in islice(events, WARM_UP_EVENTS):
+            bench.send(names.interactions, interaction)
+        bench.producer.flush()
+        bench.await_messages(names.recommendations, WARM_UP_EVENTS)
+        bare = Child(
+            [sys.executable, "-m", "benchmarks.bare_loop", bare_in, bare_out],
+            stdout=subprocess.PIPE,
+            env=bench.environment,
+        )
+        with bare:
+            assert bare.process.stdout is not None
+            bare.process.stdout.readline()
+            millrace: list[float] = []
+            loop: list[float] = []
+            stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+            decoder = msgspec.json.Decoder(Recommendation)
+
+            def take(value: bytes) -> None:
+                latency = decoder.decode(value).latency_us
+                for stage, sample in stages.items():
+                    sample.append(getattr(latency, stage))
+
+            for block in range(blocks):
+                console.print(f"latency: block {block + 1} of {blocks}")
+                millrace += _block(bench, events, names.interactions, names.recommendations, take)
+                loop += _block(bench, events, bare_in, bare_out, lambda value: None)
+    return {
+        "end_to_end_ms": percentiles(millrace),
+        "bare_loop_ms": percentiles(loop),
+        "stages_us": {stage: percentiles(sample) for stage, sample in stages.items()},
+        "latency_events": len(millrace),
+    }
+
+
+def _block(
+    bench: Bench,
+    events: Iterator[Interaction],
+    source: str,
+    sink: str,
+    take: Callable[[bytes], None],
+) -> list[float]:
+    """Send at the rate from this thread while a subscriber process notes arrivals; ms each."""
+    with subscriber(bench, sink) as received:
+        count = int(RATE * BLOCK_SECONDS)
+        start = time.monotonic()
+        for number, interaction in enumerate(islice(events, count)):
+            while (left := start + number / RATE - time.monotonic()) > 0:
+                bench.producer.poll(0)
+                time.sleep(min(left, 0.002))
+            bench.send(source, interaction)
+        bench.producer.flush()
+        samples = received(count)
+    for _, value in samples:
+        take(value)
+    return [milliseconds for milliseconds, _ in samples]
+
+
+@contextmanager
+def subscriber(bench: Bench, topic: str) -> Iterator[Callable[[int], list[tuple[float, bytes]]]]:
+    """A subscriber thread from the topic's end on; gives (milliseconds, value) of each message."""
+    consumer = clients.reader(bench.settings)
+    ends = clients.ends(consumer, topic)
+    consumer.assign([TopicPartition(topic, p, end) for p, end in ends.items()])
+    consumer.poll(0.2)
+    samples: list[tuple[float, bytes]] = []
+    with ThreadPoolExecutor(1) as pool:
+        stop = False
+
+        def run() -> None:
+            while not stop:
+                message = consumer.poll(0.05)
+                if message is not None and not message.error():
+                    now = time.time_ns()
+                    sent = int(dict(message.headers() or [])[SENT_NS])
+                    samples.append(((now - sent) / 1e6, message.value() or b""))
+
+        future = pool.submit(run)
+
+        def received(count: int) -> list[tuple[float, bytes]]:
+            deadline = time.monotonic() + 30
+            while len(samples) < count:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{len(samples)} of {count} messages came out of {topic}")
+                time.sleep(0.01)
+            return samples
+
+        try:
+            yield received
+        finally:
+            stop = True
+            future.result()
+            consumer.close()
+
+
+def measure_throughput(bench: Bench, dataset: Any, backlog: int) -> dict[str, Any]:
+    """One worker on a backlog, and its first answer after a start."""
+    names = bench.settings.topics
+    with bench.worker():
+        publish_catalogue(bench, dataset)
+    console.print(f"throughput: {backlog:,} events")
+    events = list(islice(dataset.interactions(), backlog))
+    for interaction in events:
+        bench.send(names.interactions, interaction)
+    bench.producer.flush()
+    started = time.time()
+    with bench.worker():
+        bench.await_messages(names.recommendations, 1)
+        first_answer_s = _timestamps(bench, names.recommendations, 1)[0] / 1e3 - started
+        bench.await_messages(names.recommendations, len(events), 600)
+    stamps, stages = _read_answers(bench, names.recommendations, len(events))
+    low, high = len(stamps) // 10, len(stamps) * 9 // 10
+    per_second = (high - low) / (stamps[high] - stamps[low]) * 1e3
+    return {
+        "events_per_second": round(per_second),
+        "first_answer_s": round(first_answer_s, 2),
+        "time_share": time_share(bench, events[:5_000], stages, 1e6 / per_second),
+    }
+
+
+def time_share(
+    bench: Bench, events: list[Interaction], stages: dict[str, list[float]], event_us: float
+) -> dict[str, float]:
+    """The mean microseconds of an event at full speed, by who spent them.
+
+    Decoding and the engine report themselves; encoding and producing are timed here on the same
+    messages; the rest of the event's time is Faust's (and aiokafka's and the event loop's).
+    """
+    reader = clients.reader(bench.settings)
+    answers = [
+        message.value() or b""
+        for message in clients.tail(reader, bench.settings.topics.recommendations, 0, 5_000)
+    ]
+    reader.close()
+    decoded = [msgspec.json.decode(answer, type=Recommendation) for answer in answers]
+    encoding = _mean_us(lambda answer: encode(answer), decoded)
+    producing = _mean_us(
+        lambda answer: bench.producer.produce("bench.bare.out", answer, b"key", 0), answers
+    )
+    bench.producer.flush()
+    raw = [encode(event) for event in events]
+    decoding = _mean_us(lambda value: decode_interaction(value, (), None), raw)
+    engine = sum(
+        sum(stages[stage]) / len(stages[stage])
+        for stage in ("learn", "graph", "propagate", "text", "rank")
+    )
+    shares = {
+        "decode": decoding,
+        "engine": engine,
+        "encode": encoding,
+        "produce": producing,
+        "faust": event_us - decoding - engine - encoding - producing,
+    }
+    return {name: round(us / event_us, 3) for name, us in shares.items()}
+
+
+def _mean_us(work: Callable[[Any], object], inputs: list[Any]) -> float:
+    started = time.perf_counter()
+    for each in inputs:
+        work(each)
+    return (time.perf_counter() - started) / len(inputs) * 1e6
+
+
+def _read_answers(bench: Bench, topic: str, count: int) -> tuple[list[int], dict[str, list[float]]]:
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    stamps = []
+    decoder = msgspec.json.Decoder(Recommendation)
+    for message in _all(bench, topic, count):
+        stamps.append(message.timestamp()[1])
+        latency = decoder.decode(message.value() or b"").latency_us
+        for stage, sample in stages.items():
+            sample.append(getattr(latency, stage))
+    return sorted(stamps), stages
+
+
+def _timestamps(bench: Bench, topic: str, count: int) -> list[int]:
+    return sorted(message.timestamp()[1] for message in _all(bench, topic, count))
+
+
+def _all(bench: Bench, topic: str, count: int) -> Iterator[Any]:
+    consumer: Consumer = clients.reader(bench.settings)
+    consumer.assign([TopicPartition(topic, p, 0) for p in clients.partitions(consumer, topic)])
+    for _ in range(count):
+        message = consumer.poll(30)
+        if message is None or message.error():
+            raise TimeoutError(f"{topic} could not be read")
+        yield message
+    consumer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The Dockerfile and the compose file against the settings and the pins. Neither is run here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from streams.brokers.kafka import MESSAGE_BYTES
+from streams.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+
+def test_each_variable_of_compose_is_a_setting_and_takes_effect(monkeypatch):
+    seen = 0
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if not name.startswith("MILLRACE_"):
+                continue
+            section, field = name.removeprefix("MILLRACE_").lower().split("__")
+            monkeypatch.setenv(name, str(value))
+            # a name that is no field of a section makes Settings() itself fail
+            assert section in Settings.model_fields
+            assert getattr(getattr(Settings(), section), field) == value
+            seen += 1
+    assert seen == 3
+
+
+def test_millrace_reaches_kafka_where_kafka_says_it_is():
+    kafka = SERVICES["kafka"]["environment"]
+    advertised = dict(
+        listener.split("://") for listener in kafka["KAFKA_ADVERTISED_LISTENERS"].split(",")
+    )
+    for name in ("topics", "worker"):
+        bootstrap = SERVICES[name]["environment"]["MILLRACE_BROKER__BOOTSTRAP"]
+        assert bootstrap == advertised["INTERNAL"]
+    assert advertised["HOST"] == Settings().broker.bootstrap
+    assert SERVICES["kafka"]["ports"] == [f"{advertised['HOST']}:9092"]
+    listening = {
+        name: address.rpartition(":")[2]
+        for name, address in (
+            listener.split("://") for listener in kafka["KAFKA_LISTENERS"].split(",")
+        )
+    }
+    assert {name: listening[name] for name in advertised} == {"INTERNAL": "19092", "HOST": "9092"}
+    assert kafka["KAFKA_CONTROLLER_QUORUM_VOTERS"].endswith(f":{listening['CONTROLLER']}")
+    assert SERVICES["kafka"]["healthcheck"]["test"][-1] == f"localhost:{listening['INTERNAL']}"
+    assert kafka["KAFKA_MESSAGE_MAX_BYTES"] == MESSAGE_BYTES > Settings().topics.message_bytes
+
+
+def test_the_worker_starts_after_the_topics_are_made():
+    def waits(name: str) -> dict[str, Any]:
+        return {on: how["condition"] for on, how in SERVICES[name]["depends_on"].items()}
+
+    assert waits("topics") == {"kafka": "service_healthy"}
+    assert waits("worker")["topics"] == "service_completed_successfully"
+    assert SERVICES["topics"]["command"] == ["topics", "create"]
+
+
+def test_compose_and_maven_name_the_same_kafka():
+    maven = {"m": "http://maven.apache.org/POM/4.0.0"}
+    versions = {
+        dependency.findtext("m:artifactId", namespaces=maven): dependency.findtext(
+            "m:version", namespaces=maven
+        )
+        for dependency in ElementTree.parse(ROOT / "pom.xml").iterfind(".//m:dependency", maven)
+    }
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{versions['kafka_2.13']}"
+
+
+def instructions() -> list[tuple[str, str]]:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    return [
+        (line.split(maxsplit=1)[0], line.split(maxsplit=1)[1])
+        for line in lines
+        if line and not line.startswith("#")
+    ]
+
+
+def test_dockerfile_runs_a_worker_as_no_root_from_the_pins():
+    found = instructions()
+    verbs = [verb for verb, _ in found]
+    assert found[0] == ("FROM", "python:3.11-slim")
+    assert any("--constraint requirements.txt" in text for verb, text in found if verb == "RUN")
+    [user] = [text for verb, text in found if verb == "USER"]
+    assert user != "root"
+    assert verbs.index("USER") > max(i for i, verb in enumerate(verbs) if verb == "RUN")
+    start = {verb: json.loads(text) for verb, text in found if verb in {"ENTRYPOINT", "CMD"}}
+    assert start == {"ENTRYPOINT": ["millrace"], "CMD": ["worker"]}
+
+
+@pytest.mark.parametrize("verb_and_text", [i for i in instructions() if i[0] == "COPY"])
+def test_dockerfile_copies_what_is_there_and_not_ignored(verb_and_text):
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for source in re.split(r"\s+", verb_and_text[1])[:-1]:
+        assert (ROOT / source).exists()
+        assert f"!{source}" in ignored
