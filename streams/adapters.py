@@ -22,9 +22,10 @@ from typing import Any
 import msgspec
 
 from engine.events import Id, Interaction, Item, Properties, Scalar, Text, Value
+from streams.bad_message import BadMessage, shown
 from streams.cloudevents import cloud_event_interaction, cloud_event_item, is_cloud_event
 from streams.foreign import kind_of, milliseconds
-from streams.validation import BadMessage, converted, decoded, shown, unknown_kind
+from streams.validation import converted, decoded, unknown_kind
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -37,7 +38,7 @@ def adapt_interaction(
     Parameters
     ----------
     value, document
-        The message's bytes and what `streams.validation.read` made of them.
+        The message's bytes and what `streams.reading.read` made of them.
     headers
         The message's headers, values in UTF-8.
 

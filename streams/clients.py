@@ -20,7 +20,8 @@ def producer(settings: Settings, **extra: Any) -> Producer:
             "bootstrap.servers": settings.broker.bootstrap,
             "enable.idempotence": True,
             "acks": "all",
-            "linger.ms": settings.worker.linger_ms,
+            # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
+            "linger.ms": max(settings.worker.linger_ms, 5.0 if settings.broker.embedded else 0.0),
             "message.max.bytes": settings.topics.message_bytes + 65_536,
             "log_level": 2,
             **extra,
@@ -46,7 +47,7 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
 
 
 def partitions(client: Consumer | Producer, topic: str) -> list[int]:
-    """The partitions of a topic; the question makes the topic on the embedded broker.
+    """The partitions of a topic.
 
     Raises
     ------

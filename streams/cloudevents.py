@@ -20,8 +20,9 @@ import msgspec
 from msgspec import Meta
 
 from engine.events import Id, Interaction, Item, Properties, Text, Timestamp, Value
+from streams.bad_message import BadMessage, shown
 from streams.foreign import kind_of, milliseconds
-from streams.validation import BadMessage, converted, decoded, shown
+from streams.validation import converted, decoded
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -79,6 +80,7 @@ def _is_structured(name: str, value: bytes | None) -> bool:
 def cloud_event_interaction(
     value: bytes, document: dict[str, Any], headers: Headers
 ) -> Interaction:
+    """The interaction in a CloudEvent; raises `BadMessage`."""
     attributes = _attributes(headers)
     if attributes is None:
         event = decoded(_STRUCTURED, value, document)
@@ -132,12 +134,13 @@ def _attributes(headers: Headers) -> _Attributes | None:
     if any(_is_structured(*header) for header in headers):
         return None
     fields = {}
-    for name, value in headers:
-        if name.startswith("ce_"):
+    for header, value in headers:
+        name = header.removeprefix("ce_")
+        if header != name and name in _Attributes.__struct_fields__:
             try:
-                fields[name.removeprefix("ce_")] = (value or b"").decode()
+                fields[name] = (value or b"").decode()
             except UnicodeDecodeError:
-                raise BadMessage("NotUtf8", f"header {name}: {shown(value)} is not UTF-8") from None
+                raise BadMessage("NotUtf8", f"{header}: {shown(value)} is not UTF-8") from None
     return converted(fields, _Attributes, "ce_") if "specversion" in fields else None
 
 

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from engine.events import EARLIEST_MS, KINDS, LATEST_MS
-from streams.validation import BadMessage, shown, timestamp_out_of_range, unknown_kind
+from streams.bad_message import BadMessage, shown
+from streams.validation import timestamp_out_of_range, unknown_kind
 
 FOREIGN_KINDS = {kind: kind for kind in KINDS if kind != "forget"} | {
     "star": "like",

@@ -2,7 +2,8 @@
 
 An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
 ids end up in keys, headers, logs and terminals. Fields that Millrace does not know are skipped
-unread. Of a field that comes twice the last one counts, as in most readers of JSON.
+unread. A field that comes twice makes a message bad, except that an interaction of Millrace's own
+form is not looked through for it: if all of its values fit, the last one counts.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from msgspec import Meta
 
 from engine.events import Interaction, Item
 from streams.adapters import adapt_interaction, adapt_item
+from streams.bad_message import BadMessage, ErrorClass, shown
 from streams.packing import pack, unpack
-from streams.validation import UNREADABLE, BadMessage, ErrorClass, decoded, explained, read, shown
+from streams.reading import read
+from streams.validation import UNREADABLE, decoded, explained
 
 __all__ = [
     "BadMessage",
@@ -72,7 +75,7 @@ def decode_interaction(
     ...                    b' "timestamp": 881250949}')
     Traceback (most recent call last):
         ...
-    streams.validation.BadMessage: OutOfRange: timestamp: 881250949 is before 1990; timestamps \
+    streams.bad_message.BadMessage: OutOfRange: timestamp: 881250949 is before 1990; timestamps \
 are milliseconds since the epoch (these look like seconds)
     """
     try:

@@ -8,7 +8,7 @@ import binascii
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from streams.validation import shown
+from streams.bad_message import shown
 
 
 def pack(vector: ArrayLike) -> str:

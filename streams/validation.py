@@ -1,112 +1,29 @@
-"""Why a message cannot be read: its field, its value and what was expected.
+"""Why a message does not fit: its field, its value and what was expected.
 
-msgspec names the field at fault but not its value. A message that it refuses is therefore read
-once more by the standard library, which is lenient enough to show what was sent.
+msgspec names the field at fault but not its value. The value is looked up in what
+`streams.reading` made of the same bytes.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import reprlib
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
 
 from engine.events import EARLIEST_MS, KINDS, LATEST_MS
-
-ErrorClass = Literal[
-    "NullValue",
-    "NotUtf8",
-    "NotJson",
-    "NotAnObject",
-    "MissingField",
-    "WrongType",
-    "OutOfRange",
-    "UnknownKind",
-    "EmptyId",
-    "TooLong",
-    "TooDeep",
-    "FutureTimestamp",
-]
-ERROR_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
+from streams.bad_message import BadMessage, Number, field_name, joined, shown, too_deep
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """All that a msgspec decoder raises on bytes."""
 
-_CONSTANTS = ("NaN", "Infinity", "-Infinity")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _MILLISECONDS = "timestamps are milliseconds since the epoch"
 
 T = TypeVar("T")
-
-
-class BadMessage(ValueError):  # noqa: N818
-    """A message that cannot be read.
-
-    Attributes
-    ----------
-    error_class
-        One of a small, stable vocabulary: the dead letter's `error.class` and a metric's label.
-    message
-        The field, its value (shortened) and what was expected; at most 500 characters.
-    """
-
-    def __init__(self, error_class: ErrorClass, message: str) -> None:
-        super().__init__(f"{error_class}: {message}")
-        self.error_class: ErrorClass = error_class
-        self.message = message if len(message) <= 500 else message[:497] + "..."
-
-
-class Number(str):
-    """A number as the message writes it: 1e999 and 5,000 digits can be shown too."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def read(value: bytes | None) -> dict[str, Any]:
-    """The message's JSON object, to recognise it by and to show values of; numbers are `Number`.
-
-    Raises
-    ------
-    BadMessage
-        If the bytes are no JSON object in UTF-8.
-    """
-    if value is None:
-        raise BadMessage("NullValue", "the value is null, a tombstone; expected a JSON object")
-    encoding = json.detect_encoding(value)
-    if not encoding.startswith("utf-8"):
-        raise BadMessage("NotUtf8", f"{shown(value[:40])} looks like {encoding}; send UTF-8")
-    try:
-        text = value.decode()
-        document = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
-    except UnicodeDecodeError as error:
-        near = shown(value[max(0, error.start - 20) : error.start + 20])
-        raise BadMessage("NotUtf8", f"byte {error.start}, in {near}, is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        near = shown(error.doc[max(0, error.pos - 20) : error.pos + 20])
-        raise BadMessage(
-            "NotJson", f"not JSON at character {error.pos}, in {near}: {error.msg}"
-        ) from None
-    except RecursionError:
-        raise _too_deep() from None
-    if not isinstance(document, dict):
-        raise BadMessage("NotAnObject", f"the value is {shown(document)}; expected a JSON object")
-    for label, leaf in _leaves(document):
-        if isinstance(leaf, Number) and leaf in _CONSTANTS:
-            raise BadMessage("NotJson", f"{label}: {leaf} is not a number in JSON; leave it out")
-        if _SURROGATE.search(leaf):
-            raise BadMessage(
-                "NotUtf8", f"{label}: {shown(leaf)} holds half a surrogate pair, which is no text"
-            )
-    return document
 
 
 def decoded(decoder: msgspec.json.Decoder[T], value: bytes, document: dict[str, Any]) -> T:
@@ -142,7 +59,7 @@ def explained(  # noqa: PLR0911
 ) -> BadMessage:
     """The error of a decoder in words of the message that it refused."""
     if isinstance(error, RecursionError):
-        return _too_deep()
+        return too_deep()
     if not isinstance(error, msgspec.ValidationError):
         return BadMessage("NotJson", str(error))
     what, at, path = str(error).rpartition(" - at `")
@@ -155,7 +72,7 @@ def explained(  # noqa: PLR0911
     if what.startswith("Object missing required field"):
         name = what.split("`")[1]
         state = "null" if name in value else "missing"
-        field = _joined(label, name) if path else prefix + name
+        field = joined(label, name) if path else prefix + name
         return BadMessage("MissingField", f"{field}: {state}; the message has {shown([*value])}")
     if what.startswith("Invalid enum value"):
         return unknown_kind(label, value, KINDS)
@@ -208,56 +125,6 @@ def timestamp_out_of_range(label: str, value: str, ms: int) -> BadMessage:
     )
 
 
-def shown(value: object) -> str:
-    """The value in at most 80 characters, all of them printable."""
-    text = _SHORT.repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-class _Short(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel = 2
-        self.maxstring = self.maxother = 60
-
-    def repr_NoneType(self, _value: None, _level: int) -> str:  # noqa: N802
-        return "null"
-
-    def repr_bool(self, value: bool, _level: int) -> str:
-        return "true" if value else "false"
-
-
-_SHORT = _Short()
-
-
-def _too_deep() -> BadMessage:
-    return BadMessage("TooDeep", "nested too deeply; properties hold values and lists of values")
-
-
-def _joined(label: str, name: str) -> str:
-    return f"{label}.{name}" if label else name
-
-
-def _name(key: str) -> str:
-    return key if key.isidentifier() and len(key) <= 40 else shown(key)
-
-
-def _leaves(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every string and number of the document, keys among them, with where it is."""
-    stack: list[tuple[str, Any]] = [("", document)]
-    while stack:  # recursion would meet its limit on what json just managed to read
-        label, value = stack.pop()
-        if isinstance(value, dict):
-            for key, entry in value.items():
-                place = _joined(label[:200], _name(key))
-                yield place, key
-                stack.append((place, entry))
-        elif isinstance(value, list):
-            stack.extend((f"{label[:200]}[{i}]", entry) for i, entry in enumerate(value))
-        elif isinstance(value, str):
-            yield label, value
-
-
 def _walk(document: Any, path: str, got: str) -> tuple[str, Any]:
     """Where a path of msgspec leads, and what is there.
 
@@ -269,14 +136,14 @@ def _walk(document: Any, path: str, got: str) -> tuple[str, Any]:
     for number, step in enumerate(steps):
         name, index = step.groups()
         if name is not None:
-            label, value = _joined(label, name), value.get(name)
+            label, value = joined(label, name), value.get(name)
         elif index != "...":
             label, value = f"{label}[{index}]", value[int(index)]
         else:
             inner = steps[number + 1 :]
             for key, entry in _entries(value, inner[0][2] if inner else None):
                 if _unwanted(entry, got):
-                    return _joined(label, key), entry
+                    return joined(label, key), entry
             return label, value
     return label, value
 
@@ -284,9 +151,9 @@ def _walk(document: Any, path: str, got: str) -> tuple[str, Any]:
 def _entries(properties: dict[str, Any], index: str | None) -> Iterator[tuple[str, Any]]:
     for key, entry in properties.items():
         if index is None:
-            yield _name(key), entry
+            yield field_name(key), entry
         elif isinstance(entry, list) and len(entry) > int(index):
-            yield f"{_name(key)}[{index}]", entry[int(index)]
+            yield f"{field_name(key)}[{index}]", entry[int(index)]
 
 
 def _unwanted(value: Any, got: str) -> bool:
