@@ -30,7 +30,6 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
-from streams.messages import Recommendation, decode_interaction, encode
 
 from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
@@ -38,6 +37,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams import clients, topics
 from streams.brokers import KafkaServer
+from streams.messages import Recommendation, decode_interaction, encode
 from streams.processes import Child
 from streams.replay import SENT_NS, partition_of
 from streams.settings import load_settings

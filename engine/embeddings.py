@@ -47,6 +47,7 @@ class GraphEmbeddings:
         self.users: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
         self._accumulated: NDArray[np.float32] = np.ones((3, 0), np.float32)
         self._aggregates = np.empty((2, 1, dimensions), np.float32)
+        self.reserve_items(1024)
 
     def reserve_users(self, users: int) -> None:
         """Make room for `users` users."""

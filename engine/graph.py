@@ -25,6 +25,8 @@ class NeighbourRows:
     rows : NEIGHBOUR[nodes, length]
         Slot `n % length` holds the n-th edge of a node, so the most recent is at
         `(degree - 1) % length`.
+    ids, weights : int32[nodes, length], float32[nodes, length]
+        Views of two fields of `rows`.
     degree : int64[nodes]
         Edges ever inserted at a node; a row holds the last `min(degree, length)`.
     """
@@ -33,17 +35,26 @@ class NeighbourRows:
         self.length = length
         self.rows: NDArray[np.void] = np.zeros((nodes, length), NEIGHBOUR)
         self.degree: NDArray[np.int64] = np.zeros(nodes, np.int64)
+        self._view()
 
     def reserve(self, nodes: int) -> None:
         """Make room for `nodes` nodes."""
         if nodes > len(self.degree):
             self.rows = grown(self.rows, nodes, fill=np.zeros((), NEIGHBOUR))
             self.degree = grown(self.degree, nodes)
+            self._view()
+
+    def _view(self) -> None:
+        # Plain strided views: numba takes them several microseconds faster than records.
+        self.ids: NDArray[np.int32] = self.rows["id"]
+        self.weights: NDArray[np.float32] = self.rows["weight"]
 
     def insert(self, node: int, neighbour: int, weight: float, time: int) -> None:
         """Add an edge as the node's most recent; a full row forgets its oldest. O(1)."""
         self.reserve(node + 1)
-        _insert(self.rows, self.degree, node, neighbour, weight, time)
+        degree = int(self.degree[node])
+        self.rows[node, degree % self.length] = (neighbour, weight, time)
+        self.degree[node] = degree + 1
 
     def clear(self, node: int) -> None:
         """Forget every edge of a node."""
@@ -63,7 +74,7 @@ class NeighbourRows:
 
     def recent_ids(self, node: int, count: int) -> NDArray[np.int32]:
         """The neighbours of `recent`: int32[<= count]."""
-        return _recent_ids(self.rows, self.degree, node, count)
+        return _recent_ids(self.ids, self.degree, node, count)
 
 
 class InteractionGraph:
@@ -80,18 +91,9 @@ class InteractionGraph:
 
 
 @kernel
-def _insert(rows, degree, node, neighbour, weight, time):  # type: ignore[no-untyped-def]
-    edge = rows[node, degree[node] % rows.shape[1]]
-    edge.id = neighbour
-    edge.weight = weight
-    edge.time = time
-    degree[node] += 1
-
-
-@kernel
-def _recent_ids(rows, degree, node, count):  # type: ignore[no-untyped-def]
-    length = rows.shape[1]
+def _recent_ids(ids, degree, node, count):  # type: ignore[no-untyped-def]
+    length = ids.shape[1]
     out = np.empty(min(degree[node], length, count), np.int32)
     for q in range(len(out)):
-        out[q] = rows[node, (degree[node] - 1 - q) % length].id
+        out[q] = ids[node, (degree[node] - 1 - q) % length]
     return out

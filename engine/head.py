@@ -19,7 +19,6 @@ from engine.compiled import kernel
 
 DIRECTED, SYMMETRIC, SATURATING, POPULAR, TRENDING, STAGE, TEXT, GRAPH = range(8)
 FEATURES = 8
-_CONTEXT = 2
 _LEARNING_RATE = 0.1
 EXCLUDED = np.float32(-1e30)
 """The score of an item that must not be recommended."""
@@ -29,25 +28,40 @@ class Head:
     """The weights W (float64[8, 2]) and their Adagrad state."""
 
     def __init__(self) -> None:
-        self.weights: NDArray[np.float64] = np.zeros((FEATURES, _CONTEXT))
+        self.weights: NDArray[np.float64] = np.zeros((FEATURES, 2))
         self.weights[[DIRECTED, SYMMETRIC, SATURATING], 0] = 0.3
         self.weights[[TEXT, GRAPH], 0] = 1.0
-        self._accumulated: NDArray[np.float64] = np.ones((FEATURES, _CONTEXT))
+        self._accumulated: NDArray[np.float64] = np.ones((FEATURES, 2))
 
     def feature_weights(self, history_length: int) -> NDArray[np.float32]:
         """The weight of each feature for a user of that many interactions: float32[8]."""
-        weights: NDArray[np.float32] = (self.weights @ _context(history_length)).astype(np.float32)
-        return weights
+        return _feature_weights(self.weights, _context(history_length))
 
     def learn(self, history_length: int, gradient: NDArray[np.float32]) -> None:
         """One Adagrad step, from the loss's gradient by the feature weights (float32[8])."""
-        g = np.outer(gradient, _context(history_length))
-        self._accumulated += g * g
-        self.weights -= _LEARNING_RATE * g / np.sqrt(self._accumulated)
+        _learn(self.weights, self._accumulated, gradient, _context(history_length))
 
 
-def _context(history_length: int) -> NDArray[np.float64]:
-    return np.array([1.0, log(history_length + 1.0) / 3.0 - 1.0])
+def _context(history_length: int) -> float:
+    """The entry of c_u beside its constant 1."""
+    return log(history_length + 1.0) / 3.0 - 1.0
+
+
+@kernel
+def _feature_weights(weights, context):  # type: ignore[no-untyped-def]
+    out = np.empty(FEATURES, np.float32)
+    for k in range(FEATURES):
+        out[k] = weights[k, 0] + weights[k, 1] * context
+    return out
+
+
+@kernel
+def _learn(weights, accumulated, gradient, context):  # type: ignore[no-untyped-def]
+    for k in range(FEATURES):
+        for c in range(2):
+            g = gradient[k] * (context if c else 1.0)
+            accumulated[k, c] += g * g
+            weights[k, c] -= _LEARNING_RATE * g / np.sqrt(accumulated[k, c])
 
 
 GRAPH_PART, TREND_PART, TEXT_PART = range(3)
@@ -131,8 +145,9 @@ def top_k(scores, k):  # type: ignore[no-untyped-def]
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Softmax of the scores (float32[n]), excluded items getting 0."""
-    probabilities: NDArray[np.float32] = np.exp(scores - scores.max())
-    probabilities /= probabilities.sum()
+    probabilities = scores - scores.max()
+    np.exp(probabilities, out=probabilities)
+    probabilities *= np.float32(1.0) / probabilities.sum()
     return probabilities
 
 

@@ -92,7 +92,9 @@ class Recommender:
         self._hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
         self._history_lengths: NDArray[np.int64] = np.zeros(1024, np.int64)
         self._encoder: TextEncoder | None = None
+        # Scratch of the last scoring: features of every item, and their weights for its user.
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
+        self._weights: NDArray[np.float32] = np.zeros(head.FEATURES, np.float32)
         self._steps = 0
 
     # ------------------------------------------------------------------ what it is told
@@ -182,24 +184,26 @@ class Recommender:
 
     def _intern_user(self, name: str) -> int:
         user = self.users.intern(name)
-        users = len(self.users)
-        self.graph.users.reserve(users)
-        self.embeddings.reserve_users(users)
-        self.taste.reserve(users)
-        self._seen.reserve(users)
-        self._history_lengths = grown(self._history_lengths, users)
+        if user >= len(self._history_lengths):
+            users = 2 * user
+            self.graph.users.reserve(users)
+            self.embeddings.reserve_users(users)
+            self.taste.reserve(users)
+            self._seen.reserve(users)
+            self._history_lengths = grown(self._history_lengths, users)
         return user
 
     def _intern_item(self, name: str) -> int:
         item = self.items.intern(name)
-        items = len(self.items)
-        self.graph.items.reserve(items)
-        self.transitions.reserve(items)
-        self.popularity.reserve(items)
-        self.embeddings.reserve_items(items)
-        self.vectors.reserve(items)
-        self._hidden = grown(self._hidden, items)
-        self._features = grown(self._features, items, axis=1)
+        if item >= len(self._hidden):
+            items = 2 * item
+            self.graph.items.reserve(items)
+            self.transitions.reserve(items)
+            self.popularity.reserve(items)
+            self.embeddings.reserve_items(items)
+            self.vectors.reserve(items)
+            self._hidden = grown(self._hidden, items)
+            self._features = grown(self._features, items, axis=1)
         return item
 
     def _history(self, user: int) -> NDArray[np.int32]:
@@ -219,21 +223,19 @@ class Recommender:
         head.dot_rows(
             self.embeddings.outputs, self.embeddings.users[user], items, features[head.GRAPH]
         )
-        return head.combine(
-            features, self.head.feature_weights(length), self._hidden, self._seen.of(user), items
-        )
+        self._weights = self.head.feature_weights(length)
+        return head.combine(features, self._weights, self._hidden, self._seen.of(user), items)
 
     def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
         """One online step on what the model would have answered just before this interaction."""
         scores = self._score(user, history)
         probabilities = head.softmax(scores)
-        length = int(self._history_lengths[user])
-        text_weight = self.head.feature_weights(length)[head.TEXT]
         error = head.expected_features(self._features, probabilities) - self._features[:, item]
         text_error = head.expected_vector(self.vectors.vectors, probabilities)
         text_error -= self.vectors.vectors[item]
-        self.head.learn(length, error)
-        self.taste.learn(user, text_weight * text_error)
+        self.head.learn(int(self._history_lengths[user]), error)
+        text_error *= self._weights[head.TEXT]
+        self.taste.learn(user, text_error)
         self._steps += 1
         self.embeddings.learn(user, history, item, probabilities, _draw(self._steps))
 
@@ -266,21 +268,18 @@ class Recommender:
             if user is not None:
                 scores[self._seen.of(user)] = head.EXCLUDED
             best = head.top_k(scores, k)
-            return [self._ranked(item, scores[item], "trending") for item in best.tolist()]
+            names = self.items.names
+            return [Ranked(names[i], round(float(scores[i]), 4), "trending") for i in best.tolist()]
         scores = self._score(user, history)
         best = head.top_k(scores, k)
-        weights = self.head.feature_weights(int(self._history_lengths[user]))
-        parts = head.strongest_part(self._features, weights, best).tolist()
+        parts = head.strongest_part(self._features, self._weights, best).tolist()
         sources = self.transitions.strongest(history, best).tolist()
         return [
-            self._ranked(item, score, self._reason(part, source))
+            Ranked(self.items.names[item], round(score, 4), self._reason(part, source))
             for item, score, part, source in zip(
                 best.tolist(), scores[best].tolist(), parts, sources, strict=True
             )
         ]
-
-    def _ranked(self, item: int, score: float, reason: str) -> Ranked:
-        return Ranked(self.items.names[item], round(score, 4), reason)
 
     def _reason(self, part: int, source: int) -> str:
         """What spoke most for an item: the user's own items, its text, or what others take."""
@@ -298,6 +297,20 @@ class Recommender:
     def titles(self) -> dict[str, str]:
         """Titles of the catalogue by item id."""
         return {entry.item: entry.title for entry in self.catalogue.values()}
+
+
+def warm_up(settings: EngineSettings) -> None:
+    """Load every compiled kernel, so that the first event need not wait for them.
+
+    Without a cache on disk they are compiled: about half a minute, once.
+    """
+    engine = Recommender(settings.model_copy(update={"text": False}))
+    for number in range(3):
+        engine.upsert_item(Item(item=str(number)))
+        engine.observe(
+            Interaction(event_id="", user="nobody", item=str(number), timestamp=0, kind="view")
+        )
+    engine.taste.record(0, engine.vectors.vectors[0])
 
 
 def item_text(item: Item) -> str:

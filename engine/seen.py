@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
+from engine.compiled import kernel
 
 _EMPTY: NDArray[np.int32] = np.empty(0, np.int32)
 
@@ -16,6 +17,7 @@ class SeenItems:
     def __init__(self) -> None:
         self._items: list[NDArray[np.int32]] = []
         self._counts: list[int] = []
+        self.reserve(1024)
 
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""
@@ -30,7 +32,7 @@ class SeenItems:
 
     def has(self, user: int, item: int) -> bool:
         """Whether the user has taken the item."""
-        return bool((self.of(user) == item).any())
+        return bool(_contains(self._items[user], self._counts[user], item))
 
     def add(self, user: int, item: int) -> None:
         """Add an item that the user does not have."""
@@ -43,3 +45,11 @@ class SeenItems:
         """Forget a user's items."""
         self._items[user] = _EMPTY
         self._counts[user] = 0
+
+
+@kernel
+def _contains(items, count, item):  # type: ignore[no-untyped-def]
+    for slot in range(count):
+        if items[slot] == item:
+            return True
+    return False

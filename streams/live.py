@@ -35,7 +35,9 @@ class LiveView:
         head = Text.assemble(("Millrace ", "bold"), f"· {self._demo.data} · {self._status()}")
         parts: list[RenderableType] = [head, self._progress()]
         if tally.recommendations:
-            parts += [_stage_table(tally, _WINDOW), self._newest(tally), _quality(tally)]
+            side_by_side = Table.grid(padding=(0, 2))
+            side_by_side.add_row(_stage_table(tally, _WINDOW), self._newest(tally))
+            parts += [side_by_side, _quality(tally)]
         return Group(*parts)
 
     def _status(self) -> str:
@@ -64,6 +66,10 @@ class LiveView:
     def _newest(self, tally: Tally) -> RenderableType:
         newest = tally.newest or {}
         table = Table(box=None, padding=(0, 1), show_header=False)
+        table.add_column(no_wrap=True, min_width=2, justify="right")
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=32)
+        table.add_column(no_wrap=True, min_width=5, justify="right")
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=36)
         for place, entry in enumerate(newest.get("items", []), 1):
             table.add_row(
                 Text(str(place), "dim"),
@@ -96,22 +102,18 @@ def print_report(console: Console, report: dict[str, Any], tally: Tally, account
 
 
 def _stage_table(tally: Tally, window: int | None) -> Table:
+    """Percentiles of every stage, over the last `window` answers or over all."""
     table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("µs" if window is None else "µs, lately")
-    columns: list[tuple[str, dict[str, float]]] = []
+    table.add_column("stage, µs")
+    for label in ("p50", "p99", "p99.9"):
+        table.add_column(label, justify="right")
     for stage in STAGES:
         sample = tally.stages_us[stage]
-        columns.append((stage, percentiles(sample[-window:] if window else sample)))
-    end_to_end = tally.end_to_end_ms
-    columns.append(("end to end, ms", percentiles(end_to_end[-window:] if window else end_to_end)))
-    for name, _ in columns:
-        table.add_column(name, justify="right")
-    for key, label in (("p50", "p50"), ("p99", "p99"), ("p99_9", "p99.9")):
-        table.add_row(
-            label,
-            *(f"{values[key]:,.{2 if 'ms' in name else 0}f}" if values else "-"
-              for name, values in columns),
-        )  # fmt: skip
+        values = percentiles(sample[-window:] if window else sample)
+        table.add_row(stage, *(f"{value:,.0f}" for value in values.values()))
+    sample = tally.end_to_end_ms
+    values = percentiles(sample[-window:] if window else sample)
+    table.add_row("end to end", *(f"{value:,.1f} ms" for value in values.values()), style="bold")
     return table
 
 

@@ -26,7 +26,6 @@ from streams.partitions import Partition
 from streams.settings import TopicSettings
 
 
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """A message of the interactions topic, as any client reads it."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from streams.bad_message import BadMessage, Number, field_name, joined, shown, too_deep
 
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SUSPECT = re.compile(r"NaN|Infinity|\\u[dD][89a-fA-F]")
 
 
 def read(value: bytes | None) -> dict[str, Any]:
@@ -49,14 +50,26 @@ def read(value: bytes | None) -> dict[str, Any]:
         raise too_deep() from None
     if not isinstance(document, dict):
         raise BadMessage("NotAnObject", f"the value is {shown(document)}; expected a JSON object")
-    for label, leaf in _leaves(document):
-        if isinstance(leaf, Number) and leaf in _CONSTANTS:
-            raise BadMessage("NotJson", f"{label}: {leaf} is not a number in JSON; leave it out")
-        if _SURROGATE.search(leaf):
-            raise BadMessage(
-                "NotUtf8", f"{label}: {shown(leaf)} holds half a surrogate pair, which is no text"
-            )
+    if _SUSPECT.search(text):
+        _forbid_what_is_no_text_or_number(document)
     return document
+
+
+def _forbid_what_is_no_text_or_number(document: dict[str, Any]) -> None:
+    """The two things that Python's `json` takes and JSON, or UTF-8, does not have."""
+    found = _first(document, _is_no_text_or_number)
+    if found is None:
+        return
+    label, leaf = found
+    if isinstance(leaf, Number):
+        raise BadMessage("NotJson", f"{label}: {leaf} is not a number in JSON; leave it out")
+    raise BadMessage(
+        "NotUtf8", f"{label}: {shown(leaf)} holds half a surrogate pair, which is no text"
+    )
+
+
+def _is_no_text_or_number(leaf: str) -> bool:
+    return leaf in _CONSTANTS if isinstance(leaf, Number) else bool(_SURROGATE.search(leaf))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -67,17 +80,28 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _leaves(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every string and number of the document, keys among them, with where it is."""
-    stack: list[tuple[str, Any]] = [("", document)]
-    while stack:  # recursion would meet its limit on what json just managed to read
-        label, value = stack.pop()
-        if isinstance(value, dict):
-            for key, entry in value.items():
-                place = joined(label[:200], field_name(key))
-                yield place, key
-                stack.append((place, entry))
-        elif isinstance(value, list):
-            stack.extend((f"{label[:200]}[{i}]", entry) for i, entry in enumerate(value))
-        elif isinstance(value, str):
-            yield label, value
+def _first(document: dict[str, Any], wanted: Callable[[str], bool]) -> tuple[str, str] | None:
+    """The first wanted string, number or key of the document, after where it is."""
+    steps: list[str | int] = []
+    levels: list[Iterator[tuple[str | int, Any]]] = [iter(document.items())]
+    while levels:  # recursion would meet its limit on what json just managed to read
+        for step, entry in levels[-1]:
+            for leaf in (step, entry):
+                if isinstance(leaf, str) and wanted(leaf):
+                    return _label([*steps, step]), leaf
+            if isinstance(entry, dict | list):
+                steps.append(step)
+                inner = entry.items() if isinstance(entry, dict) else enumerate(entry)
+                levels.append(iter(inner))
+                break
+        else:
+            levels.pop()
+            del steps[-1:]
+    return None
+
+
+def _label(steps: list[str | int]) -> str:
+    label = ""
+    for step in steps:
+        label = joined(label, field_name(step)) if isinstance(step, str) else f"{label}[{step}]"
+    return label if len(label) <= 200 else f"{label[:197]}..."

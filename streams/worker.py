@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import tempfile
 import time
@@ -15,7 +16,7 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
-from engine.recommender import Recommender
+from engine.recommender import Recommender, warm_up
 from streams import clients, metrics, partitions
 from streams.catalogue import CatalogueEncoder, CatalogueTail
 from streams.consumer import transport
@@ -155,8 +156,11 @@ def run(settings: Settings) -> None:
     for topic in (settings.topics.interactions, settings.topics.items,
                   settings.topics.recommendations, settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.producer, topic)
+    warm_up(settings.engine)
     items = worker.catalogue.read_to_end()
     log.info("%d items in the catalogue", items)
+    # What is here now stays: the collector need not look at it again while events wait.
+    gc.freeze()
     metrics.serve(worker.pipeline, settings.worker.metrics_host, settings.worker.metrics_port)
     app = worker.app()
     try:

@@ -24,12 +24,21 @@ class NumbaAggregator:
         out: NDArray[np.float32],
     ) -> None:
         """See `Aggregator.aggregate`."""
-        _aggregate(graph.rows, graph.degree, targets, table, np.float32(decay), self.fanout, out)
+        _aggregate(
+            graph.ids,
+            graph.weights,
+            graph.degree,
+            targets,
+            table,
+            np.float32(decay),
+            self.fanout,
+            out,
+        )
 
 
 @kernel
-def _aggregate(rows, degree, targets, table, decay, fanout, out):  # type: ignore[no-untyped-def]
-    length = rows.shape[1]
+def _aggregate(ids, weights, degree, targets, table, decay, fanout, out):  # type: ignore[no-untyped-def]
+    length = ids.shape[1]
     for t in range(len(targets)):
         node = targets[t]
         for d in range(out.shape[1]):
@@ -37,12 +46,13 @@ def _aggregate(rows, degree, targets, table, decay, fanout, out):  # type: ignor
         total = np.float32(0.0)
         fade = np.float32(1.0)
         for q in range(min(degree[node], length, fanout)):
-            edge = rows[node, (degree[node] - 1 - q) % length]
-            weight = edge.weight * fade
+            slot = (degree[node] - 1 - q) % length
+            neighbour = ids[node, slot]
+            weight = weights[node, slot] * fade
             total += weight
             fade *= decay
             for d in range(out.shape[1]):
-                out[t, d] += weight * table[edge.id, d]
+                out[t, d] += weight * table[neighbour, d]
         if total > 0:
             scale = np.float32(1.0) / total
             for d in range(out.shape[1]):
