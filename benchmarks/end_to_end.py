@@ -40,12 +40,13 @@ from streams.brokers import KafkaServer
 from streams.messages import Recommendation, decode_interaction, encode
 from streams.processes import Child
 from streams.replay import SENT_NS, partition_of
-from streams.settings import load_settings
+from streams.settings import as_environment, load_settings
 from streams.tally import STAGES
 
 RATE = 200.0
 BLOCK_SECONDS = 5.0
 WARM_UP_EVENTS = 5_000
+TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
 console = Console(stderr=True)
 
 
@@ -53,27 +54,23 @@ class Bench:
     """A broker, its topics and the clients of one measurement."""
 
     def __init__(self, bootstrap: str, suffix: str) -> None:
-        names = {
-            f"topics.{name}": f"bench.{suffix}.{name}"
-            for name in ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
-        }  # fmt: skip
-        self.overrides = {
-            "broker.bootstrap": bootstrap,
-            "worker.metrics_port": "0",
-            "worker.group": f"bench-{suffix}",
-            **names,
-        }
-        self.settings = load_settings(None, [f'{k}="{v}"' if "port" not in k else f"{k}={v}"
-                                             for k, v in self.overrides.items()])  # fmt: skip
+        defaults = load_settings()
+        names = {name: f"bench.{suffix}.{name}" for name in TOPICS}
+        self.settings = defaults.model_copy(
+            update={
+                "broker": defaults.broker.model_copy(update={"bootstrap": bootstrap}),
+                "topics": defaults.topics.model_copy(update=names),
+                "worker": defaults.worker.model_copy(
+                    update={"group": f"bench-{suffix}", "metrics_port": 0}
+                ),
+            }
+        )
         topics.create(self.settings)
         self.producer = clients.producer(self.settings)
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {
-            "MILLRACE_" + key.upper().replace(".", "__"): value
-            for key, value in self.overrides.items()
-        }
+        return os.environ | as_environment(self.settings)
 
     def worker(self) -> Child:
         """Start a worker."""
@@ -287,7 +284,7 @@ def time_share(
     ]
     reader.close()
     decoded = [msgspec.json.decode(answer, type=Recommendation) for answer in answers]
-    encoding = _mean_us(lambda answer: encode(answer), decoded)
+    encoding = _mean_us(encode, decoded)
     producing = _mean_us(
         lambda answer: bench.producer.produce("bench.bare.out", answer, b"key", 0), answers
     )

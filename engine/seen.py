@@ -49,7 +49,7 @@ class SeenItems:
 
 @kernel
 def _contains(items, count, item):  # type: ignore[no-untyped-def]
-    for slot in range(count):
+    for slot in range(count):  # noqa: SIM110 - numba has no any()
         if items[slot] == item:
             return True
     return False

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.evaluation.provenance import provenance
 from streams import topics
 from streams.processes import Child
-from streams.settings import Settings
+from streams.settings import Settings, as_environment
 from streams.tally import Tally
 
 _START_SECONDS = 90.0
@@ -68,24 +68,20 @@ class Demo:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-demo-")))
             processes = _Processes(stack, folder)
             self.phase = "starting the broker"
-            lines = processes.start(
-                "broker",
-                *(["--kafka", "--port", "0"] if self.kafka else []),
-                env=self._environment(),
-            )
-            bootstrap = processes.wait_for(lambda: lines and lines[0], "broker")
-            env = self._environment(bootstrap.removeprefix("bootstrap="))
-            if self.kafka:
-                topics.create(_with_bootstrap(self.settings, bootstrap.removeprefix("bootstrap=")))
+            kind = ["--kafka"] if self.kafka else []
+            lines = processes.start("broker", *kind, settings=self.settings)
+            line = processes.wait_for(lambda: lines and lines[0], "broker")
+            settings = _on_broker(self.settings, line.removeprefix("bootstrap="), not self.kafka)
+            topics.create(settings)
             self.phase = "starting the worker"
-            metrics = f"http://127.0.0.1:{env['MILLRACE_WORKER__METRICS_PORT']}/metrics"
-            processes.start("worker", env=env)
+            metrics = f"http://127.0.0.1:{settings.worker.metrics_port}/metrics"
+            processes.start("worker", settings=settings)
             answers = processes.start(
-                "watch", "--json", "--from-beginning", "--dead-letters", env=env
+                "watch", "--json", "--from-beginning", "--dead-letters", settings=settings
             )
             processes.wait_for(lambda: _metric(metrics, "millrace_worker_partitions"), "worker")
             self.phase = "replaying"
-            progress = processes.start("replay", *self._replay_arguments(), env=env)
+            progress = processes.start("replay", *self._replay_arguments(), settings=settings)
             duplicates = self._collect(processes, answers, progress, metrics)
         sent = int(self.replay["interactions"])
         counted = self.tally.report()
@@ -136,16 +132,6 @@ class Demo:
         limit = ["--limit", str(self.limit)] if self.limit is not None else []
         return [*self.source, *pace, *limit, "--seed", str(self.seed), "--json"]
 
-    def _environment(self, bootstrap: str = "") -> dict[str, str]:
-        # One partition: with one worker more bring nothing, and the order of events is the data's.
-        return os.environ | {
-            "MILLRACE_BROKER__BOOTSTRAP": bootstrap or self.settings.broker.bootstrap,
-            "MILLRACE_BROKER__EMBEDDED": str(not self.kafka).lower(),
-            "MILLRACE_TOPICS__PARTITIONS": str(self.settings.topics.partitions),
-            "MILLRACE_WORKER__METRICS_PORT": str(self.settings.worker.metrics_port),
-            "PYTHONUNBUFFERED": "1",
-        }
-
 
 def accounted(report: dict[str, Any]) -> bool:
     """Whether every event in is an answer, a dead letter or a duplicate."""
@@ -156,7 +142,10 @@ def accounted(report: dict[str, Any]) -> bool:
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """Settings of a demo: one partition, and a free port for metrics."""
+    """Settings of a demo: a free port for metrics, and one partition.
+
+    With one worker more partitions bring nothing, and with one the order of events is the data's.
+    """
     return settings.model_copy(
         update={
             "topics": settings.topics.model_copy(update={"partitions": 1}),
@@ -165,8 +154,8 @@ def demo_settings(settings: Settings) -> Settings:
     )
 
 
-def _with_bootstrap(settings: Settings, bootstrap: str) -> Settings:
-    broker = settings.broker.model_copy(update={"bootstrap": bootstrap, "embedded": False})
+def _on_broker(settings: Settings, bootstrap: str, embedded: bool) -> Settings:
+    broker = settings.broker.model_copy(update={"bootstrap": bootstrap, "embedded": embedded})
     return settings.model_copy(update={"broker": broker})
 
 
@@ -204,14 +193,14 @@ class _Processes:
         self._folder = folder
         self._children: dict[str, Child] = {}
 
-    def start(self, command: str, *arguments: str, env: dict[str, str]) -> _Lines:
+    def start(self, command: str, *arguments: str, settings: Settings) -> _Lines:
         """Start `millrace COMMAND`; its standard error goes to a log."""
         log = self._stack.enter_context((self._folder / f"{command}.log").open("wb"))
         child = Child(
             [sys.executable, "-m", "streams.cli", command, *arguments],
             output=log,
             stdout=subprocess.PIPE,
-            env=env,
+            env=os.environ | as_environment(settings),
         )
         self._children[command] = self._stack.enter_context(child)
         return _Lines(child)

@@ -30,7 +30,8 @@ _EMBEDDED_LAG = 2_000
 """Events that may wait for the worker on the embedded broker, which drops what lies too long."""
 _TAIL = 1_000
 """Messages that are read back from a partition's end to find the last one of the data set."""
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 20.0
+"""How long to wait for a worker to go on encoding the catalogue, before going on without."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,13 @@ class Replay:
         KafkaException
             If the broker refuses a message for good.
         """
+        topic = self._settings.topics.interactions
+        numbers = clients.partitions(self._producer, topic)
+        there = {p: self._last_place(topic, p) if self._resume else 0 for p in numbers}
         try:
-            self._send_items()
-            self._send_interactions()
+            if not any(there.values()):
+                self._send_items()
+            self._send_interactions(topic, there)
         finally:
             self._flush()
             self._reader.close()
@@ -142,7 +147,7 @@ class Replay:
         self._await_embeddings(before)
 
     def _await_embeddings(self, before: int) -> None:
-        """Let the workers read the catalogue first; go on when none does for a minute."""
+        """Let the workers read the catalogue first; go on when none does."""
         progress = Progress("text embeddings", 0, self.sent.items)
         moved = time.monotonic()
         while progress.done < self.sent.items:
@@ -155,16 +160,15 @@ class Replay:
                 return
             time.sleep(0.1)
 
-    def _send_interactions(self) -> None:
-        topic = self._settings.topics.interactions
-        numbers = clients.partitions(self._producer, topic)
-        there = {p: self._last_sequence(p) for p in numbers} if self._resume else {}
+    def _send_interactions(self, topic: str, there: dict[int, int]) -> None:
+        """Send what is due; `there` is the last place in the data set that each partition holds."""
+        numbers = sorted(there)
         start: float | None = None
         stream = islice(self._dataset.interactions(self._read), self._limit)
         progress = Progress("interactions")
         for place, (due, interaction) in enumerate(self._pace.due(stream), 1):
             partition = partition_of(interaction.user, len(numbers))
-            if place <= there.get(partition, 0):
+            if place <= there[partition]:
                 self.sent.skipped += 1
                 start = None
                 continue
@@ -208,10 +212,9 @@ class Replay:
         committed = self._reader.committed(asked, timeout=clients.TIMEOUT_SECONDS)
         return self.sent.interactions - sum(max(0, at.offset) for at in committed)
 
-    def _last_sequence(self, partition: int) -> int:
+    def _last_place(self, topic: str, partition: int) -> int:
         """The place in the data set of the last message that a partition holds of it, or 0."""
         last = 0
-        topic = self._settings.topics.interactions
         for message in clients.tail(self._reader, topic, partition, _TAIL):
             sequence = clients.headers(message).get(SEQUENCE, b"").decode()
             dataset, _, place = sequence.rpartition("/")

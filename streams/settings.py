@@ -141,6 +141,15 @@ def _nested(overrides: list[str]) -> dict[str, Any]:
     return tree
 
 
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The effective settings as environment variables, for a process that we start."""
+    return {
+        f"MILLRACE_{section}__{name}".upper(): str(value)
+        for section, values in settings.model_dump().items()
+        for name, value in values.items()
+    }
+
+
 def as_toml(settings: Settings) -> str:
     """The effective settings as a commented TOML file that `load_settings` reads back."""
     document = tomlkit.document()

@@ -46,7 +46,7 @@ class Taste:
         _record(self.profiles[user], vector, _KEEP)
 
     def learn(self, user: int, gradient: NDArray[np.float32]) -> None:
-        """One Adagrad step on the maps, from the loss's gradient by `direction` (float32[width])."""
+        """One Adagrad step on the maps; `gradient` (float32[width]) is by `direction`."""
         _learn(
             self.maps, self._accumulated, self.profiles[user], gradient, np.float32(_LEARNING_RATE)
         )

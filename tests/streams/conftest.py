@@ -1,0 +1,129 @@
+"""A worker, events and what came out: what the tests of the event path share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Message, TopicPartition
+
+from engine.events import Interaction, Item
+from streams import clients, topics
+from streams.brokers import EmbeddedBroker, KafkaServer
+from streams.messages import encode
+from streams.processes import Child
+from streams.replay import partition_of
+from streams.settings import Settings, as_environment
+
+FIRST_MS = 1_600_000_000_000
+
+
+def interaction(
+    number: int, user: str = "ann", item: str | None = None, **fields: Any
+) -> Interaction:
+    """The `number`-th event; each has an id and an item of its own unless told otherwise."""
+    defaults: dict[str, Any] = {
+        "event_id": f"e{number}",
+        "user": user,
+        "item": item or f"m{number}",
+        "timestamp": FIRST_MS + number * 60_000,
+        "kind": "rating",
+    }
+    return Interaction(**defaults | fields)
+
+
+class Path:
+    """The topics of one test, written and read as the outside does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names = settings.topics
+        topics.create(settings)
+        self.producer = clients.producer(settings)
+
+    def worker(self) -> Child:
+        """Start a worker process."""
+        return Child(
+            [sys.executable, "-m", "streams.cli", "worker"],
+            env=os.environ | as_environment(self.settings),
+        )
+
+    def send(self, *events: Interaction) -> None:
+        """Send events, each to its user's partition."""
+        for event in events:
+            self.send_bytes(encode(event), event.user)
+        self.flush()
+
+    def send_bytes(
+        self,
+        value: bytes | None,
+        key: str = "nobody",
+        headers: dict[str, str | bytes | None] | None = None,
+    ) -> None:
+        """Send anything to the interactions topic; not flushed."""
+        partition = partition_of(key, self.names.partitions)
+        self.producer.produce(self.names.interactions, value, key, partition, headers=headers)
+        self.producer.poll(0)
+
+    def send_items(self, *items: Item) -> None:
+        """Send items to the catalogue."""
+        for item in items:
+            self.producer.produce(self.names.items, encode(item), item.item)
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until the broker has acknowledged everything."""
+        assert self.producer.flush(30) == 0
+
+    def read(self, topic: str, count: int, seconds: float = 60.0) -> list[Message]:
+        """The first `count` messages of a topic; fails when they do not come in time."""
+        consumer = clients.reader(self.settings)
+        consumer.assign([TopicPartition(topic, p, 0) for p in clients.partitions(consumer, topic)])
+        messages: list[Message] = []
+        deadline = time.monotonic() + seconds
+        while len(messages) < count and time.monotonic() < deadline:
+            message = consumer.poll(0.2)
+            if message is not None:
+                assert not message.error(), message.error()
+                messages.append(message)
+        consumer.close()
+        assert len(messages) == count, f"{len(messages)} of {count} messages came to {topic}"
+        return messages
+
+    def answers(self, count: int) -> list[dict[str, Any]]:
+        """The first `count` recommendations, as subscribers decode them."""
+        messages = self.read(self.names.recommendations, count)
+        return [msgspec.json.decode(message.value() or b"") for message in messages]
+
+    def counts(self) -> dict[str, int]:
+        """How many messages each topic has had."""
+        reader = clients.reader(self.settings)
+        try:
+            return {
+                name: sum(clients.ends(reader, name).values())
+                for name in topics.policies(self.settings)
+            }
+        finally:
+            reader.close()
+
+
+@pytest.fixture
+def path(settings: Callable[..., Settings], broker: EmbeddedBroker | KafkaServer) -> Path:
+    """The event path of this test on each broker; one partition, so that order is known."""
+    chosen = settings(topics={"partitions": 1}, worker={"session_seconds": 6.0})
+    if isinstance(broker, EmbeddedBroker):  # which makes four for a client that asks
+        for name in topics.policies(chosen):
+            broker.create_topic(name, 1)
+    return Path(chosen)
+
+
+@pytest.fixture
+def worker(path: Path) -> Iterator[Child]:
+    """A worker on `path`, stopped after the test."""
+    with path.worker() as child:
+        yield child

@@ -1,0 +1,176 @@
+"""The event path on both brokers: what goes in comes out once, and nothing stops the worker."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from engine.events import Item
+from streams import clients
+from streams.processes import Child
+from tests.streams.conftest import Path, interaction
+
+BAD = {
+    "not JSON": b"{",
+    "not UTF-8": b'{"user": "\xff\xfe"}',
+    "wrong type": b'{"event_id": 5, "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "click"}',
+    "missing field": b'{"event_id": "x", "user": "ann", "timestamp": 1600000000000, "kind": "click"}',
+    "empty id": b'{"event_id": "x", "user": "", "item": "m", "timestamp": 1600000000000, "kind": "click"}',
+    "NaN": b'{"event_id": "x", "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "rating", "value": NaN}',
+    "absurd timestamp": b'{"event_id": "x", "user": "ann", "item": "m", "timestamp": 1600000000, "kind": "click"}',
+    "unknown kind": b'{"event_id": "x", "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "stare"}',
+    "null value": None,
+    "empty value": b"",
+    "deep nesting": b'{"properties": ' + b"[" * 100_000,
+    "long text": b'{"event_id": "x", "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "review", "text": "'
+    + b"a" * 500_000
+    + b'"}',
+}  # fmt: skip
+
+
+def test_each_event_gets_one_answer_in_order(path: Path, worker: Child) -> None:
+    events = [interaction(n, user=f"u{n % 3}") for n in range(30)]
+    path.send(*events)
+    answers = path.answers(30)
+    assert [answer["event_id"] for answer in answers] == [event.event_id for event in events]
+    assert [answer["source"]["offset"] for answer in answers] == list(range(30))
+    last = answers[-1]
+    assert last["user"] == "u2"
+    assert last["item"] == "m29"
+    taken = {event.item for event in events if event.user == "u2"}
+    recommended = [entry["item"] for entry in last["items"]]
+    assert len(recommended) == len(set(recommended)) == 10
+    assert not taken & set(recommended)
+    assert all(entry["reason"] for entry in last["items"])
+    scores = [entry["score"] for entry in last["items"]]
+    assert scores == sorted(scores, reverse=True)
+    stages = last["latency_us"]
+    assert all(stages[name] > 0 for name in ("decode", "learn", "graph", "rank", "total"))
+    parts = sum(stages[name] for name in stages if name not in ("queue", "total"))
+    assert parts <= stages["total"]
+
+
+def test_bad_input_is_buried_with_its_bytes_and_origin_and_stops_nothing(
+    path: Path, worker: Child
+) -> None:
+    path.send(interaction(0))
+    for name, value in BAD.items():
+        path.send_bytes(value, headers={"case": name})
+    path.flush()
+    path.send(interaction(1))
+    assert [a["event_id"] for a in path.answers(2)] == ["e0", "e1"]
+    letters = path.read(path.names.dead_letters, len(BAD))
+    for offset, ((name, value), letter) in enumerate(zip(BAD.items(), letters, strict=True), 1):
+        headers = clients.headers(letter)
+        assert letter.value() == value, name
+        assert headers["case"] == name.encode()
+        assert headers["origin.topic"] == path.names.interactions.encode()
+        assert headers["origin.partition"] == b"0"
+        assert headers["origin.offset"] == str(offset).encode()
+        assert int(headers["origin.timestamp"]) > 0
+        assert headers["error.class"], name
+        assert headers["error.message"], name
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_five_megabytes_of_text_are_buried_whole(path: Path, worker: Child) -> None:
+    value = b'{"event_id": "x", "text": "' + b"a" * 5_000_000 + b'"}'
+    path.send_bytes(value)
+    path.send(interaction(1))
+    assert path.answers(1)[0]["event_id"] == "e1"
+    assert path.read(path.names.dead_letters, 1)[0].value() == value
+
+
+def test_a_known_event_id_is_not_answered_again(path: Path, worker: Child) -> None:
+    path.send(interaction(0), interaction(1), interaction(0), interaction(2))
+    assert [answer["event_id"] for answer in path.answers(3)] == ["e0", "e1", "e2"]
+
+
+def test_a_catalogue_item_is_recommended_with_its_text_and_hidden_ones_never(
+    path: Path, worker: Child
+) -> None:
+    films = [
+        Item(item="horror", title="The Haunted House", categories=["Horror"]),
+        Item(item="horror2", title="The Haunted House II", categories=["Horror"]),
+        Item(item="comedy", title="Two Weddings", categories=["Comedy"]),
+        Item(item="secret", title="The Haunted Cellar", categories=["Horror"], hidden=True),
+    ]
+    path.send_items(*films)
+    path.send_bytes(b"rubbish")  # no item either, but on the interactions topic
+    path.producer.produce(path.names.items, b"rubbish", "key")
+    path.flush()
+    embeddings = path.read(path.names.item_embeddings, len(films))
+    assert all(len(message.value() or b"") > 1000 for message in embeddings)
+    assert len(path.read(path.names.dead_letters, 2)) == 2
+    time.sleep(0.5)  # the worker tails the embeddings beside the events
+    path.send(interaction(0, item="horror"))
+    answer = path.answers(1)[0]
+    assert {entry["item"] for entry in answer["items"]} == {"horror2", "comedy"}
+
+
+def test_forget_answers_as_for_somebody_unknown(path: Path, worker: Child) -> None:
+    path.send(*(interaction(n, user="bob") for n in range(5)))
+    path.send(interaction(9, user="ann", item="m0"))
+    path.send(interaction(10, user="ann", kind="forget", event_id="forget"))
+    answer = path.answers(7)[-1]
+    assert answer["event_id"] == "forget"
+    assert "item" not in answer or answer["item"] in (None, "m10")
+    assert {entry["reason"] for entry in answer["items"]} == {"trending"}
+    assert "m0" in {entry["item"] for entry in answer["items"]}
+
+
+def test_the_answer_carries_tracing_headers_on(path: Path, worker: Child) -> None:
+    event = (
+        b'{"event_id": "t", "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "view"}'
+    )
+    path.send_bytes(event, headers={"traceparent": b"00-abc-def-01", "other": b"not this"})
+    path.flush()
+    headers = clients.headers(path.read(path.names.recommendations, 1)[0])
+    assert headers == {"traceparent": b"00-abc-def-01"}
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_killed_worker_loses_nothing_and_answers_nothing_twice(path: Path) -> None:
+    choose = random.Random(0)
+    events = [
+        interaction(n, user=f"u{choose.randrange(20)}", item=f"m{choose.randrange(50)}")
+        for n in range(2000)
+    ]
+    with path.worker() as undisturbed:
+        path.send(*events[:1000])
+        path.answers(1000)
+        undisturbed.kill()
+    path.send_bytes(b"rubbish")
+    path.send(*events[1000:1500])
+    with path.worker() as second:
+        path.answers(1200)
+        second.kill()
+    path.send(*events[1500:])
+    with path.worker():
+        answers = path.answers(2000)
+        time.sleep(2)  # whatever came twice would come now
+    assert [answer["event_id"] for answer in answers] == [event.event_id for event in events]
+    counts = path.counts()
+    assert counts[path.names.recommendations] == 2000
+    assert counts[path.names.dead_letters] == 1
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_restarted_worker_answers_as_an_undisturbed_one(path: Path, settings: object) -> None:
+    events = [interaction(n, user=f"u{n % 7}", item=f"m{n * 13 % 40}") for n in range(300)]
+    path.send(*events[:200])
+    with path.worker():
+        path.answers(200)
+    path.send(*events[200:])
+    with path.worker():
+        interrupted = path.answers(300)
+    other = Path(path.settings.model_copy(update={"topics": path.names.model_copy(
+        update={name: f"{getattr(path.names, name)}.whole" for name in (
+            "interactions", "items", "item_embeddings", "recommendations", "dead_letters")}
+    ), "worker": path.settings.worker.model_copy(update={"group": "whole"})}))  # fmt: skip
+    other.send(*events)
+    with other.worker():
+        whole = other.answers(300)
+    assert [a["items"] for a in interrupted] == [a["items"] for a in whole]
