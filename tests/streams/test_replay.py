@@ -6,9 +6,7 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from kafka.partitioner.default import DefaultPartitioner
+from confluent_kafka import Message
 
 from engine.datasets import Synthetic
 from streams import clients, replay
@@ -107,7 +105,19 @@ def test_as_fast_as_it_goes_is_due_at_once() -> None:
     assert [s for s, _ in Pace().due(iter([interaction(0), interaction(9)]))] == [0, 0]
 
 
-@given(st.text(min_size=1, max_size=20), st.integers(1, 50))
-def test_partitions_are_those_of_other_kafka_clients(user: str, partitions: int) -> None:
-    numbers = list(range(partitions))
-    assert partition_of(user, partitions) == DefaultPartitioner()(user.encode(), numbers, numbers)
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_partitions_are_those_of_other_kafka_clients(settings: object) -> None:
+    path = Path(settings(topics={"partitions": 7}))  # type: ignore[operator]
+    chosen: dict[str, int] = {}
+
+    def delivered(error: object, message: Message) -> None:
+        assert error is None
+        chosen[(message.key() or b"").decode()] = message.partition() or 0
+
+    producer = clients.producer(path.settings, partitioner="murmur2")
+    users = [f"user-{n}" for n in range(50)] + ["ß", "日本", "a" * 200]
+    for user in users:
+        producer.produce(path.names.interactions, b"{}", user, on_delivery=delivered)
+    producer.flush(30)
+    assert chosen == {user: partition_of(user, 7) for user in users}
+    assert len(set(chosen.values())) == 7
