@@ -144,6 +144,7 @@ def replay(
     Example: millrace replay ml-100k --rate 200
     """
     with _one_line_errors():
+        from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.progress import replay_progress  # noqa: PLC0415
         from streams.replay import Pace, Replay  # noqa: PLC0415
 
@@ -151,6 +152,7 @@ def replay(
             raise typer.BadParameter("give one of --rate, --speedup and --max")
         dataset = _dataset(path, synthetic, seed, strict)
         settings = _settings(config, set_, broker)
+        topic_partitions(settings.broker.bootstrap)  # says what to do when no broker answers
         with replay_progress(json_lines, err) as on_progress:
             job = Replay(
                 settings,
@@ -204,9 +206,12 @@ def watch(
     Example: millrace watch --json | jq '.user, .items[0].item'
     """
     with _one_line_errors():
+        from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.subscriber import show  # noqa: PLC0415
 
-        show(_settings(config, set_, broker), from_beginning, dead_letters, json_lines, out)
+        settings = _settings(config, set_, broker)
+        topic_partitions(settings.broker.bootstrap)  # says what to do when no broker answers
+        show(settings, from_beginning, dead_letters, json_lines, out)
 
 
 @app.command()

@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 TIMEOUT_MS = 10_000
+DEAD_LETTER_BYTES = 65_536
 
 
 class Problem(NamedTuple):
@@ -120,7 +121,6 @@ def policies(settings: Settings) -> dict[str, str]:
 
 
 def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]:
-    wanted_bytes = settings.topics.message_bytes
     if not names:
         return []
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
@@ -137,16 +137,22 @@ def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]
                     _alter(settings, name, "cleanup.policy", policies(settings)[name]),
                 )
             )
-        largest = int(found[name]["max.message.bytes"]["value"])
-        if largest < wanted_bytes:
+        largest, wanted = int(found[name]["max.message.bytes"]["value"]), _largest(settings, name)
+        if largest < wanted:
             problems.append(
                 Problem(
                     name,
-                    f"max.message.bytes = {largest}, and topics.message_bytes = {wanted_bytes}",
-                    _alter(settings, name, "max.message.bytes", str(wanted_bytes)),
+                    f"max.message.bytes = {largest}, and topics.message_bytes asks for {wanted}",
+                    _alter(settings, name, "max.message.bytes", str(wanted)),
                 )
             )
     return problems
+
+
+def _largest(settings: Settings, name: str) -> int:
+    """A topic's largest message, in bytes: a dead letter holds its message and says what is wrong."""
+    room = DEAD_LETTER_BYTES if name == settings.topics.dead_letters else 0
+    return settings.topics.message_bytes + room
 
 
 def _alter(settings: Settings, topic: str, key: str, value: str) -> str:
@@ -162,7 +168,7 @@ def _create(admin: KafkaAdminClient, name: str, settings: Settings) -> bool:
         "replication_factor": settings.topics.replication,
         "configs": {
             "cleanup.policy": policies(settings)[name],
-            "max.message.bytes": str(settings.topics.message_bytes),
+            "max.message.bytes": str(_largest(settings, name)),
         },
     }
     answer = admin.create_topics({name: topic}, timeout_ms=TIMEOUT_MS, raise_errors=False)

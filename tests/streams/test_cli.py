@@ -1,0 +1,212 @@
+"""The `millrace` command, as its users type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path as FilePath
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from streams.cli import app
+from streams.settings import Settings, SettingsError, as_environment, as_toml, load_settings
+from tests.streams.conftest import Path, interaction
+
+FIXTURES = FilePath(__file__).parents[1] / "data" / "datasets"
+COMMANDS = [
+    ["demo"], ["worker"], ["replay"], ["watch"], ["broker"], ["topics", "create"],
+    ["topics", "check"], ["evaluate"], ["config"], ["schemas"], ["download"],
+]  # fmt: skip
+
+
+def millrace(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(app, list(arguments), env=env)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    result = millrace(*command, "--help")
+    assert result.exit_code == 0
+    assert "Example:" in result.output
+
+
+def test_config_prints_settings_that_load_back(tmp_path: FilePath) -> None:
+    result = millrace("config", "--set", "engine.k=20", "--broker", "kafka.example:9092")
+    assert result.exit_code == 0
+    file = tmp_path / "millrace.toml"
+    file.write_text(result.output)
+    settings = load_settings(file)
+    assert settings.engine.k == 20
+    assert settings.broker.bootstrap == "kafka.example:9092"
+    assert as_toml(settings) == result.output
+
+
+def test_flags_win_over_environment_over_file_over_defaults(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text("[engine]\nk = 1\nseed = 1\nhistory = 10\n")
+    monkeypatch.setenv("MILLRACE_ENGINE__K", "2")
+    monkeypatch.setenv("MILLRACE_ENGINE__SEED", "2")
+    engine = load_settings(file, ["engine.k=3"]).engine
+    assert (engine.k, engine.seed, engine.history, engine.neighbours) == (3, 2, 10, 64)
+
+
+def test_settings_go_to_a_child_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(None, ["engine.k=7", "broker.embedded=true"])
+    for name, value in as_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("engine.kk=1", "engine.kk = 1"),
+        ("engine.k=0", "engine.k = 0"),
+        ("engine.k=many", "engine.k = 'many'"),
+        ("engine", "section.name=value"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(override: str, told: str) -> None:
+    result = millrace("config", "--set", override)
+    assert result.exit_code == 2
+    assert told in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_broken_settings_file_is_named(tmp_path: FilePath) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("[engine\n")
+    with pytest.raises(SettingsError, match=r"broken\.toml"):
+        load_settings(file)
+    with pytest.raises(SettingsError, match="no settings file"):
+        load_settings(tmp_path / "missing.toml")
+
+
+def test_evaluate_reports_every_key_with_its_provenance(tmp_path: FilePath) -> None:
+    file = tmp_path / "report.json"
+    result = millrace("evaluate", "--synthetic", "600", "--json", str(file))
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    assert {
+        "ndcg@10", "hr@10", "mrr@10", "coverage@10", "queries", "second_half", "batch_strict",
+        "cold_items", "cold_users", "baselines", "latency_us", "data", "seed", "version", "machine",
+    } <= report.keys()  # fmt: skip
+    assert report["data"] == "synthetic (synthetic, made by Millrace)"
+    assert 0 < report["ndcg@10"] <= report["hr@10"] <= 1
+    assert "whole stream" in result.output
+
+
+def test_evaluate_is_the_same_in_every_run(tmp_path: FilePath) -> None:
+    reports = []
+    for name in ("a.json", "b.json"):
+        assert (
+            millrace("evaluate", "--synthetic", "300", "--json", str(tmp_path / name)).exit_code
+            == 0
+        )
+        report = json.loads((tmp_path / name).read_text())
+        reports.append({k: v for k, v in report.items() if k != "latency_us"})
+    assert reports[0] == reports[1]
+
+
+def test_malformed_rows_are_told_and_strict_stops(tmp_path: FilePath) -> None:
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    rows = "".join(f"1\t{n}\t5\t8812509{n}\n" for n in range(10, 30))
+    (folder / "u.data").write_text(rows + "1\tfive\tstars\n")
+    (folder / "u.item").write_text("", encoding="latin-1")
+    lenient = millrace("evaluate", str(folder))
+    assert lenient.exit_code == 0, lenient.output
+    assert "1 malformed row" in lenient.stderr
+    assert "line 21" in lenient.stderr.replace("\n", " ")
+    strict = millrace("evaluate", str(folder), "--strict")
+    assert strict.exit_code == 2
+    assert "line 21" in strict.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["evaluate", "no/such/folder"], 2, "no/such/folder"),
+        (["evaluate"], 2, "--synthetic"),
+        (["replay", "--synthetic", "5", "--rate", "1", "--max"], 2, "one of"),
+        (["download", "amazon"], 2, "Amazon"),
+        (["download", "ml-7"], 2, "ml-7"),
+        (["replay", "--synthetic", "5", "--broker", "127.0.0.1:1"], 2, "127.0.0.1:1"),
+        (["watch", "--broker", "127.0.0.1:1"], 2, "127.0.0.1:1"),
+        (["topics", "check", "--broker", "127.0.0.1:1"], 2, "127.0.0.1:1"),
+    ],
+)
+def test_a_mistake_ends_with_a_line_and_a_status(
+    arguments: list[str], status: int, told: str
+) -> None:
+    result = millrace(*arguments)
+    assert result.exit_code == status
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_schemas_are_written(tmp_path: FilePath) -> None:
+    assert millrace("schemas", str(tmp_path / "out")).exit_code == 0
+    schema = json.loads((tmp_path / "out" / "interaction.schema.json").read_text())
+    assert schema["$schema"].endswith("2020-12/schema")
+    assert (tmp_path / "out" / "recommendation.schema.json").exists()
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_topics_are_created_and_checked(settings: Callable[..., Settings]) -> None:
+    env = as_environment(settings())
+    assert millrace("topics", "check", env=env).exit_code == 1
+    created = millrace("topics", "create", env=env)
+    assert created.exit_code == 0
+    assert created.output.count("made ") == 5
+    assert "there already" in millrace("topics", "create", env=env).output
+    assert millrace("topics", "check", env=env).exit_code == 0
+
+
+def test_watch_writes_a_line_of_json_for_each_answer(path: Path, worker: object) -> None:
+    path.send_bytes(b"rubbish")
+    path.send(*(interaction(n) for n in range(3)))
+    path.answers(3)
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", "watch", "--json", "--from-beginning", "--dead-letters"],
+        env=os.environ | as_environment(path.settings),
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert watch.stdout is not None
+        lines = [json.loads(watch.stdout.readline()) for _ in range(4)]
+    finally:
+        watch.terminate()
+        watch.wait(10)
+    answers = [line for line in lines if "dead_letter" not in line]
+    assert [line["event_id"] for line in answers] == ["e0", "e1", "e2"]
+    assert all(line["received_ns"] > 0 for line in answers)
+    (letter,) = (line for line in lines if "dead_letter" in line)
+    assert letter["dead_letter"]["error.class"] == "NotJson"
+    assert letter["bytes"] == 7
+
+
+def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
+    path.send(interaction(0), interaction(1))
+    path.answers(2)
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"],
+        env=os.environ | as_environment(path.settings) | {"COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert watch.stdout is not None
+        lines = [watch.stdout.readline() for _ in range(3)]
+    finally:
+        watch.terminate()
+        watch.wait(10)
+    assert "ann took m0" in lines[0]
+    assert "ann took m1" in "".join(lines[1:])
