@@ -16,7 +16,7 @@ from streams.cli import app
 from streams.settings import Settings, SettingsError, as_environment, as_toml, load_settings
 from tests.streams.conftest import Path, interaction
 
-FIXTURES = FilePath(__file__).parents[1] / "data" / "datasets"
+WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
 COMMANDS = [
     ["demo"], ["worker"], ["replay"], ["watch"], ["broker"], ["topics", "create"],
     ["topics", "check"], ["evaluate"], ["config"], ["schemas"], ["download"],
@@ -174,11 +174,11 @@ def test_watch_writes_a_line_of_json_for_each_answer(path: Path, worker: object)
     path.send(*(interaction(n) for n in range(3)))
     path.answers(3)
     watch = subprocess.Popen(
-        [sys.executable, "-m", "streams.cli", "watch", "--json", "--from-beginning", "--dead-letters"],
+        [*WATCH, "--json", "--dead-letters"],
         env=os.environ | as_environment(path.settings),
         stdout=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     try:
         assert watch.stdout is not None
         lines = [json.loads(watch.stdout.readline()) for _ in range(4)]
@@ -197,7 +197,7 @@ def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
     path.send(interaction(0), interaction(1))
     path.answers(2)
     watch = subprocess.Popen(
-        [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"],
+        WATCH,
         env=os.environ | as_environment(path.settings) | {"COLUMNS": "120"},
         stdout=subprocess.PIPE,
         text=True,

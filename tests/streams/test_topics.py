@@ -72,7 +72,7 @@ def test_policy_and_message_size_of_a_topic_made_by_others(settings, broker):
     assert "cleanup.policy = delete" in problems[wanted.topics.item_embeddings].problem
     assert "cleanup.policy = compact" in problems[wanted.topics.recommendations].problem
     assert problems[wanted.topics.interactions].problem == (
-        "max.message.bytes = 1000000, and topics.message_bytes = 8388608"
+        "max.message.bytes = 1000000, and topics.message_bytes asks for 8388608"
     )
     assert problems[wanted.topics.interactions].remedy.endswith(
         f"--entity-name {wanted.topics.interactions} --add-config max.message.bytes=8388608`"
