@@ -19,13 +19,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
@@ -67,6 +66,7 @@ class Bench:
         )
         topics.create(self.settings)
         self.producer = clients.producer(self.settings)
+        self.reader = clients.reader(self.settings)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,11 +87,7 @@ class Bench:
 
     def end_of(self, topic: str) -> int:
         """Messages that a topic has had."""
-        reader = clients.reader(self.settings)
-        try:
-            return sum(clients.ends(reader, topic).values())
-        finally:
-            reader.close()
+        return sum(clients.ends(self.reader, topic).values())
 
     def await_messages(self, topic: str, count: int, seconds: float = 120.0) -> None:
         """Wait until a topic has had that many."""
@@ -99,7 +95,7 @@ class Bench:
         while self.end_of(topic) < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{topic}: {self.end_of(topic)} of {count} messages")
-            time.sleep(0.05)
+            time.sleep(0.2)
 
 
 def main() -> None:
@@ -159,89 +155,89 @@ def measure_latency(bench: Bench, dataset: Any, blocks: int) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             env=bench.environment,
         )
-        with bare:
+        with (
+            bare,
+            Subscriber(bench, names.recommendations) as ours,
+            Subscriber(bench, bare_out) as theirs,
+        ):
             assert bare.process.stdout is not None
             bare.process.stdout.readline()
-            millrace: list[float] = []
-            loop: list[float] = []
-            stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
-            decoder = msgspec.json.Decoder(Recommendation)
-
-            def take(value: bytes) -> None:
-                latency = decoder.decode(value).latency_us
-                for stage, sample in stages.items():
-                    sample.append(getattr(latency, stage))
-
             for block in range(blocks):
                 console.print(f"latency: block {block + 1} of {blocks}")
-                millrace += _block(bench, events, names.interactions, names.recommendations, take)
-                loop += _block(bench, events, bare_in, bare_out, lambda value: None)
+                _block(bench, events, names.interactions, ours)
+                _block(bench, events, bare_in, theirs)
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    decoder = msgspec.json.Decoder(Recommendation)
+    for _, value in ours.samples:
+        latency = decoder.decode(value).latency_us
+        for stage, sample in stages.items():
+            sample.append(getattr(latency, stage))
     return {
-        "end_to_end_ms": percentiles(millrace),
-        "bare_loop_ms": percentiles(loop),
+        "end_to_end_ms": percentiles([milliseconds for milliseconds, _ in ours.samples]),
+        "bare_loop_ms": percentiles([milliseconds for milliseconds, _ in theirs.samples]),
         "stages_us": {stage: percentiles(sample) for stage, sample in stages.items()},
-        "latency_events": len(millrace),
+        "latency_events": len(ours.samples),
     }
 
 
 def _block(
-    bench: Bench,
-    events: Iterator[Interaction],
-    source: str,
-    sink: str,
-    take: Callable[[bytes], None],
-) -> list[float]:
-    """Send at the rate from this thread while a subscriber process notes arrivals; ms each."""
-    with subscriber(bench, sink) as received:
-        count = int(RATE * BLOCK_SECONDS)
-        start = time.monotonic()
-        for number, interaction in enumerate(islice(events, count)):
-            while (left := start + number / RATE - time.monotonic()) > 0:
-                bench.producer.poll(0)
-                time.sleep(min(left, 0.002))
-            bench.send(source, interaction)
-        bench.producer.flush()
-        samples = received(count)
-    for _, value in samples:
-        take(value)
-    return [milliseconds for milliseconds, _ in samples]
+    bench: Bench, events: Iterator[Interaction], source: str, subscriber: Subscriber
+) -> None:
+    """Five seconds of events at the rate, until all have come out."""
+    count = int(RATE * BLOCK_SECONDS)
+    wanted = len(subscriber.samples) + count
+    start = time.monotonic()
+    for number, interaction in enumerate(islice(events, count)):
+        while (left := start + number / RATE - time.monotonic()) > 0:
+            bench.producer.poll(0)
+            time.sleep(min(left, 0.002))
+        bench.send(source, interaction)
+    bench.producer.flush()
+    subscriber.wait_for(wanted)
 
 
-@contextmanager
-def subscriber(bench: Bench, topic: str) -> Iterator[Callable[[int], list[tuple[float, bytes]]]]:
-    """A subscriber thread from the topic's end on; gives (milliseconds, value) of each message."""
-    consumer = clients.reader(bench.settings)
-    ends = clients.ends(consumer, topic)
-    consumer.assign([TopicPartition(topic, p, end) for p, end in ends.items()])
-    consumer.poll(0.2)
-    samples: list[tuple[float, bytes]] = []
-    with ThreadPoolExecutor(1) as pool:
-        stop = False
+class Subscriber:
+    """A thread that notes when each message of a topic comes; from the topic's end on.
 
-        def run() -> None:
-            while not stop:
-                message = consumer.poll(0.05)
-                if message is not None and not message.error():
-                    now = time.time_ns()
-                    sent = int(dict(message.headers() or [])[SENT_NS])
-                    samples.append(((now - sent) / 1e6, message.value() or b""))
+    Attributes
+    ----------
+    samples
+        Milliseconds since the event was sent, and the message.
+    """
 
-        future = pool.submit(run)
+    def __init__(self, bench: Bench, topic: str) -> None:
+        self.samples: list[tuple[float, bytes]] = []
+        self._consumer = clients.reader(bench.settings)
+        ends = clients.ends(self._consumer, topic)
+        self._consumer.assign([TopicPartition(topic, p, end) for p, end in ends.items()])
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
 
-        def received(count: int) -> list[tuple[float, bytes]]:
-            deadline = time.monotonic() + 30
-            while len(samples) < count:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{len(samples)} of {count} messages came out of {topic}")
-                time.sleep(0.01)
-            return samples
+    def __enter__(self) -> Self:
+        self._thread.start()
+        time.sleep(1.0)  # its first fetch is under way when the first event is sent
+        return self
 
-        try:
-            yield received
-        finally:
-            stop = True
-            future.result()
-            consumer.close()
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            message = self._consumer.poll(0.05)
+            if message is not None and not message.error():
+                now = time.time_ns()
+                sent = int(clients.headers(message)[SENT_NS])
+                self.samples.append(((now - sent) / 1e6, message.value() or b""))
+
+    def wait_for(self, count: int) -> None:
+        """Return once that many messages have come."""
+        deadline = time.monotonic() + 30
+        while len(self.samples) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(self.samples)} of {count} messages came")
+            time.sleep(0.01)
 
 
 def measure_throughput(bench: Bench, dataset: Any, backlog: int) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]
 
 
 def _largest(settings: Settings, name: str) -> int:
-    """A topic's largest message in bytes; a dead letter is its message and what is wrong with it."""
+    """A topic's largest message, in bytes; a dead letter also says what is wrong with it."""
     room = DEAD_LETTER_BYTES if name == settings.topics.dead_letters else 0
     return settings.topics.message_bytes + room
 
