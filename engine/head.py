@@ -25,30 +25,23 @@ EXCLUDED = np.float32(-1e30)
 
 
 class Head:
-    """The weights W (float64[8, 2]) and their Adagrad state."""
+    """The weights W and their sums of squared gradients, both float64[8, 2]."""
 
     def __init__(self) -> None:
         self.weights: NDArray[np.float64] = np.zeros((FEATURES, 2))
         self.weights[[DIRECTED, SYMMETRIC, SATURATING], 0] = 0.3
         self.weights[[TEXT, GRAPH], 0] = 1.0
-        self._accumulated: NDArray[np.float64] = np.ones((FEATURES, 2))
-
-    def feature_weights(self, history_length: int) -> NDArray[np.float32]:
-        """The weight of each feature for a user of that many interactions: float32[8]."""
-        return _feature_weights(self.weights, _context(history_length))
-
-    def learn(self, history_length: int, gradient: NDArray[np.float32]) -> None:
-        """One Adagrad step, from the loss's gradient by the feature weights (float32[8])."""
-        _learn(self.weights, self._accumulated, gradient, _context(history_length))
+        self.accumulated: NDArray[np.float64] = np.ones((FEATURES, 2))
 
 
-def _context(history_length: int) -> float:
+def context_of(history_length: int) -> float:
     """The entry of c_u beside its constant 1."""
     return log(history_length + 1.0) / 3.0 - 1.0
 
 
 @kernel
-def _feature_weights(weights, context):  # type: ignore[no-untyped-def]
+def feature_weights(weights, context):  # type: ignore[no-untyped-def]
+    """The weight of each feature for a user: W c_u, float32[8]."""
     out = np.empty(FEATURES, np.float32)
     for k in range(FEATURES):
         out[k] = weights[k, 0] + weights[k, 1] * context
@@ -56,7 +49,8 @@ def _feature_weights(weights, context):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _learn(weights, accumulated, gradient, context):  # type: ignore[no-untyped-def]
+def learn_weights(weights, accumulated, gradient, context):  # type: ignore[no-untyped-def]
+    """One Adagrad step; `gradient` (float32[8]) is the loss's by the feature weights."""
     for k in range(FEATURES):
         for c in range(2):
             g = gradient[k] * (context if c else 1.0)

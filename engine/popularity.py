@@ -30,6 +30,8 @@ class Popularity:
         Interactions, weighted by kind.
     features : float32[2, items]
         Log share of all interactions; log share of recent interactions.
+    stage_ratio : float32[16, items]
+        Log ratio of an item's share among users of a stage to its share among all.
     """
 
     def __init__(self, items: int = 1024) -> None:
@@ -40,7 +42,7 @@ class Popularity:
         # What one event weighs now: it grows, so that old counts need no decay pass.
         self._inflation = 1.0
         self._by_stage: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
-        self._stage_ratio: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
+        self.stage_ratio: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
         self._stage_total: NDArray[np.float64] = np.zeros(_STAGES, np.float64)
         self._cursor = 0
 
@@ -53,7 +55,7 @@ class Popularity:
         self.features = grown(self.features, items, axis=1)
         self._recent = grown(self._recent, items)
         self._by_stage = grown(self._by_stage, items, axis=1)
-        self._stage_ratio = grown(self._stage_ratio, items, axis=1)
+        self.stage_ratio = grown(self.stage_ratio, items, axis=1)
 
     def record(self, item: int, history_length: int, items: int, weight: float) -> None:
         """Count an interaction of a user who had `history_length` before it; `items` are known."""
@@ -62,34 +64,31 @@ class Popularity:
         if self._inflation > 1e12:
             self._recent /= self._inflation
             self._inflation = 1.0
-        stage, share = _stage(history_length)
+        stage, share = stage_of(history_length)
         self._cursor = _record(
             self.counts, self._recent, self._inflation, self.events, self._by_stage,
-            self._stage_total, self._stage_ratio, self.features, stage, share, weight,
+            self._stage_total, self.stage_ratio, self.features, stage, share, weight,
             item, self._cursor, items,
         )  # fmt: skip
-
-    def scores(self, history_length: int, items: int, out: NDArray[np.float32]) -> None:
-        """Write the three features of the first `items` items to `out` (float32[3, >=items])."""
-        stage, share = _stage(history_length)
-        _scores(self.features, self._stage_ratio, stage, np.float32(share), items, out)
 
     def forget(self, item: int) -> None:
         """Take back one all-time count of an item."""
         self.counts[item] = max(0.0, self.counts[item] - 1.0)
 
 
-def _stage(history_length: int) -> tuple[int, float]:
+def stage_of(history_length: int) -> tuple[int, float]:
+    """The stage of a user with that many interactions, and the share of the next one in it."""
     position = min(log2(history_length + 1.0), _STAGES - 1.001)
     return int(position), position - int(position)
 
 
 @kernel
-def _scores(features, stage_ratio, stage, share, n, out):  # type: ignore[no-untyped-def]
+def popularity_features(popular, stage_ratio, stage, share, n, out):  # type: ignore[no-untyped-def]
+    """Write the three features of the first n items: out is float32[3, >= n]."""
     rest = np.float32(1.0) - share
     for j in range(n):
-        out[0, j] = features[0, j]
-        out[1, j] = features[1, j]
+        out[0, j] = popular[0, j]
+        out[1, j] = popular[1, j]
         out[2, j] = rest * stage_ratio[stage, j] + share * stage_ratio[stage + 1, j]
 
 

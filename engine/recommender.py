@@ -15,7 +15,8 @@ from engine.embeddings import FANOUT, GraphEmbeddings
 from engine.events import Interaction, Item
 from engine.graph import InteractionGraph
 from engine.head import Head
-from engine.popularity import Popularity
+from engine.model import learn_head_and_taste, score_items
+from engine.popularity import Popularity, stage_of
 from engine.propagation import make_aggregator
 from engine.seen import SeenItems
 from engine.settings import EngineSettings
@@ -96,6 +97,8 @@ class Recommender:
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
         self._weights: NDArray[np.float32] = np.zeros(head.FEATURES, np.float32)
         self._steps = 0
+        # By item number, made once: ten are needed for every answer.
+        self._because: list[str] = []
 
     # ------------------------------------------------------------------ what it is told
 
@@ -148,6 +151,7 @@ class Recommender:
         number = self._intern_item(item.item)
         self.catalogue[number] = item
         self._hidden[number] = item.hidden
+        self._because[number] = f"because of {item.title or item.item}"
         if self.settings.text:
             if embedding is None and (text := item_text(item)):
                 embedding = self._encode(text)
@@ -195,6 +199,8 @@ class Recommender:
 
     def _intern_item(self, name: str) -> int:
         item = self.items.intern(name)
+        if item == len(self._because):
+            self._because.append(f"because of {name}")
         if item >= len(self._hidden):
             items = 2 * item
             self.graph.items.reserve(items)
@@ -218,24 +224,26 @@ class Recommender:
         self.transitions.scores(
             history, self.popularity.counts, self.popularity.events, items, features
         )
-        self.popularity.scores(length, items, features[head.POPULAR : head.TEXT])
-        head.dot_rows(self.vectors.vectors, self.taste.direction(user), items, features[head.TEXT])
-        head.dot_rows(
-            self.embeddings.outputs, self.embeddings.users[user], items, features[head.GRAPH]
-        )
-        self._weights = self.head.feature_weights(length)
-        return head.combine(features, self._weights, self._hidden, self._seen.of(user), items)
+        stage, share = stage_of(length)
+        scores: NDArray[np.float32]
+        scores, self._weights = score_items(
+            features, self.popularity.features, self.popularity.stage_ratio, stage,
+            np.float32(share), self.vectors.vectors, self.taste.maps, self.taste.profiles[user],
+            self.embeddings.outputs, self.embeddings.users[user], self.head.weights,
+            head.context_of(length), self._hidden, self._seen.of(user), items,
+        )  # fmt: skip
+        return scores
 
     def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
         """One online step on what the model would have answered just before this interaction."""
         scores = self._score(user, history)
         probabilities = head.softmax(scores)
-        error = head.expected_features(self._features, probabilities) - self._features[:, item]
-        text_error = head.expected_vector(self.vectors.vectors, probabilities)
-        text_error -= self.vectors.vectors[item]
-        self.head.learn(int(self._history_lengths[user]), error)
-        text_error *= self._weights[head.TEXT]
-        self.taste.learn(user, text_error)
+        learn_head_and_taste(
+            self._features, self._weights, self.vectors.vectors, probabilities, item,
+            self.head.weights, self.head.accumulated,
+            head.context_of(int(self._history_lengths[user])),
+            self.taste.maps, self.taste.accumulated, self.taste.profiles[user],
+        )  # fmt: skip
         self._steps += 1
         self.embeddings.learn(user, history, item, probabilities, _draw(self._steps))
 
@@ -286,12 +294,8 @@ class Recommender:
         if part == head.TEXT_PART:
             return "similar text"
         if part == head.GRAPH_PART and source >= 0:
-            return f"because of {self._title(source)}"
+            return self._because[source]
         return "trending"
-
-    def _title(self, item: int) -> str:
-        entry = self.catalogue.get(item)
-        return entry.title if entry and entry.title else self.items.names[item]
 
     @property
     def titles(self) -> dict[str, str]:

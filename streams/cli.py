@@ -401,7 +401,7 @@ def _one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SettingsError, DatasetError, BrokerError, LookupError) as error:
+    except (SettingsError, DatasetError, BrokerError) as error:
         fail(error, 2)
     except DemoError as error:
         fail(error, 1)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
+from streams.brokers.errors import BrokerError
 from streams.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
@@ -22,6 +23,8 @@ def producer(settings: Settings, **extra: Any) -> Producer:
             "acks": "all",
             # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
             "linger.ms": max(settings.worker.linger_ms, 5.0 if settings.broker.embedded else 0.0),
+            # Delivery is reported when it fails; success is what `flush` waits for.
+            "delivery.report.only.error": True,
             "message.max.bytes": settings.topics.message_bytes + 65_536,
             "log_level": 2,
             **extra,
@@ -51,12 +54,12 @@ def partitions(client: Consumer | Producer, topic: str) -> list[int]:
 
     Raises
     ------
-    LookupError
+    BrokerError
         If the broker knows no such topic.
     """
     found = client.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
     if found.error is not None or not found.partitions:
-        raise LookupError(
+        raise BrokerError(
             f"the broker has no topic {topic!r}: make the topics with `millrace topics create`"
         )
     return sorted(found.partitions)

@@ -163,8 +163,7 @@ class Pipeline:
             except BufferError:  # the broker is slower than we are: wait, and input waits with us
                 self._producer.poll(0.1)
             else:
-                self._producer.poll(0)
-                return
+                return  # failures are reported at the flush before each commit
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:

@@ -49,7 +49,7 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
 
     Raises
     ------
-    LookupError
+    BrokerError
         If a topic is not there.
     KafkaException
         If the broker reports an error.

@@ -25,31 +25,22 @@ class Taste:
     Attributes
     ----------
     profiles : float32[users, 2, width]
-    maps : float32[2, width, width]
+    maps, accumulated : float32[2, width, width]
+        M_s and M_l, and their sums of squared gradients.
     """
 
     def __init__(self, width: int, users: int = 1024) -> None:
         self.profiles: NDArray[np.float32] = np.zeros((users, 2, width), np.float32)
         self.maps: NDArray[np.float32] = np.stack([np.eye(width, dtype=np.float32)] * 2)
-        self._accumulated: NDArray[np.float32] = np.ones_like(self.maps)
+        self.accumulated: NDArray[np.float32] = np.ones_like(self.maps)
 
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""
         self.profiles = grown(self.profiles, users)
 
-    def direction(self, user: int) -> NDArray[np.float32]:
-        """What a user's items are scored against: float32[width]."""
-        return _direction(self.maps, self.profiles[user])
-
     def record(self, user: int, vector: NDArray[np.float32]) -> None:
         """Fade a user's profiles and add a text's vector (float32[width])."""
         _record(self.profiles[user], vector, _KEEP)
-
-    def learn(self, user: int, gradient: NDArray[np.float32]) -> None:
-        """One Adagrad step on the maps; `gradient` (float32[width]) is by `direction`."""
-        _learn(
-            self.maps, self._accumulated, self.profiles[user], gradient, np.float32(_LEARNING_RATE)
-        )
 
     def rotate(self, rotation: NDArray[np.float32]) -> None:
         """Carry profiles and maps over to a new basis of the item vectors."""
@@ -62,7 +53,8 @@ class Taste:
 
 
 @kernel
-def _direction(maps, profile):  # type: ignore[no-untyped-def]
+def direction(maps, profile):  # type: ignore[no-untyped-def]
+    """What a user's items are scored against: M_s s_u + M_l l_u, float32[width]."""
     width = profile.shape[1]
     out = np.zeros(width, np.float32)
     for m in range(2):
@@ -82,7 +74,9 @@ def _record(profile, vector, keep):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _learn(maps, accumulated, profile, gradient, rate):  # type: ignore[no-untyped-def]
+def learn_maps(maps, accumulated, profile, gradient):  # type: ignore[no-untyped-def]
+    """One Adagrad step; `gradient` (float32[width]) is the loss's by `direction`."""
+    rate = np.float32(_LEARNING_RATE)
     width = profile.shape[1]
     for m in range(2):
         for d in range(width):
