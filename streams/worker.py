@@ -48,7 +48,7 @@ class Worker:
         self._committed: dict[TP, int] = {}
 
     def app(self) -> faust.App:
-        """The Faust application: one agent for interactions, one for items."""
+        """The Faust application: interactions by the transport, an agent for items."""
         broker, topics, worker = self.settings.broker, self.settings.topics, self.settings.worker
         app = faust.App(
             worker.group,
@@ -66,9 +66,12 @@ class Worker:
             worker_redirect_stdouts=False,
             agent_supervisor=CrashingSupervisor,
         )
-        app.transport = transport(topics.interactions, self.claim, _FETCH_WAIT_MS[broker.embedded])(
-            app.conf.broker_consumer, app
-        )
+        app.transport = transport(
+            topics.interactions,
+            self.claim,
+            lambda message: self.pipeline.handle(_record(message)),
+            _FETCH_WAIT_MS[broker.embedded],
+        )(app.conf.broker_consumer, app)
 
         def raw(name: str) -> Any:
             return app.topic(
@@ -79,10 +82,7 @@ class Worker:
                 value_serializer="raw",
             )
 
-        @app.agent(raw(topics.interactions), name="interactions")
-        async def interactions(stream: Any) -> None:
-            async for event in stream.noack().events():
-                self.pipeline.handle(_record(event.message))
+        app.topics.add(raw(topics.interactions))  # subscribed to, and read by the transport
 
         @app.agent(raw(topics.items), name="items")
         async def items(stream: Any) -> None:
