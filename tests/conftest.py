@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
 from streams.brokers.kafka import find_jars
 from streams.settings import Settings
+
+# A kernel's first call may compile it.
+hypothesis.settings.register_profile("millrace", deadline=None)
+hypothesis.settings.load_profile("millrace")
 
 ROOT = Path(__file__).parents[1]
 TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")

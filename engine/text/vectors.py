@@ -1,7 +1,7 @@
 """Item vectors of text and categories, in few enough dimensions to score a whole catalogue.
 
 The encoder's 384 dimensions are projected on the catalogue's own principal directions. The basis
-is fitted when the 16th text arrives and again each time the catalogue has quadrupled; what was
+is fitted when the fourth text arrives and again each time the catalogue has quadrupled; what was
 learnt in the old basis is rotated into the new one.
 """
 
@@ -14,7 +14,7 @@ from engine.arrays import IdTable, grown
 
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
-_FIRST_FIT = 16
+_FIRST_FIT = 4
 
 
 class ItemVectors:

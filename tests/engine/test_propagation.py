@@ -1,0 +1,62 @@
+"""Eq. 1: every backend against the plain numpy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.graph import NeighbourRows
+from engine.propagation import make_aggregator
+
+ITEMS, DIMENSIONS = 30, 8
+
+
+def random_graph(seed: int, length: int) -> NeighbourRows:
+    """Nodes of degree 0 to well above the row's length, some edges without weight."""
+    rng = np.random.default_rng(seed)
+    graph = NeighbourRows(length, nodes=12)
+    for node in range(12):
+        for _ in range(rng.integers(0, 3 * length)):
+            weight = float(rng.choice([0.0, 0.4, 1.0, 2.5]))
+            graph.insert(node, int(rng.integers(ITEMS)), weight, 0)
+    return graph
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    length=st.integers(1, 20),
+    fanout=st.integers(1, 25),
+    decay=st.floats(0.05, 1.0),
+    targets=st.lists(st.integers(0, 11), max_size=6),
+)
+def test_numba_agrees_with_the_reference(
+    seed: int, length: int, fanout: int, decay: float, targets: list[int]
+) -> None:
+    graph = random_graph(seed, length)
+    table = np.random.default_rng(seed).normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
+    nodes = np.array(targets, np.int32)
+    results = []
+    for backend in ("numba", "numpy"):
+        out = np.full((len(nodes), DIMENSIONS), np.nan, np.float32)
+        make_aggregator(backend, fanout).aggregate(graph, nodes, table, decay, out)
+        results.append(out)
+    np.testing.assert_allclose(*results, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_hand_made_example(backend: str) -> None:
+    graph = NeighbourRows(4)
+    graph.insert(0, 1, 1.0, 0)
+    graph.insert(0, 2, 2.0, 1)  # the most recent: weight 2, the older one 1 * .5
+    table = np.array([[9, 9], [1, 0], [0, 1]], np.float32)
+    out = np.empty((2, 2), np.float32)
+    make_aggregator(backend, 4).aggregate(graph, np.array([0, 5], np.int32), table, 0.5, out)
+    np.testing.assert_allclose(out, [[0.2, 0.8], [0.0, 0.0]], rtol=1e-6)
+
+
+def test_an_unknown_backend_is_named() -> None:
+    with pytest.raises(ValueError, match="abacus"):
+        make_aggregator("abacus", 4)
