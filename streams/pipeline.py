@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
-from confluent_kafka import KafkaError, Message, Producer
-
 from engine.events import Interaction
 from engine.recommender import Answer, Recommender
 from streams.messages import (
@@ -22,6 +20,7 @@ from streams.messages import (
     decode_interaction,
     encode,
 )
+from streams.outbox import Outbox
 from streams.partitions import Partition
 from streams.settings import TopicSettings
 
@@ -57,22 +56,21 @@ class Pipeline:
     """
 
     def __init__(
-        self, engine: Recommender, producer: Producer, topics: TopicSettings, model: Model
+        self, engine: Recommender, outbox: Outbox, topics: TopicSettings, model: Model
     ) -> None:
         self.partitions: dict[int, Partition] = {}
         self.counts = Counts()
         self._engine = engine
-        self._producer = producer
+        self._outbox = outbox
         self._topics = topics
         self._model = model
-        self._failure: KafkaError | None = None
 
     def handle(self, record: Record) -> None:
         """Apply one record.
 
         Raises
         ------
-        RuntimeError
+        KafkaException
             If the broker refused an earlier answer for good: the worker must stop, and a restart
             answers from there.
         """
@@ -127,8 +125,12 @@ class Pipeline:
                 **stages,
             ),
         )
-        self._send(
-            self._topics.recommendations, record, encode(message), carried_headers(record.headers)
+        self._outbox.send(
+            self._topics.recommendations,
+            encode(message),
+            record.key,
+            record.partition,
+            carried_headers(record.headers),
         )
         self.counts.recommendations += 1
 
@@ -144,30 +146,10 @@ class Pipeline:
             record.timestamp_ms,
             record.headers,
         )
-        self._send(self._topics.dead_letters, record, record.value, headers)
+        self._outbox.send(
+            self._topics.dead_letters, record.value, record.key, record.partition, headers
+        )
         self.counts.dead_letters[error.error_class] += 1
-
-    def _send(self, topic: str, record: Record, value: bytes | None, headers: Headers) -> None:
-        while True:
-            if self._failure is not None:
-                raise RuntimeError(f"the broker refused an answer: {self._failure}")
-            try:
-                self._producer.produce(
-                    topic,
-                    value,
-                    record.key,
-                    record.partition,
-                    self._delivered,
-                    headers=list(headers),
-                )
-            except BufferError:  # the broker is slower than we are: wait, and input waits with us
-                self._producer.poll(0.1)
-            else:
-                return  # failures are reported at the flush before each commit
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            self._failure = error
 
 
 def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:

@@ -15,13 +15,14 @@ from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TopicPartition
 from kafka.partitioner.default import murmur2
 
 from engine.datasets import Dataset
 from engine.events import Interaction
 from streams import clients
 from streams.messages import encode
+from streams.outbox import Outbox
 from streams.settings import Settings
 
 SENT_NS = "millrace.sent-ns"
@@ -108,9 +109,8 @@ class Replay:
         self._limit = limit
         self._resume = resume
         self._on_progress = on_progress
-        self._producer = clients.producer(settings)
+        self._outbox = Outbox(settings)
         self._reader = clients.reader(settings, **{"group.id": settings.worker.group})
-        self._failure: KafkaError | None = None
         self.sent = Sent()
 
     def run(self) -> Sent:
@@ -122,14 +122,14 @@ class Replay:
             If the broker refuses a message for good.
         """
         topic = self._settings.topics.interactions
-        numbers = clients.partitions(self._producer, topic)
+        numbers = clients.partitions(self._outbox.producer, topic)
         there = {p: self._last_place(topic, p) if self._resume else 0 for p in numbers}
         try:
             if not any(there.values()):
                 self._send_items()
             self._send_interactions(topic, there)
         finally:
-            self._flush()
+            self._outbox.flush()
             self._reader.close()
         return self.sent
 
@@ -138,11 +138,11 @@ class Replay:
         before = sum(clients.ends(self._reader, topics.item_embeddings).values())
         progress = Progress("items")
         for item in self._dataset.items():
-            self._produce(topics.items, encode(item), item.item)
+            self._outbox.send(topics.items, encode(item), item.item)
             self.sent.items = progress.done = progress.done + 1
             if progress.done % 200 == 0:
                 self._on_progress(progress)
-        self._flush()
+        self._outbox.flush()
         self._on_progress(progress)
         self._await_embeddings(before)
 
@@ -175,17 +175,14 @@ class Replay:
             start = time.monotonic() - due if start is None else start
             self._wait_until(start + due)
             sequence = f"{self._dataset.name}/{place}"
-            headers: dict[str, str | bytes | None] = {
-                SENT_NS: b"%d" % time.time_ns(),
-                SEQUENCE: sequence,
-            }
-            self._produce(topic, encode(interaction), interaction.user, partition, headers)
+            headers = [(SENT_NS, b"%d" % time.time_ns()), (SEQUENCE, sequence.encode())]
+            self._outbox.send(topic, encode(interaction), interaction.user, partition, headers)
             self.sent.interactions += 1
             if place % 100 == 0:
                 self._keep_lag_small(topic, numbers)
                 progress.done, progress.total = place, self._total()
                 self._on_progress(progress)
-        self._flush()
+        self._outbox.flush()
         progress.done = self.sent.interactions + self.sent.skipped
         progress.total = progress.done
         self._on_progress(progress)
@@ -199,13 +196,13 @@ class Replay:
 
     def _wait_until(self, moment: float) -> None:
         while (left := moment - time.monotonic()) > 0:
-            self._producer.poll(min(left, 0.1))
+            self._outbox.wait(min(left, 0.1))
 
     def _keep_lag_small(self, topic: str, numbers: list[int]) -> None:
         if not self._settings.broker.embedded:
             return
         while self._lag(topic, numbers) > _EMBEDDED_LAG:
-            self._producer.poll(0.02)
+            self._outbox.wait(0.02)
 
     def _lag(self, topic: str, numbers: list[int]) -> int:
         asked = [TopicPartition(topic, p) for p in numbers]
@@ -222,36 +219,3 @@ class Replay:
                 last = int(place)
         self._reader.unassign()
         return last
-
-    def _produce(
-        self,
-        topic: str,
-        value: bytes,
-        key: str,
-        partition: int = -1,
-        headers: dict[str, str | bytes | None] | None = None,
-    ) -> None:
-        while True:
-            self._raise_failure()
-            try:
-                self._producer.produce(
-                    topic, value, key, partition, self._delivered, headers=headers
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                self._producer.poll(0)
-                return
-
-    def _flush(self) -> None:
-        while self._producer.flush(1.0):
-            self._raise_failure()
-        self._raise_failure()
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            self._failure = error
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise KafkaException(self._failure)

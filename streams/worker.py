@@ -21,6 +21,7 @@ from streams import clients, metrics, partitions
 from streams.catalogue import CatalogueEncoder, CatalogueTail
 from streams.consumer import transport
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
+from streams.outbox import Outbox
 from streams.pipeline import Pipeline, Record
 from streams.settings import Settings
 
@@ -35,10 +36,10 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = Recommender(settings.engine)
-        self.producer = clients.producer(settings)
+        self.outbox = Outbox(settings)
         self.pipeline = Pipeline(
             self.engine,
-            self.producer,
+            self.outbox,
             settings.topics,
             Model("millrace-hybrid", version("millrace")),
         )
@@ -99,6 +100,7 @@ class Worker:
         async def commit() -> None:
             if self.catalogue.failure is not None:
                 raise self.catalogue.failure
+            self.outbox.wait(0)
             await self.commit(app)
 
         return app
@@ -127,27 +129,31 @@ class Worker:
                 record.timestamp_ms,
                 record.headers,
             )
-            self.producer.produce(
-                topics.dead_letters, record.value, record.key, headers=list(headers)
-            )
+            self.outbox.send(topics.dead_letters, record.value, record.key, headers=headers)
         else:
             message = await asyncio.to_thread(self.encoder.encode, item)
-            self.producer.produce(topics.item_embeddings, message, item.item)
+            self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
 
     async def commit(self, app: faust.App) -> None:
-        """Commit what has been answered for good, for lag to be seen and items to be resumed."""
-        offsets = {
+        """Commit how far we have read: items to go on from there, interactions for lag to be seen.
+
+        A restarted worker reads its interactions from positions of its own (`claim`), so theirs
+        need not wait for the answers to be acknowledged; an item's embedding must be.
+        """
+        items = {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
+        if items.items() - self._committed.items():
+            await asyncio.to_thread(self.outbox.flush)
+        offsets = items | {
             TP(self.settings.topics.interactions, n): p.next_offset
             for n, p in self.pipeline.partitions.items()
-        } | {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
-        changed = {tp: o for tp, o in offsets.items() if o and self._committed.get(tp) != o}
-        if changed:
-            await asyncio.to_thread(self.producer.flush, clients.TIMEOUT_SECONDS)
-            ours = app.consumer.assignment()
-            committing = {tp: o for tp, o in changed.items() if tp in ours}
-            if await app.consumer._commit(committing):  # type: ignore[attr-defined]
-                self._committed |= changed
+        }
+        ours = app.consumer.assignment()
+        changed = {
+            tp: o for tp, o in offsets.items() if o and tp in ours and self._committed.get(tp) != o
+        }
+        if changed and await app.consumer._commit(changed):  # type: ignore[attr-defined]
+            self._committed |= changed
 
 
 def run(settings: Settings) -> None:
@@ -156,7 +162,7 @@ def run(settings: Settings) -> None:
     worker = Worker(settings)
     for topic in (settings.topics.interactions, settings.topics.items,
                   settings.topics.recommendations, settings.topics.dead_letters):  # fmt: skip
-        clients.partitions(worker.producer, topic)
+        clients.partitions(worker.outbox.producer, topic)
     warm_up(settings.engine)
     items = worker.catalogue.read_to_end()
     log.info("%d items in the catalogue", items)
@@ -170,7 +176,7 @@ def run(settings: Settings) -> None:
         ).execute_from_commandline()
     finally:
         worker.catalogue.stop()
-        worker.producer.flush(clients.TIMEOUT_SECONDS)
+        worker.outbox.producer.flush(clients.TIMEOUT_SECONDS)
 
 
 def wait_for_broker(settings: Settings) -> None:

@@ -114,7 +114,8 @@ def test_partitions_are_those_of_other_kafka_clients(settings: object) -> None:
         assert error is None
         chosen[(message.key() or b"").decode()] = message.partition() or 0
 
-    producer = clients.producer(path.settings, partitioner="murmur2")
+    told = {"partitioner": "murmur2", "delivery.report.only.error": False}
+    producer = clients.producer(path.settings, **told)
     users = [f"user-{n}" for n in range(50)] + ["ß", "日本", "a" * 200]
     for user in users:
         producer.produce(path.names.interactions, b"{}", user, on_delivery=delivered)
