@@ -162,10 +162,13 @@ def measure_latency(bench: Bench, dataset: Any, blocks: int) -> dict[str, Any]:
         ):
             assert bare.process.stdout is not None
             bare.process.stdout.readline()
-            for block in range(blocks):
-                console.print(f"latency: block {block + 1} of {blocks}")
+            for block in range(blocks + 1):
+                console.print(f"latency: block {block} of {blocks}")
                 _block(bench, events, names.interactions, ours)
                 _block(bench, events, bare_in, theirs)
+                if block == 0:  # every connection has been used once
+                    ours.samples.clear()
+                    theirs.samples.clear()
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     decoder = msgspec.json.Decoder(Recommendation)
     for _, value in ours.samples:

@@ -23,6 +23,9 @@ def producer(settings: Settings, **extra: Any) -> Producer:
             "acks": "all",
             # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
             "linger.ms": max(settings.worker.linger_ms, 5.0 if settings.broker.embedded else 0.0),
+            # What comes while a request is under way goes into the next: batches under load, and
+            # no wait without.
+            "max.in.flight.requests.per.connection": 1,
             # Delivery is reported when it fails; success is what `flush` waits for.
             "delivery.report.only.error": True,
             "message.max.bytes": settings.topics.message_bytes + 65_536,
