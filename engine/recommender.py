@@ -297,11 +297,6 @@ class Recommender:
             return self._because[source]
         return "trending"
 
-    @property
-    def titles(self) -> dict[str, str]:
-        """Titles of the catalogue by item id."""
-        return {entry.item: entry.title for entry in self.catalogue.values()}
-
 
 def warm_up(settings: EngineSettings) -> None:
     """Load every compiled kernel, so that the first event need not wait for them.

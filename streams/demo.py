@@ -25,7 +25,7 @@ from streams.processes import Child
 from streams.settings import Settings, as_environment
 from streams.tally import Tally
 
-_START_SECONDS = 90.0
+_START_SECONDS = 240.0
 _STALL_SECONDS = 60.0
 
 
@@ -73,7 +73,7 @@ class Demo:
             line = processes.wait_for(lambda: lines and lines[0], "broker")
             settings = _on_broker(self.settings, line.removeprefix("bootstrap="), not self.kafka)
             topics.create(settings)
-            self.phase = "starting the worker"
+            self.phase = "starting the worker (the first start compiles its kernels, half a minute)"
             metrics = f"http://127.0.0.1:{settings.worker.metrics_port}/metrics"
             processes.start("worker", settings=settings)
             answers = processes.start(

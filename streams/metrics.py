@@ -47,7 +47,7 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily(
             "millrace_worker_partitions",
             "Partitions of the input that this worker reads.",
-            value=len(self._pipeline.partitions),
+            value=len(self._pipeline.active),
         )
 
 

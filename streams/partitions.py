@@ -49,10 +49,9 @@ class Partition:
         return False
 
 
-def restore(settings: Settings, number: int) -> Partition:
-    """A partition to be read from its beginning, knowing what was said of it before."""
+def recall_answers(settings: Settings, number: int, partition: Partition) -> None:
+    """Read from the output topics how far a partition has been answered, by whomever."""
     topics = settings.topics
-    partition = Partition(settings.worker.duplicate_window)
     consumer = clients.reader(settings)
     try:
         for message in clients.tail(consumer, topics.recommendations, number, 1):
@@ -61,7 +60,6 @@ def restore(settings: Settings, number: int) -> Partition:
             partition.buried = max(partition.buried, _origin_offset(message, topics.interactions))
     finally:
         consumer.close()
-    return partition
 
 
 def _source_offset(answer: Message, topic: str) -> int:

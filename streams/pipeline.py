@@ -53,12 +53,20 @@ class Pipeline:
 
     An answer goes to the partition of the output topic that has the input's number, so that the
     order of a user's answers is that of their events.
+
+    Attributes
+    ----------
+    partitions
+        Those that were ever ours, by number: what the engine has learnt of each.
+    active
+        The numbers of those that are ours now.
     """
 
     def __init__(
         self, engine: Recommender, outbox: Outbox, topics: TopicSettings, model: Model
     ) -> None:
         self.partitions: dict[int, Partition] = {}
+        self.active: set[int] = set()
         self.counts = Counts()
         self._engine = engine
         self._outbox = outbox

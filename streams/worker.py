@@ -17,11 +17,12 @@ from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
 from engine.recommender import Recommender, warm_up
-from streams import clients, metrics, partitions
+from streams import clients, metrics
 from streams.catalogue import CatalogueEncoder, CatalogueTail
 from streams.consumer import transport
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
 from streams.outbox import Outbox
+from streams.partitions import Partition, recall_answers
 from streams.pipeline import Pipeline, Record
 from streams.settings import Settings
 
@@ -83,6 +84,7 @@ class Worker:
                 value_serializer="raw",
             )
 
+        app.on_partitions_revoked.connect(self.release)  # type: ignore[arg-type]
         app.topics.add(raw(topics.interactions))  # subscribed to, and read by the transport
 
         @app.agent(raw(topics.items), name="items")
@@ -106,14 +108,25 @@ class Worker:
         return app
 
     def claim(self, ours: set[int]) -> dict[int, int]:
-        """The offset to read each of our input partitions from; state of others is let go."""
+        """The offset to read each of our input partitions from.
+
+        One that is new is read from its beginning; one that comes back, from where we left it, to
+        learn in silence what others answered meanwhile.
+        """
         held = self.pipeline.partitions
-        for lost in held.keys() - ours:
-            del held[lost]
-        for new in sorted(ours - held.keys()):
-            held[new] = partitions.restore(self.settings, new)
+        for number in sorted(ours - self.pipeline.active):
+            if number not in held:
+                held[number] = Partition(self.settings.worker.duplicate_window)
+            recall_answers(self.settings, number, held[number])
+        self.pipeline.active = ours
         log.info("reading partitions %s", sorted(ours))
         return {number: held[number].next_offset for number in ours}
+
+    async def release(self, _app: faust.App, revoked: set[TP], **_: object) -> None:
+        """Have every answer on the topic before others read there how far we came."""
+        await asyncio.to_thread(self.outbox.flush)
+        topic = self.settings.topics.interactions
+        self.pipeline.active -= {tp.partition for tp in revoked if tp.topic == topic}
 
     async def embed(self, record: Record) -> None:
         """Encode an item in a thread and publish it to every worker."""
@@ -147,6 +160,7 @@ class Worker:
         offsets = items | {
             TP(self.settings.topics.interactions, n): p.next_offset
             for n, p in self.pipeline.partitions.items()
+            if n in self.pipeline.active
         }
         ours = app.consumer.assignment()
         changed = {

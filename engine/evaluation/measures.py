@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import log2
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -68,8 +67,3 @@ def percentiles(values: ArrayLike) -> dict[str, float]:
         return {}
     p50, p99, p99_9 = np.percentile(sample, [50, 99, 99.9])
     return {"p50": round(p50, 3), "p99": round(p99, 3), "p99_9": round(p99_9, 3)}
-
-
-def summary(report: dict[str, Any]) -> str:
-    """One line of a report's NDCG and HR."""
-    return f"NDCG@10 {report['ndcg@10']:.4f}  HR@10 {report['hr@10']:.4f}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 import pytest
 
 from engine.events import Item
 from streams import clients
 from streams.processes import Child
+from streams.settings import Settings
 from tests.streams.conftest import Path, interaction
 
 
@@ -185,3 +187,28 @@ def test_a_restarted_worker_answers_as_an_undisturbed_one(path: Path, settings: 
     with other.worker():
         whole = other.answers(300)
     assert [a["items"] for a in interrupted] == [a["items"] for a in whole]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_worker_that_joins_and_leaves_costs_no_event_and_no_answer_twice(
+    settings: Callable[..., Settings],
+) -> None:
+    path = Path(settings(topics={"partitions": 2}, worker={"session_seconds": 6.0}))
+    events = [interaction(n, user=f"u{n % 20}", item=f"m{n * 7 % 50}") for n in range(600)]
+    with path.worker():
+        path.send(*events[:200])
+        path.answers(200)
+        with path.worker():
+            for event in events[200:400]:  # slowly: the partitions move while these are answered
+                path.send(event)
+                time.sleep(0.05)
+            path.answers(400)
+        path.send(*events[400:])
+        answers = path.answers(600)
+        time.sleep(2)  # whatever came twice would come now
+    assert path.counts()[path.names.recommendations] == 600
+    by_user: dict[str, list[str]] = {}
+    for answer in answers:
+        by_user.setdefault(answer["user"], []).append(answer["event_id"])
+    for user, answered in by_user.items():
+        assert answered == [event.event_id for event in events if event.user == user]
