@@ -59,9 +59,9 @@ class GraphEmbeddings:
         if items <= have:
             return
         fresh = max(items, 2 * have, 1024) - have
-        drawn = self._random.normal(0, _INITIAL_DEVIATION, (3, fresh, self._dimensions)).astype(
-            np.float32
-        )
+        # Item by item, so that an item's values do not depend on when its room was made.
+        drawn = self._random.normal(0, _INITIAL_DEVIATION, (fresh, 3, self._dimensions))
+        drawn = drawn.astype(np.float32).swapaxes(0, 1)
         self.inputs = np.concatenate([self.inputs, drawn[:2]], axis=1)
         self.outputs = np.concatenate([self.outputs, drawn[2]])
         self._accumulated = np.concatenate(

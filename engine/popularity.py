@@ -71,9 +71,9 @@ class Popularity:
             item, self._cursor, items,
         )  # fmt: skip
 
-    def forget(self, item: int) -> None:
-        """Take back one all-time count of an item."""
-        self.counts[item] = max(0.0, self.counts[item] - 1.0)
+    def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
+        """Take back from the all-time counts what one user added: int32[n], float32[n]."""
+        self.counts[items] = np.maximum(self.counts[items] - weights, 0.0)
 
 
 def stage_of(history_length: int) -> tuple[int, float]:

@@ -119,7 +119,7 @@ class Recommender:
         if weight > 0 and new and len(history):
             self._learn(user, item, history)
         if new:
-            self._seen.add(user, item)
+            self._seen.add(user, item, weight)
         clock.lap("learn")
         if weight > 0:
             self.graph.insert(user, item, weight, interaction.timestamp)
@@ -166,8 +166,9 @@ class Recommender:
         number = self.users.find(user)
         if number is None:
             return
-        for item in self._seen.of(number):
-            self.popularity.forget(int(item))
+        items = self._seen.of(number)
+        self.popularity.forget(items, self._seen.weights_of(number))
+        for item in items:
             self.graph.items.remove(int(item), number)
         self.graph.users.clear(number)
         self._seen.clear(number)

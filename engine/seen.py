@@ -1,4 +1,4 @@
-"""Which items each user has taken already: sparse, four bytes an item."""
+"""Which items each user has taken already: sparse, eight bytes an item."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from engine.arrays import grown
 from engine.compiled import kernel
 
 _EMPTY: NDArray[np.int32] = np.empty(0, np.int32)
+_WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)
 
 
 class SeenItems:
-    """Item numbers by user, in order of first interaction."""
+    """Item numbers by user, in order of first interaction, and the weight each was counted with."""
 
     def __init__(self) -> None:
         self._items: list[NDArray[np.int32]] = []
+        self._weights: list[NDArray[np.float32]] = []
         self._counts: list[int] = []
         self.reserve(1024)
 
@@ -24,26 +26,34 @@ class SeenItems:
         missing = users - len(self._items)
         if missing > 0:
             self._items.extend([_EMPTY] * missing)
+            self._weights.extend([_WEIGHTLESS] * missing)
             self._counts.extend([0] * missing)
 
     def of(self, user: int) -> NDArray[np.int32]:
         """A view of the user's items: int32[n]."""
         return self._items[user][: self._counts[user]]
 
+    def weights_of(self, user: int) -> NDArray[np.float32]:
+        """A view of the weights of those items: float32[n]."""
+        return self._weights[user][: self._counts[user]]
+
     def has(self, user: int, item: int) -> bool:
         """Whether the user has taken the item."""
         return bool(_contains(self._items[user], self._counts[user], item))
 
-    def add(self, user: int, item: int) -> None:
+    def add(self, user: int, item: int, weight: float) -> None:
         """Add an item that the user does not have."""
         count = self._counts[user]
         items = self._items[user] = grown(self._items[user], max(8, count + 1))
+        weights = self._weights[user] = grown(self._weights[user], max(8, count + 1))
         items[count] = item
+        weights[count] = weight
         self._counts[user] = count + 1
 
     def clear(self, user: int) -> None:
         """Forget a user's items."""
         self._items[user] = _EMPTY
+        self._weights[user] = _WEIGHTLESS
         self._counts[user] = 0
 
 

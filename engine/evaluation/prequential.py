@@ -54,7 +54,7 @@ class PrequentialEvaluator:
     def run(self, interactions: Iterable[Interaction]) -> Iterator[int]:
         """Test, then train, on each interaction; yields how many events are done."""
         for done, interaction in enumerate(interactions, 1):
-            if interaction.item is not None and interaction.kind != "dislike":
+            if interaction.item is not None and interaction.kind != "forget":
                 self._test(interaction, interaction.item)
             self._train(interaction)
             yield done
@@ -62,22 +62,21 @@ class PrequentialEvaluator:
     def _test(self, interaction: Interaction, item: str) -> None:
         user = interaction.user
         taken = self._taken[user]
-        if item in taken:
-            return
         started = perf_counter_ns()
         ranked = [entry.item for entry in self.engine.recommend(user, 10).items]
         self._latencies["recommend"].append(perf_counter_ns() - started)
-        if not taken:
-            self._first.add(ranked, item)
-            self._batch[user] = (interaction.timestamp // 1000, ranked)
-            return
-        self.whole.add(ranked, item)
-        self._log.append((ranked, item))
         # Batch-strict: what shares a second with the user's previous event is judged by the list
-        # from before the whole batch.
+        # from before the whole batch, whatever the batch began with.
         second = interaction.timestamp // 1000
         if user not in self._batch or self._batch[user][0] != second:
             self._batch[user] = (second, ranked)
+        if item in taken or interaction.kind == "dislike":
+            return
+        if not taken:
+            self._first.add(ranked, item)
+            return
+        self.whole.add(ranked, item)
+        self._log.append((ranked, item))
         self._strict.add(self._batch[user][1], item)
         if self._item_events[item] < COLD:
             self._cold_items.add(ranked, item)
@@ -93,7 +92,7 @@ class PrequentialEvaluator:
         for stage, ns in answer.stages_ns.items():
             self._latencies[stage].append(ns)
         user, item = interaction.user, interaction.item
-        if item is None:
+        if item is None or interaction.kind == "forget":
             self._taken.pop(user, None)
         else:
             self._taken[user].add(item)

@@ -45,7 +45,9 @@ class Taste:
     def rotate(self, rotation: NDArray[np.float32]) -> None:
         """Carry profiles and maps over to a new basis of the item vectors."""
         self.profiles = self.profiles @ rotation.T
-        self.maps = rotation @ self.maps @ rotation.T
+        # Only what was learnt: a direction that is new starts as every one did, at the identity.
+        start = np.eye(len(rotation), dtype=np.float32)
+        self.maps = start + rotation @ (self.maps - start) @ rotation.T
 
     def forget(self, user: int) -> None:
         """Forget a user's profiles."""

@@ -66,7 +66,10 @@ class ItemVectors:
         if norm > 0:
             multi_hot *= _CATEGORY_WEIGHT / norm
         self.vectors[item, self._text_dimensions :] = multi_hot
-        return self._set_embedding(item, embedding) if embedding is not None else None
+        if embedding is None:
+            return None
+        self._reviews[item] = 0
+        return self._set_embedding(item, embedding)
 
     def add_review(self, item: int, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Describe an item that has no text of its own by the mean of its reviews.
