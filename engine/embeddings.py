@@ -60,8 +60,8 @@ class GraphEmbeddings:
             return
         fresh = max(items, 2 * have, 1024) - have
         # Item by item, so that an item's values do not depend on when its room was made.
-        drawn = self._random.normal(0, _INITIAL_DEVIATION, (fresh, 3, self._dimensions))
-        drawn = drawn.astype(np.float32).swapaxes(0, 1)
+        by_item = self._random.normal(0, _INITIAL_DEVIATION, (fresh, 3, self._dimensions))
+        drawn = np.ascontiguousarray(by_item.swapaxes(0, 1), np.float32)
         self.inputs = np.concatenate([self.inputs, drawn[:2]], axis=1)
         self.outputs = np.concatenate([self.outputs, drawn[2]])
         self._accumulated = np.concatenate(

@@ -32,7 +32,8 @@ class EngineSettings(BaseModel):
     )
     text: bool = Field(True, description="use text embeddings")
     review_text: bool = Field(
-        True, description="encode the text of reviews, on the event path (about 1 to 6 ms each)"
+        True,
+        description="encode the text of reviews, on the event path (some 10 ms for a long one)",
     )
     text_cache: int = Field(
         50_000, ge=1, description="texts whose embedding is remembered by their hash"

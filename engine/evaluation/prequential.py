@@ -94,6 +94,7 @@ class PrequentialEvaluator:
         user, item = interaction.user, interaction.item
         if item is None or interaction.kind == "forget":
             self._taken.pop(user, None)
+            self._batch.pop(user, None)
         else:
             self._taken[user].add(item)
             self._item_events[item] += 1
