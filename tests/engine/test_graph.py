@@ -44,6 +44,47 @@ def test_a_row_is_contiguous_and_of_fixed_stride() -> None:
     assert graph.rows.strides == (1024, 16)
 
 
+@given(edges, st.integers(1, 7), st.integers(0, 5), st.integers(0, 1000))
+def test_removing_takes_a_neighbours_weight_in_one_row_and_nothing_else(
+    inserted: list[tuple[int, int, float, int]], length: int, node: int, other: int
+) -> None:
+    graph = NeighbourRows(length, nodes=6)
+    for edge in inserted:
+        graph.insert(*edge)
+    neighbour = next((edge[1] for edge in inserted if edge[0] == node), other)
+    before = {n: graph.recent(n, length).tolist() for n in range(6)}
+    graph.remove(node, neighbour)
+    before[node] = [(i, 0.0 if i == neighbour else w, t) for i, w, t in before[node]]
+    assert {n: graph.recent(n, length).tolist() for n in range(6)} == before
+
+
+@given(edges, st.integers(1, 7), st.integers(1, 40))
+def test_making_room_keeps_every_row(
+    inserted: list[tuple[int, int, float, int]], length: int, nodes: int
+) -> None:
+    grown, roomy = NeighbourRows(length, nodes=1), NeighbourRows(length, nodes=64)
+    for number, edge in enumerate(inserted):
+        grown.insert(*edge)
+        roomy.insert(*edge)
+        if number == len(inserted) // 2:
+            grown.reserve(nodes)
+    have = min(len(grown.degree), 64)
+    np.testing.assert_array_equal(grown.degree[:have], roomy.degree[:have])
+    np.testing.assert_array_equal(grown.rows[:have], roomy.rows[:have])
+    assert np.shares_memory(grown.ids, grown.rows)
+    assert np.shares_memory(grown.weights, grown.rows)
+
+
+def test_a_cleared_node_starts_again() -> None:
+    graph = NeighbourRows(2)
+    for neighbour in range(5):
+        graph.insert(0, neighbour, 1.0, 0)
+    graph.clear(0)
+    assert graph.recent_ids(0, 2).tolist() == []
+    graph.insert(0, 9, 1.0, 1)
+    assert graph.recent(0, 2).tolist() == [(9, 1.0, 1)]
+
+
 def test_a_removed_neighbour_weighs_nothing_and_a_cleared_node_has_none() -> None:
     graph = NeighbourRows(4)
     for neighbour in (1, 2, 1):

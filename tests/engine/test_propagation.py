@@ -57,6 +57,34 @@ def test_a_hand_made_example(backend: str) -> None:
     np.testing.assert_allclose(out, [[0.2, 0.8], [0.0, 0.0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_batch_gives_what_each_target_alone_gives(backend: str) -> None:
+    graph = random_graph(seed=3, length=9)
+    table = np.random.default_rng(3).normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
+    aggregator = make_aggregator(backend, 7)
+    targets = np.array([*range(12), 4, 4], np.int32)
+    batch = np.empty((len(targets), DIMENSIONS), np.float32)
+    aggregator.aggregate(graph, targets, table, 0.8, batch)
+    for row, target in zip(batch, targets, strict=True):
+        alone = np.empty((1, DIMENSIONS), np.float32)
+        aggregator.aggregate(graph, np.array([target], np.int32), table, 0.8, alone)
+        np.testing.assert_array_equal(alone[0], row)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_neighbour_that_repeats_weighs_twice_and_one_without_weight_nothing(
+    backend: str,
+) -> None:
+    graph = NeighbourRows(8)
+    for neighbour, weight in ((0, 1.0), (1, 1.0), (0, 1.0), (2, 0.0)):
+        graph.insert(0, neighbour, weight, 0)
+    graph.insert(1, 2, 0.0, 0)
+    table = np.array([[3, 0], [0, 3], [9, 9]], np.float32)
+    out = np.empty((2, 2), np.float32)
+    make_aggregator(backend, 8).aggregate(graph, np.arange(2, dtype=np.int32), table, 1.0, out)
+    np.testing.assert_allclose(out, [[2, 1], [0, 0]], rtol=1e-6)
+
+
 def test_an_unknown_backend_is_named() -> None:
     with pytest.raises(ValueError, match="abacus"):
         make_aggregator("abacus", 4)

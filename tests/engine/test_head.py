@@ -1,0 +1,119 @@
+"""The head: scores, softmax, the best k, and its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine import head
+from engine.head import EXCLUDED, FEATURES, Head
+
+scores = st.lists(st.sampled_from([float(EXCLUDED), -1.0, 0.0, 0.5, 2.0]) | st.floats(-9, 9))
+
+
+def random_features(seed: int, items: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(FEATURES, items)).astype(np.float32)
+
+
+@given(scores, st.integers(1, 12))
+def test_the_best_k_are_those_of_a_stable_sort(values: list[float], k: int) -> None:
+    row = np.array(values, np.float32)
+    order = np.argsort(-row, kind="stable")
+    expected = [number for number in order.tolist() if row[number] > EXCLUDED][:k]
+    assert head.top_k(row, k).tolist() == expected
+
+
+def test_when_all_are_excluded_nothing_is_best() -> None:
+    assert head.top_k(np.full(4, EXCLUDED), 3).tolist() == []
+
+
+@given(scores.filter(lambda values: max(values, default=EXCLUDED) > EXCLUDED))
+def test_softmax_sums_to_one_and_gives_the_excluded_nothing(values: list[float]) -> None:
+    row = np.array(values, np.float32)
+    probabilities = head.softmax(row)
+    assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+    assert not probabilities[row == EXCLUDED].any()
+    exact = np.exp(row.astype(np.float64) - row.max())
+    np.testing.assert_allclose(probabilities, exact / exact.sum(), rtol=1e-4, atol=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_error_is_the_gradient_of_the_cross_entropy_by_the_weights(seed: int) -> None:
+    features = random_features(seed, items=9)
+    weights = np.random.default_rng([seed, 1]).normal(size=FEATURES)
+    item = seed % 9
+
+    def loss(at: NDArray[np.float64]) -> float:
+        logits = at @ features.astype(np.float64)
+        return float(np.log(np.exp(logits).sum()) - logits[item])
+
+    numeric = [
+        (loss(weights + 1e-5 * unit) - loss(weights - 1e-5 * unit)) / 2e-5
+        for unit in np.eye(FEATURES)
+    ]
+    probabilities = head.softmax((weights @ features).astype(np.float32))
+    error = head.expected_features(features, probabilities) - features[:, item]
+    np.testing.assert_allclose(error, numeric, atol=1e-4)
+
+
+def test_a_step_lowers_the_loss_of_what_was_taken() -> None:
+    features, learnt, context = random_features(7, items=30), Head(), head.context_of(4)
+    losses = []
+    for _ in range(20):
+        weights = head.feature_weights(learnt.weights, context)
+        probabilities = head.softmax((weights @ features).astype(np.float32))
+        losses.append(-float(np.log(probabilities[3])))
+        error = head.expected_features(features, probabilities) - features[:, 3]
+        head.learn_weights(learnt.weights, learnt.accumulated, error, context)
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_score_is_the_weighted_sum_and_seen_and_hidden_items_are_excluded() -> None:
+    features = random_features(1, items=8)
+    weights = np.arange(FEATURES, dtype=np.float32)
+    hidden = np.zeros(8, np.bool_)
+    hidden[2] = hidden[7] = True
+    out = head.combine(features, weights, hidden, np.array([0, 2], np.int32), 6)
+    assert (out == EXCLUDED).tolist() == [True, False, True, False, False, False]
+    np.testing.assert_allclose(out[[1, 3, 4, 5]], (weights @ features)[[1, 3, 4, 5]], rtol=1e-4)
+
+
+def test_the_experience_of_a_user_gates_the_weights() -> None:
+    made = Head()
+    made.weights[head.TEXT] = (1.0, -0.5)
+    assert head.context_of(0) == -1.0
+    assert head.feature_weights(made.weights, head.context_of(0))[head.TEXT] == 1.5
+    expected = 1.0 - 0.5 * (np.log(51) / 3 - 1)
+    weights = head.feature_weights(made.weights, head.context_of(50))
+    assert weights[head.TEXT] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loudest", "part"),
+    [
+        (head.DIRECTED, head.GRAPH_PART), (head.SYMMETRIC, head.GRAPH_PART),
+        (head.SATURATING, head.GRAPH_PART), (head.GRAPH, head.GRAPH_PART),
+        (head.POPULAR, head.TREND_PART), (head.TRENDING, head.TREND_PART),
+        (head.STAGE, head.TREND_PART), (head.TEXT, head.TEXT_PART),
+    ],
+)  # fmt: skip
+def test_the_part_that_speaks_most_is_named(loudest: int, part: int) -> None:
+    features = np.full((FEATURES, 3), 0.1, np.float32)
+    features[loudest, 1] = 5.0
+    weights = np.ones(FEATURES, np.float32)
+    assert head.strongest_part(features, weights, np.array([1], np.int32)).tolist() == [part]
+
+
+def test_dot_rows_and_expected_vector_are_the_products_of_numpy() -> None:
+    table = random_features(5, items=6).T.copy()
+    vector = np.arange(FEATURES, dtype=np.float32)
+    out = np.full(6, np.nan, np.float32)
+    head.dot_rows(table, vector, 4, out)
+    np.testing.assert_allclose(out[:4], table[:4] @ vector, rtol=1e-4)
+    assert np.isnan(out[4:]).all()
+    probabilities = head.softmax(out[:4])
+    expected = probabilities @ table[:4]
+    np.testing.assert_allclose(head.expected_vector(table, probabilities), expected, atol=1e-4)
