@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from engine import Answer, EngineSettings, Interaction, Recommender
 from engine.datasets import Synthetic
@@ -14,12 +15,25 @@ WITHOUT_TEXT = EngineSettings(text=False)
 NOON = 1_700_000_000_000
 
 # What the last scoring left behind, and a cache that gives what computing would.
-SCRATCH = ("_features", "_weights", "_encoder")
+SCRATCH = ("_features", "_weights", "_encoder", "embeddings._aggregates")
 
 
 def stream(seed: int = 0, events: int = 400) -> list[Interaction]:
     """Invented events of 25 users and 60 items, in order of time."""
     return list(Synthetic(events=events, users=25, items=60, seed=seed).interactions())
+
+
+def mixed(seed: int = 0, events: int = 400) -> list[Interaction]:
+    """`stream` with some dislikes, users who ask to be forgotten, and reviews with text."""
+    made = stream(seed, events)
+    for number, event in enumerate(made):
+        if number % 17 == 5:
+            made[number] = structs.replace(event, kind="dislike")
+        elif number % 37 == 30:
+            made[number] = structs.replace(event, kind="forget", item=None)
+        elif number % 11 == 3:
+            made[number] = structs.replace(event, kind="review", text=f"About {event.item}")
+    return made
 
 
 def took(
@@ -53,6 +67,8 @@ def state(made: Recommender) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def look(value: Any, where: str) -> None:
+        if where in SCRATCH:
+            return
         if isinstance(value, np.ndarray):
             found[where] = value.tobytes()
         elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
@@ -65,6 +81,5 @@ def state(made: Recommender) -> dict[str, Any]:
                 look(entry, f"{where}.{name}")
 
     for name, value in vars(made).items():
-        if name not in SCRATCH:
-            look(value, name)
+        look(value, name)
     return found

@@ -1,0 +1,37 @@
+"""How well whole streams are ranked, against popularity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import EngineSettings
+from engine.datasets import Synthetic, open_dataset
+from engine.datasets.dataset import Dataset
+from engine.evaluation.prequential import PrequentialEvaluator
+
+ML_100K = Path(__file__).parents[3] / "shared" / "data" / "ml-100k"
+
+
+def evaluated(source: Dataset) -> PrequentialEvaluator:
+    evaluator = PrequentialEvaluator(EngineSettings(), source.items())
+    for _ in evaluator.run(source.interactions()):
+        pass
+    return evaluator
+
+
+def test_the_synthetic_stream_is_learnt_far_better_than_popularity() -> None:
+    report = evaluated(Synthetic(events=6000, seed=5)).report()
+    assert report["ndcg@10"] > 1.5 * report["baselines"]["popularity"]["ndcg@10"]
+    assert report["queries"] > 4000
+
+
+@pytest.mark.skipif(not ML_100K.is_dir(), reason="MovieLens 100K is not beside the repository")
+def test_movielens_100k_is_ranked_well() -> None:
+    report = evaluated(open_dataset(ML_100K)).report()
+    assert report["ndcg@10"] > 0.11
+    assert report["second_half"]["ndcg@10"] > 0.115
+    assert report["batch_strict"]["ndcg@10"] > 0.095
+    for baseline in report["baselines"].values():
+        assert report["ndcg@10"] > 2 * baseline["ndcg@10"]
