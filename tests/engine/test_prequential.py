@@ -27,10 +27,20 @@ def in_batches(events: list[Interaction]) -> list[Interaction]:
     ]
 
 
+def forgotten_in_a_batch() -> list[Interaction]:
+    """After the stream, a user is forgotten and comes back within one second."""
+    films = [f"film-{n}" for n in (3, 8, 1, 5, 9, 4)]
+    first = [took("user-1", film) for film in films[:4]]
+    then = [took("user-1", film) for film in films]
+    later = stream()[-1].timestamp // 1000 * 1000 + 5000
+    back = [structs.replace(event, timestamp=later) for event in (*first, forgets("user-1"), *then)]
+    return [*stream(), *back]
+
+
 @pytest.mark.parametrize(
     "events",
-    [stream(events=300), mixed(events=300), in_batches(mixed(events=300))],
-    ids=["plain", "mixed", "batches"],
+    [stream(events=300), mixed(events=300), in_batches(mixed(events=300)), forgotten_in_a_batch()],
+    ids=["plain", "mixed", "batches", "forgotten in a batch"],
 )
 def test_every_slice_is_what_its_rule_says(events: list[Interaction]) -> None:
     report = evaluated(events).report()

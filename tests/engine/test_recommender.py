@@ -211,11 +211,14 @@ def test_taking_an_item_again_keeps_one_count_and_the_item_unshown() -> None:
     number = made.items.find("film-1")
     counts, steps = made.popularity.counts.copy(), made.popularity.events
     transitions = made.transitions.weights.copy()
+    learnt = [made.head.weights.copy(), made.embeddings.outputs.copy()]
     for at in range(1, 100):
         assert "film-1" not in ids(made.observe(took("ann", "film-1", at, kind="click")))
     np.testing.assert_array_equal(made.popularity.counts, counts)
     np.testing.assert_array_equal(made.transitions.weights, transitions)
     assert made.popularity.events == steps
+    np.testing.assert_array_equal(made.head.weights, learnt[0])
+    np.testing.assert_array_equal(made.embeddings.outputs, learnt[1])
     user = made.users.find("ann")
     assert user is not None
     assert set(made.graph.users.recent_ids(user, 64).tolist()) == {number}
