@@ -8,7 +8,7 @@ asked before `observe` sees the event, so nothing of the event or of later ones 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from time import perf_counter_ns
 from typing import Any
 
@@ -18,7 +18,14 @@ from engine.evaluation.measures import RankingMeasures, percentiles
 
 COLD = 5
 """Items and users with fewer events than this are cold."""
-_RECENT_HALF_LIFE = 2000.0
+RECENT_HALF_LIFE = 2000.0
+"""Events after which a count of the recent popularity weighs half."""
+
+
+def is_query(interaction: Interaction, taken: Collection[str]) -> bool:
+    """Whether an interaction is a query; `taken` is what its user has taken before."""
+    offers = interaction.item is not None and interaction.kind not in ("forget", "dislike")
+    return offers and bool(taken) and interaction.item not in taken
 
 
 class PrequentialEvaluator:
@@ -44,7 +51,7 @@ class PrequentialEvaluator:
         self._cold_users = RankingMeasures()
         self._baselines = {
             "popularity": (PopularityBaseline(), RankingMeasures()),
-            "recent_popularity": (PopularityBaseline(_RECENT_HALF_LIFE), RankingMeasures()),
+            "recent_popularity": (PopularityBaseline(RECENT_HALF_LIFE), RankingMeasures()),
         }
         self._taken: dict[str, set[str]] = defaultdict(set)
         self._item_events: dict[str, int] = defaultdict(int)
@@ -70,10 +77,9 @@ class PrequentialEvaluator:
         second = interaction.timestamp // 1000
         if user not in self._batch or self._batch[user][0] != second:
             self._batch[user] = (second, ranked)
-        if item in taken or interaction.kind == "dislike":
-            return
-        if not taken:
+        if not taken and interaction.kind != "dislike":
             self._first.add(ranked, item)
+        if not is_query(interaction, taken):
             return
         self.whole.add(ranked, item)
         self._log.append((ranked, item))
