@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def grown(array: NDArray[Scalar], size: int, axis: int = 0, fill: Any = 0) -> NDArray[Scalar]:
+def grown(array: NDArray[Scalar], size: int, axis: int = 0, fill: float = 0) -> NDArray[Scalar]:
     """The array itself if `axis` holds `size` entries, else a copy of at least twice its length.
 
     New entries hold `fill`.
@@ -20,7 +20,8 @@ def grown(array: NDArray[Scalar], size: int, axis: int = 0, fill: Any = 0) -> ND
         return array
     shape = list(array.shape)
     shape[axis] = max(size, 2 * have)
-    larger = np.full(shape, fill, dtype=array.dtype)
+    # Zeros are pages that the system gives only when they are written.
+    larger = np.zeros(shape, array.dtype) if fill == 0 else np.full(shape, fill, array.dtype)
     larger[(slice(None),) * axis + (slice(0, have),)] = array
     return larger
 

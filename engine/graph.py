@@ -25,8 +25,8 @@ class NeighbourRows:
     rows : NEIGHBOUR[nodes, length]
         Slot `n % length` holds the n-th edge of a node, so the most recent is at
         `(degree - 1) % length`.
-    ids, weights : int32[nodes, length], float32[nodes, length]
-        Views of two fields of `rows`.
+    ids, weights, times : int32, float32, int64[nodes, length]
+        Views of the fields of `rows`.
     degree : int64[nodes]
         Edges ever inserted at a node; a row holds the last `min(degree, length)`.
     """
@@ -40,7 +40,7 @@ class NeighbourRows:
     def reserve(self, nodes: int) -> None:
         """Make room for `nodes` nodes."""
         if nodes > len(self.degree):
-            self.rows = grown(self.rows, nodes, fill=np.zeros((), NEIGHBOUR))
+            self.rows = grown(self.rows, nodes)
             self.degree = grown(self.degree, nodes)
             self._view()
 
@@ -48,6 +48,7 @@ class NeighbourRows:
         # Plain strided views: numba takes them several microseconds faster than records.
         self.ids: NDArray[np.int32] = self.rows["id"]
         self.weights: NDArray[np.float32] = self.rows["weight"]
+        self.times: NDArray[np.int64] = self.rows["time"]
 
     def insert(self, node: int, neighbour: int, weight: float, time: int) -> None:
         """Add an edge as the node's most recent; a full row forgets its oldest. O(1)."""
@@ -80,9 +81,9 @@ class NeighbourRows:
 class InteractionGraph:
     """The bipartite graph: users' rows hold items, items' rows hold users."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, item_length: int) -> None:
         self.users = NeighbourRows(length)
-        self.items = NeighbourRows(length)
+        self.items = NeighbourRows(item_length)
 
     def insert(self, user: int, item: int, weight: float, time: int) -> None:
         """Add the edge of one interaction, at both its ends."""

@@ -1,4 +1,4 @@
-"""The model's two compiled passes: score every item for a user; learn from what the user took.
+"""The model's two compiled passes: score the candidates for a user; learn from what they took.
 
 Each is one kernel made of the parts' kernels: at a hundred microseconds an event, a call into
 compiled code for every part would cost as much as the work.
@@ -10,14 +10,18 @@ import numpy as np
 
 from engine.compiled import kernel
 from engine.head import (
+    EXCLUDED,
     GRAPH,
+    PERSONAL,
     POPULAR,
+    SECOND_HOP,
     TEXT,
     combine,
     dot_rows,
     expected_features,
     expected_vector,
     feature_weights,
+    learn_bias,
     learn_weights,
 )
 from engine.popularity import popularity_features
@@ -25,35 +29,62 @@ from engine.text.taste import direction, learn_maps
 
 
 @kernel
-def score_items(  # type: ignore[no-untyped-def]
-    features, popular, stage_ratio, stage, share, vectors, maps, profile, outputs, user,
-    head_weights, context, excluded, seen, n,
+def score_candidates(  # type: ignore[no-untyped-def]
+    features, popular, stage_ratio, stage, share, vectors, outputs, personal_outputs, second_hop,
+    bias, maps, profile, user, personal, own_direction, head_weights, active, context,
+    candidates, position, hidden, seen,
 ):  # fmt: skip
     """Fill in all features but the transitions', and combine them.
 
+    Rows of `popular` to `bias` are the n candidates'; `hidden` (bool[items]) and `seen` (int32)
+    are of item numbers, which `position` finds among the candidates.
+
     Returns
     -------
-    float32[n], float32[8]
-        The score of each of the first n items, and the feature weights that they were given.
+    float32[n], float32[13]
+        The score of each candidate, and the feature weights that they were given.
     """
-    popularity_features(popular, stage_ratio, stage, share, n, features[POPULAR:TEXT])
-    dot_rows(vectors, direction(maps, profile), n, features[TEXT])
-    dot_rows(outputs, user, n, features[GRAPH])
+    n = len(candidates)
     weights = feature_weights(head_weights, context)
-    return combine(features, weights, excluded, seen, n), weights
+    for k in range(len(weights)):
+        weights[k] *= active[k]
+    popularity_features(popular, stage_ratio, stage, share, n, features[POPULAR:TEXT])
+    if active[TEXT] > 0:
+        dot_rows(vectors, direction(maps, profile), n, features[TEXT])
+    if active[GRAPH] > 0:
+        dot_rows(outputs, user, n, features[GRAPH])
+        dot_rows(personal_outputs, personal, n, features[PERSONAL])
+        dot_rows(second_hop, own_direction, n, features[SECOND_HOP])
+    scores = combine(features, weights, bias, n)
+    exclude(scores, candidates, position, hidden, seen)
+    return scores, weights
+
+
+@kernel
+def exclude(scores, candidates, position, hidden, seen):  # type: ignore[no-untyped-def]
+    """Mark hidden items and those that the user has taken as not to be recommended."""
+    for c in range(len(candidates)):
+        if hidden[candidates[c]]:
+            scores[c] = EXCLUDED
+    for s in range(len(seen)):
+        c = position[seen[s]]
+        if c >= 0:
+            scores[c] = EXCLUDED
 
 
 @kernel
 def learn_head_and_taste(  # type: ignore[no-untyped-def]
-    features, weights, vectors, probabilities, item, head_weights, head_accumulated, context,
-    maps, maps_accumulated, profile,
+    features, weights, vectors, candidates, probabilities, target, head_weights, head_accumulated,
+    active, bias, bias_accumulated, context, maps, maps_accumulated, profile,
 ):  # fmt: skip
-    """One step of the softmax cross-entropy on the head's weights and the taste's maps."""
+    """One step of the softmax cross-entropy on the head and on the taste's maps."""
     error = expected_features(features, probabilities)
-    text_error = expected_vector(vectors, probabilities)
     for k in range(len(error)):
-        error[k] -= features[k, item]
-    for d in range(len(text_error)):
-        text_error[d] = np.float32(weights[TEXT] * (text_error[d] - vectors[item, d]))
-    learn_weights(head_weights, head_accumulated, error, context)
-    learn_maps(maps, maps_accumulated, profile, text_error)
+        error[k] -= features[k, target]
+    if active[TEXT] > 0:
+        text_error = expected_vector(vectors, probabilities)
+        for d in range(len(text_error)):
+            text_error[d] = np.float32(weights[TEXT] * (text_error[d] - vectors[target, d]))
+        learn_maps(maps, maps_accumulated, profile, text_error)
+    learn_weights(head_weights, head_accumulated, active, error, context)
+    learn_bias(bias, bias_accumulated, candidates, probabilities, target)

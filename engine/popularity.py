@@ -1,8 +1,8 @@
-"""How often items are taken: over all time, lately, and by users as experienced as this one."""
+"""How items are taken: how often, how lately, how well rated, and by users how experienced."""
 
 from __future__ import annotations
 
-from math import log2
+from math import log2, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,41 +10,53 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 
-CHANNELS = 3
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
+TRENDING_ITEMS = 256
 _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
+_PRIOR_VALUES = 5.0
+"""Average ratings that an item's quality starts from."""
+ALL_TIME, RECENT, AGE, QUALITY = range(4)
 
 
 class Popularity:
-    """Counts of items and the three log-scaled features that ranking reads.
+    """Counts of items and the features that ranking reads.
 
-    The two features that change with every event for every item (all-time and recent share) are
-    refreshed at the item of the event and, in turn, for 1/32 of the others, so that the cost of an
-    event stays bounded.
+    Features that change with every event for every item (shares, age) are refreshed at the item of
+    the event and, in turn, for 1/32 of the others but no more than 1024 (stage ratios only at the
+    stage of the event), so that the cost of an event stays bounded; `refresh` brings any up to date.
 
     Attributes
     ----------
     counts : float32[items]
         Interactions, weighted by kind.
-    features : float32[2, items]
-        Log share of all interactions; log share of recent interactions.
+    features : float32[4, items]
+        Log share of all interactions; log share of recent interactions; log of the events since it
+        was first taken; mean rating in standard deviations from the average one, shrunk.
     stage_ratio : float32[16, items]
         Log ratio of an item's share among users of a stage to its share among all.
+    trending : int32[256]
+        The items of greatest recent share, in no order; `trending_count` slots are in use.
     """
 
     def __init__(self, items: int = 1024) -> None:
         self.events = 0
         self.counts: NDArray[np.float32] = np.zeros(items, np.float32)
-        self.features: NDArray[np.float32] = np.zeros((2, items), np.float32)
+        self.features: NDArray[np.float32] = np.zeros((4, items), np.float32)
+        self.trending: NDArray[np.int32] = np.zeros(TRENDING_ITEMS, np.int32)
+        self.trending_count = 0
         self._recent: NDArray[np.float64] = np.zeros(items, np.float64)
         # What one event weighs now: it grows, so that old counts need no decay pass.
         self._inflation = 1.0
+        self._first: NDArray[np.int64] = np.zeros(items, np.int64)
         self._by_stage: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
         self.stage_ratio: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
         self._stage_total: NDArray[np.float64] = np.zeros(_STAGES, np.float64)
         self._cursor = 0
+        # Number, mean and sum of squared deviations of all values so far (Welford, 1962).
+        self._values: list[float] = [0.0, 0.0, 0.0]
+        self._value_sums: NDArray[np.float32] = np.zeros((2, items), np.float32)
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -54,26 +66,61 @@ class Popularity:
         self.counts = grown(self.counts, items)
         self.features = grown(self.features, items, axis=1)
         self._recent = grown(self._recent, items)
+        self._first = grown(self._first, items)
         self._by_stage = grown(self._by_stage, items, axis=1)
         self.stage_ratio = grown(self.stage_ratio, items, axis=1)
+        self._value_sums = grown(self._value_sums, items, axis=1)
 
-    def record(self, item: int, history_length: int, items: int, weight: float) -> None:
-        """Count an interaction of a user who had `history_length` before it; `items` are known."""
+    def record(
+        self, item: int, history_length: int, items: int, weight: float, value: float | None = None
+    ) -> None:
+        """Count an interaction of a user who had `history_length` before it; `items` are known.
+
+        `value` is its rating, on whatever scale all ratings have.
+        """
         self.events += 1
+        if self.counts[item] == 0:
+            self._first[item] = self.events
         self._inflation *= 2.0 ** (1.0 / HALF_LIFE)
         if self._inflation > 1e12:
             self._recent /= self._inflation
             self._inflation = 1.0
+        if value is not None:
+            self._record_value(item, value)
         stage, share = stage_of(history_length)
-        self._cursor = _record(
-            self.counts, self._recent, self._inflation, self.events, self._by_stage,
+        self._cursor, self.trending_count = _record(
+            self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
             self._stage_total, self.stage_ratio, self.features, stage, share, weight,
-            item, self._cursor, items,
+            item, self._cursor, items, self.trending, self.trending_count,
+        )  # fmt: skip
+
+    def refresh(self, items: NDArray[np.int32]) -> None:
+        """Bring the features of some items (int32[n]) up to date."""
+        _refresh(
+            self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
+            self._stage_total, self.stage_ratio, self.features, items,
         )  # fmt: skip
 
     def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
         """Take back from the all-time counts what one user added: int32[n], float32[n]."""
         self.counts[items] = np.maximum(self.counts[items] - weights, 0.0)
+
+    def standard(self, value: float) -> float:
+        """A rating in standard deviations from the average one, within three."""
+        count, mean, squares = self._values
+        deviation = sqrt(squares / (count - 1)) if count > 1 else 0.0
+        return max(-3.0, min(3.0, (value - mean) / deviation)) if deviation > 0 else 0.0
+
+    def _record_value(self, item: int, value: float) -> None:
+        count, mean, squares = self._values
+        count += 1
+        delta = value - mean
+        mean += delta / count
+        self._values = [count, mean, squares + delta * (value - mean)]
+        sums = self._value_sums
+        sums[0, item] += self.standard(value)
+        sums[1, item] += 1
+        self.features[QUALITY, item] = sums[0, item] / (sums[1, item] + _PRIOR_VALUES)
 
 
 def stage_of(history_length: int) -> tuple[int, float]:
@@ -84,42 +131,81 @@ def stage_of(history_length: int) -> tuple[int, float]:
 
 @kernel
 def popularity_features(popular, stage_ratio, stage, share, n, out):  # type: ignore[no-untyped-def]
-    """Write the three features of the first n items: out is float32[3, >= n]."""
+    """Write the five features of the first n items: out is float32[5, >= n]."""
     rest = np.float32(1.0) - share
+    for k in range(4):
+        for j in range(n):
+            out[k, j] = popular[k, j]
     for j in range(n):
-        out[0, j] = popular[0, j]
-        out[1, j] = popular[1, j]
-        out[2, j] = rest * stage_ratio[stage, j] + share * stage_ratio[stage + 1, j]
+        out[4, j] = rest * stage_ratio[stage, j] + share * stage_ratio[stage + 1, j]
+
+
+@kernel
+def _refresh_one(  # type: ignore[no-untyped-def]
+    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+    j, first_stage, last_stage,
+):  # fmt: skip
+    share = np.float32(counts[j] / (events + 1.0))
+    # The offset puts an item that nobody took at zero.
+    features[0, j] = np.log(share + np.float32(1e-5)) + np.float32(11.5)
+    lately = np.float32(recent[j] / inflation / (HALF_LIFE / np.log(2.0)))
+    features[1, j] = np.log(lately + np.float32(1e-5)) + np.float32(11.5)
+    age = events - first[j] if first[j] > 0 else 0
+    features[2, j] = np.float32(np.log(age / 100.0 + 1.0))
+    for s in range(first_stage, last_stage):
+        if stage_total[s] > 0:
+            at_stage = (by_stage[s, j] + np.float32(5.0) * share) / np.float32(stage_total[s] + 5.0)
+            stage_ratio[s, j] = np.log((at_stage + np.float32(1e-6)) / (share + np.float32(1e-6)))
+
+
+@kernel
+def _refresh(  # type: ignore[no-untyped-def]
+    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features, items
+):
+    for i in range(len(items)):
+        _refresh_one(
+            counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+            items[i], 0, len(stage_total),
+        )  # fmt: skip
 
 
 @kernel
 def _record(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, by_stage, stage_total, stage_ratio, features,
-    stage, stage_share, weight, item, cursor, items,
+    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+    stage, stage_share, weight, item, cursor, items, trending, held,
 ):  # fmt: skip
-    """Count, then refresh `item` and the next 1/32 of the items; returns the new cursor."""
+    """Count, then refresh `item` and the next 1/32 of the items; returns cursor and trending_count."""
     counts[item] += weight
     recent[item] += weight * inflation
     by_stage[stage, item] += weight * (1.0 - stage_share)
     by_stage[stage + 1, item] += weight * stage_share
     stage_total[stage] += weight * (1.0 - stage_share)
     stage_total[stage + 1] += weight * stage_share
-    window = HALF_LIFE / np.log(2.0)
-    j = item
-    for _ in range(items // 32 + 2):
-        share = np.float32(counts[j] / (events + 1.0))
-        # The offset puts an item that nobody took at zero.
-        features[0, j] = np.log(share + np.float32(1e-5)) + np.float32(11.5)
-        lately = np.float32(recent[j] / inflation / window)
-        features[1, j] = np.log(lately + np.float32(1e-5)) + np.float32(11.5)
-        for s in range(len(stage_total)):
-            if stage_total[s] > 0:
-                at_stage = (by_stage[s, j] + np.float32(5.0) * share) / np.float32(
-                    stage_total[s] + 5.0
-                )
-                stage_ratio[s, j] = np.log(
-                    (at_stage + np.float32(1e-6)) / (share + np.float32(1e-6))
-                )
-        j = cursor
+    _refresh_one(
+        counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+        item, 0, len(stage_total),
+    )  # fmt: skip
+    for _ in range(min(items // 32, 1024) + 1):
+        _refresh_one(
+            counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+            cursor, stage, stage + 2,
+        )  # fmt: skip
         cursor = (cursor + 1) % items
-    return j
+    return cursor, _keep_trending(trending, held, recent, item)
+
+
+@kernel
+def _keep_trending(trending, held, recent, item):  # type: ignore[no-untyped-def]
+    # All recent counts fade alike, so only the item of the event can have risen.
+    weakest = 0
+    for slot in range(held):
+        if trending[slot] == item:
+            return held
+        if recent[trending[slot]] < recent[trending[weakest]]:
+            weakest = slot
+    if held < len(trending):
+        trending[held] = item
+        return held + 1
+    if recent[item] > recent[trending[weakest]]:
+        trending[weakest] = item
+    return held

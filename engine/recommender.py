@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 
 from engine import head
 from engine.arrays import IdTable, grown
+from engine.candidates import Candidates
+from engine.context import Contexts, context_of
+from engine.dislikes import Dislikes
 from engine.embeddings import FANOUT, GraphEmbeddings
 from engine.events import Interaction, Item
 from engine.graph import InteractionGraph
 from engine.head import Head
-from engine.model import learn_head_and_taste, score_items
-from engine.popularity import Popularity, stage_of
+from engine.model import exclude, learn_head_and_taste, score_candidates
+from engine.popularity import QUALITY, RECENT, Popularity, stage_of
 from engine.propagation import make_aggregator
+from engine.rules import Categories, Rules, choose, restrict
 from engine.seen import SeenItems
 from engine.settings import EngineSettings
 from engine.text.encoder import TextEncoder
-from engine.text.taste import Taste
+from engine.text.taste import Taste, direction
 from engine.text.vectors import ItemVectors
 from engine.transitions import Transitions
 
@@ -37,7 +41,8 @@ KIND_WEIGHTS = {
     "view": 0.4,
     "dislike": 0.0,
 }
-"""Edge weight of each kind. One of weight 0 teaches nothing, but its item is not shown again."""
+"""Edge weight of each kind. A dislike makes no edge; what is near its item is ranked lower."""
+_RATED = ("rating", "review")
 
 
 class Ranked(NamedTuple):
@@ -54,6 +59,17 @@ class Answer:
 
     items: list[Ranked]
     stages_ns: dict[Stage, int] = field(default_factory=dict)
+
+
+class _Contest(NamedTuple):
+    """Candidates scored for a user; columns of the features and rows of the vectors are theirs."""
+
+    candidates: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    features: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    context: NDArray[np.float32]
+    vectors: NDArray[np.float32]
 
 
 class Recommender:
@@ -77,26 +93,29 @@ class Recommender:
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self.settings = settings or EngineSettings()
         s = self.settings
+        self.rules = Rules.of(s)
         self.users = IdTable()
         self.items = IdTable()
         self.catalogue: dict[int, Item] = {}
-        self.graph = InteractionGraph(s.neighbours)
+        self.categories = Categories()
+        self.graph = InteractionGraph(s.neighbours, FANOUT)
         self.transitions = Transitions(s.transitions)
         self.popularity = Popularity()
+        self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
             make_aggregator(s.aggregator, FANOUT), s.dimensions, s.seed
         )
         self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
         self.taste = Taste(self.vectors.width)
-        self.head = Head()
+        self.head = Head(s.model)
+        self.dislikes = Dislikes()
+        self._reads_text = s.model != "gnn"
         self._seen = SeenItems()
         self._hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
-        self._history_lengths: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self._candidates = Candidates(s.exact_items, s.candidates)
         self._encoder: TextEncoder | None = None
-        # Scratch of the last scoring: features of every item, and their weights for its user.
+        # Scratch: features of the candidates.
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
-        self._weights: NDArray[np.float32] = np.zeros(head.FEATURES, np.float32)
-        self._steps = 0
         # By item number, made once: ten are needed for every answer.
         self._because: list[str] = []
 
@@ -114,29 +133,26 @@ class Recommender:
         clock = _StageClock()
         user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
         weight = KIND_WEIGHTS[interaction.kind]
-        history = self._history(user)
         new = not self._seen.has(user, item)
+        history = self._history(user)
         if weight > 0 and new and len(history):
             self._learn(user, item, history)
         if new:
             self._seen.add(user, item, weight)
+        self._judge(user, item, interaction)
         clock.lap("learn")
         if weight > 0:
             self.graph.insert(user, item, weight, interaction.timestamp)
             if new:
-                self.transitions.record(history, item, weight)
-                self.popularity.record(
-                    item, int(self._history_lengths[user]), len(self.items), weight
-                )
-                self._history_lengths[user] += 1
+                self._count(user, item, history, weight, interaction)
         clock.lap("graph")
         if weight > 0:
-            self.embeddings.propagate(self.graph.users, user)
+            self.embeddings.propagate(self.graph, user, item)
         clock.lap("propagate")
-        if weight > 0 and self.settings.text:
+        if weight > 0 and self._reads_text:
             self._read_text(user, item, interaction.text)
         clock.lap("text")
-        items = self._rank(user, self.settings.k)
+        items = self._rank(user, self.settings.k, self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
 
@@ -150,58 +166,73 @@ class Recommender:
         """
         number = self._intern_item(item.item)
         self.catalogue[number] = item
+        self.categories.set_item(number, item.categories)
         self._hidden[number] = item.hidden
         self._because[number] = f"because of {item.title or item.item}"
-        if self.settings.text:
+        if self._reads_text:
             if embedding is None and (text := item_text(item)):
                 embedding = self._encode(text)
-            self._rotate(self.vectors.set_item(number, embedding, item.categories))
+            year = item.properties.get("year")
+            year = float(year) if isinstance(year, int | float) else None
+            self._rotate(self.vectors.set_item(number, embedding, item.categories, year))
+            self._candidates.index_text(number, self.vectors.vectors[number])
 
     def forget(self, user: str) -> None:
-        """Remove a user's edges, history, profile and embedding, and their part in item counts.
+        """Remove a user's rows, and what they added to counts and transitions.
 
-        What the user taught shared weights (transitions, learnt tables) is mixed with what others
-        taught and stays.
+        What the user taught the learnt weights is mixed with what others taught and stays, and so
+        does their part in recent popularity, which fades. Transitions are taken back as far as
+        their rows still hold them.
         """
         number = self.users.find(user)
         if number is None:
             return
-        items = self._seen.of(number)
-        self.popularity.forget(items, self._seen.weights_of(number))
+        items, weights = self._seen.of(number), self._seen.weights_of(number)
+        self.popularity.forget(items, weights)
+        taken, weights = items[weights > 0], weights[weights > 0]
+        for at in range(1, len(taken)):
+            history = taken[max(0, at - self.settings.history) : at][::-1]
+            self.transitions.take_back(history, int(taken[at]), float(weights[at]))
         for item in items:
             self.graph.items.remove(int(item), number)
         self.graph.users.clear(number)
         self._seen.clear(number)
-        self._history_lengths[number] = 0
+        self.dislikes.clear(number)
+        self.contexts.forget(number)
         self.taste.forget(number)
         self.embeddings.forget(number)
 
     # ------------------------------------------------------------------ what it is asked
 
-    def recommend(self, user: str, k: int | None = None) -> Answer:
-        """The user's best items now; for somebody unknown, what is trending. Changes nothing."""
+    def recommend(self, user: str, k: int | None = None, rules: Rules | None = None) -> Answer:
+        """The user's best items now; for somebody unknown, what is trending. Changes nothing.
+
+        `k` and `rules` are those of the settings, unless given.
+        """
         clock = _StageClock()
-        items = self._rank(self.users.find(user), k or self.settings.k)
+        items = self._rank(self.users.find(user), k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
 
-    # ------------------------------------------------------------------ the inside
+    # ------------------------------------------------------------------ the inside: learning
 
     def _intern_user(self, name: str) -> int:
         user = self.users.intern(name)
-        if user >= len(self._history_lengths):
+        if user >= len(self.contexts.lengths):
             users = 2 * user
             self.graph.users.reserve(users)
             self.embeddings.reserve_users(users)
             self.taste.reserve(users)
+            self.contexts.reserve(users)
             self._seen.reserve(users)
-            self._history_lengths = grown(self._history_lengths, users)
         return user
 
     def _intern_item(self, name: str) -> int:
         item = self.items.intern(name)
         if item == len(self._because):
             self._because.append(f"because of {name}")
+            if item == self.settings.exact_items:
+                self._index()
         if item >= len(self._hidden):
             items = 2 * item
             self.graph.items.reserve(items)
@@ -209,44 +240,58 @@ class Recommender:
             self.popularity.reserve(items)
             self.embeddings.reserve_items(items)
             self.vectors.reserve(items)
+            self.head.reserve(items)
             self._hidden = grown(self._hidden, items)
-            self._features = grown(self._features, items, axis=1)
         return item
+
+    def _index(self) -> None:
+        """From now on candidates are named: index what is known."""
+        items = len(self.items)
+        self._candidates.index_embeddings(
+            self.embeddings.outputs[:items], self.popularity.counts[:items]
+        )
+        if self._reads_text:
+            self._candidates.index_texts(self.vectors.vectors[:items])
 
     def _history(self, user: int) -> NDArray[np.int32]:
         """The user's most recent items, latest first: int32[n]."""
         return self.graph.users.recent_ids(user, self.settings.history)
 
-    def _score(self, user: int, history: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Fill the feature matrix for a user and return every item's score: float32[items]."""
-        items = len(self.items)
-        features = self._features
-        length = int(self._history_lengths[user])
-        self.transitions.scores(
-            history, self.popularity.counts, self.popularity.events, items, features
-        )
-        stage, share = stage_of(length)
-        scores: NDArray[np.float32]
-        scores, self._weights = score_items(
-            features, self.popularity.features, self.popularity.stage_ratio, stage,
-            np.float32(share), self.vectors.vectors, self.taste.maps, self.taste.profiles[user],
-            self.embeddings.outputs, self.embeddings.users[user], self.head.weights,
-            head.context_of(length), self._hidden, self._seen.of(user), items,
-        )  # fmt: skip
-        return scores
-
     def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
         """One online step on what the model would have answered just before this interaction."""
-        scores = self._score(user, history)
-        probabilities = head.softmax(scores)
+        contest = self._score(user, history, also=item)
+        target = int(np.searchsorted(contest.candidates, item))
+        probabilities = head.softmax(contest.scores)
         learn_head_and_taste(
-            self._features, self._weights, self.vectors.vectors, probabilities, item,
-            self.head.weights, self.head.accumulated,
-            head.context_of(int(self._history_lengths[user])),
-            self.taste.maps, self.taste.accumulated, self.taste.profiles[user],
+            contest.features, contest.weights, contest.vectors, contest.candidates, probabilities,
+            target, self.head.weights, self.head.accumulated, self.head.active, self.head.bias,
+            self.head.bias_accumulated, contest.context, self.taste.maps, self.taste.accumulated,
+            self.taste.profiles[user],
         )  # fmt: skip
-        self._steps += 1
-        self.embeddings.learn(user, history, item, probabilities, _draw(self._steps))
+        self.embeddings.learn(user, history, contest.candidates, probabilities, target)
+
+    def _judge(self, user: int, item: int, interaction: Interaction) -> None:
+        """Remember a dislike or a low rating; a better opinion takes it back."""
+        rated = interaction.kind in _RATED and interaction.value is not None
+        if interaction.kind == "dislike" or (rated and interaction.value <= self.settings.low_value):  # type: ignore[operator]
+            self.dislikes.add(user, item)
+        elif rated or interaction.kind == "like":
+            self.dislikes.remove(user, item)
+
+    def _count(
+        self, user: int, item: int, history: NDArray[np.int32], weight: float, event: Interaction
+    ) -> None:
+        """Count what a user took for the first time, in transitions, popularity and context."""
+        self.transitions.record(history, item, weight)
+        level = float(self.popularity.features[RECENT, item])
+        self.popularity.record(
+            item, int(self.contexts.lengths[user]), len(self.items), weight,
+            event.value if event.kind in _RATED else None,
+        )  # fmt: skip
+        self.contexts.record(user, level, float(self.popularity.features[QUALITY, item]))
+        self._candidates.index_embedding(
+            item, int(self.graph.items.degree[item]), self.embeddings.outputs[item]
+        )
 
     def _read_text(self, user: int, item: int, review: str | None) -> None:
         """Add what the user wrote, or else the item's text, to their taste."""
@@ -254,6 +299,7 @@ class Recommender:
         if review and self.settings.review_text:
             embedding = self._encode(review)
             self._rotate(self.vectors.add_review(item, embedding))
+            self._candidates.index_text(item, self.vectors.vectors[item])
             vector = self.vectors.project(embedding)
         self.taste.record(user, vector)
 
@@ -265,29 +311,111 @@ class Recommender:
     def _rotate(self, rotation: NDArray[np.float32] | None) -> None:
         if rotation is not None:
             self.taste.rotate(rotation)
+            if not self._candidates.are_all(len(self.items)):
+                self._candidates.index_texts(self.vectors.vectors[: len(self.items)])
 
-    def _rank(self, user: int | None, k: int) -> list[Ranked]:
+    # ------------------------------------------------------------------ the inside: ranking
+
+    def _score(
+        self, user: int, history: NDArray[np.int32], also: int | None = None
+    ) -> _Contest:
+        """Score the candidates for a user, and `also` an item that must be among them."""
         items = len(self.items)
-        if items == 0:
-            return []
-        history = self._history(user) if user is not None else np.empty(0, np.int32)
-        if user is None or len(history) == 0:
-            scores = self.popularity.features[1, :items].copy()
-            scores[self._hidden[:items]] = head.EXCLUDED
-            if user is not None:
-                scores[self._seen.of(user)] = head.EXCLUDED
-            best = head.top_k(scores, k)
-            names = self.items.names
-            return [Ranked(names[i], round(float(scores[i]), 4), "trending") for i in best.tolist()]
-        scores = self._score(user, history)
-        best = head.top_k(scores, k)
-        parts = head.strongest_part(self._features, self._weights, best).tolist()
-        sources = self.transitions.strongest(history, best).tolist()
-        return [
-            Ranked(self.items.names[item], round(score, 4), self._reason(part, source))
-            for item, score, part, source in zip(
-                best.tolist(), scores[best].tolist(), parts, sources, strict=True
+        p, e, h = self.popularity, self.embeddings, self.head
+        length = int(self.contexts.lengths[user])
+        stage, share = stage_of(length)
+        exact = self._candidates.are_all(items)
+        if exact:
+            candidates = position = self._candidates.every(items)
+            popular, stages, bias, vectors = p.features, p.stage_ratio, h.bias, self.vectors.vectors
+            tables = (e.outputs, e.personal_outputs, e.second_hop)
+        else:
+            candidates = self._named(user, history, also)
+            position = self._candidates.place(candidates)
+            p.refresh(candidates)
+            popular, stages = p.features[:, candidates], p.stage_ratio[stage : stage + 2, candidates]
+            stage = 0
+            bias, vectors = h.bias[candidates], self.vectors.vectors[candidates]
+            tables = (e.outputs[candidates], e.personal_outputs[candidates], e.second_hop[candidates])
+        n = len(candidates)
+        self._features = grown(self._features, n, axis=1)
+        features = self._features
+        if h.active[head.GRAPH]:
+            self.transitions.scores(history, p.counts, p.events, candidates, position, features)
+            self.transitions.around(
+                self.dislikes.of(user), position, features[head.DISLIKED, :n]
             )
+        context = context_of(
+            length, self.contexts.levels[user], self.graph.users.times[user],
+            self.graph.users.degree[user],
+        )  # fmt: skip
+        scores, weights = score_candidates(
+            features, popular, stages, stage, np.float32(share), vectors, *tables, bias,
+            self.taste.maps, self.taste.profiles[user], e.users[user], e.personal[user],
+            e.directions[user], h.weights, h.active, context,
+            candidates, position, self._hidden, self._seen.of(user),
+        )  # fmt: skip
+        if not exact:
+            self._candidates.clear(candidates)
+        return _Contest(candidates, scores, features, weights, context, vectors)
+
+    def _named(
+        self, user: int, history: NDArray[np.int32], also: int | None
+    ) -> NDArray[np.int32]:
+        """The candidates of a large catalogue, in the order of their numbers: int32[m]."""
+        taste = direction(self.taste.maps, self.taste.profiles[user]) if self._reads_text else None
+        named = self._candidates.name(
+            len(self.items), self.transitions, history, self._trending(), taste,
+            self.embeddings.users[user],
+        )  # fmt: skip
+        return named if also is None else np.union1d(named, np.int32(also))
+
+    def _trending(self) -> NDArray[np.int32]:
+        return self.popularity.trending[: self.popularity.trending_count]
+
+    def _rank(self, user: int | None, k: int, rules: Rules) -> list[Ranked]:
+        if len(self.items) == 0:
+            return []
+        if user is None or self.contexts.lengths[user] == 0:
+            return self._rank_unknown(user, k, rules)
+        history = self._history(user)
+        contest = self._score(user, history)
+        candidates, scores = contest.candidates, contest.scores
+        restrict(rules, self.categories, candidates, scores)
+        pool = head.top_k(scores, rules.pool(k))
+        chosen = choose(
+            rules, self.categories, candidates[pool], scores[pool], contest.vectors[pool], k
+        )
+        best = pool[chosen]
+        numbers = candidates[best]
+        parts = head.strongest_part(contest.features, contest.weights, best).tolist()
+        sources = self.transitions.strongest(history, numbers).tolist()
+        names, rounded = self.items.names, scores[best].round(4).tolist()
+        return [
+            Ranked(names[item], score, self._reason(part, source))
+            for item, score, part, source in zip(
+                numbers.tolist(), rounded, parts, sources, strict=True
+            )
+        ]
+
+    def _rank_unknown(self, user: int | None, k: int, rules: Rules) -> list[Ranked]:
+        """What is trending, for somebody who took nothing yet."""
+        items = len(self.items)
+        candidates = self._candidates.every(items)
+        if not self._candidates.are_all(items):
+            candidates = np.sort(self._trending())
+            self.popularity.refresh(candidates)
+        scores = self.popularity.features[RECENT, candidates]
+        scores[self._hidden[candidates]] = head.EXCLUDED
+        if user is not None:
+            scores[np.isin(candidates, self._seen.of(user))] = head.EXCLUDED
+        restrict(rules, self.categories, candidates, scores)
+        pool = head.top_k(scores, rules.pool(k))
+        vectors = self.vectors.vectors[candidates[pool]]
+        best = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
+        return [
+            Ranked(self.items.names[item], round(score, 4), "trending")
+            for item, score in zip(candidates[best].tolist(), scores[best].tolist(), strict=True)
         ]
 
     def _reason(self, part: int, source: int) -> str:
@@ -304,7 +432,7 @@ def warm_up(settings: EngineSettings) -> None:
 
     Without a cache on disk they are compiled: about half a minute, once.
     """
-    engine = Recommender(settings.model_copy(update={"text": False}))
+    engine = Recommender(settings.model_copy(update={"model": "gnn"}))
     for number in range(3):
         engine.upsert_item(Item(item=str(number)))
         engine.observe(
@@ -319,11 +447,6 @@ def item_text(item: Item) -> str:
         return item.text
     genres = f". {', '.join(item.categories)}" if item.categories else ""
     return f"{item.title}{genres}" if item.title else ""
-
-
-def _draw(step: int) -> float:
-    """A uniform number in [0, 1) that depends on the step alone (the golden-ratio sequence)."""
-    return (step * 0.6180339887498949) % 1.0
 
 
 class _StageClock:

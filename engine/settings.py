@@ -14,23 +14,46 @@ class EngineSettings(BaseModel):
 
     k: int = Field(10, ge=1, le=1000, description="items in a recommendation")
     seed: int = Field(0, ge=0, description="seed of the initial embeddings and of sampling")
+    model: Literal["hybrid", "gnn", "llm"] = Field(
+        "hybrid", description="parts that rank: graph and text, the graph alone, the text alone"
+    )
     aggregator: Literal["numba", "numpy"] = Field(
         "numba", description="backend that aggregates neighbour embeddings"
     )
     dimensions: int = Field(32, ge=4, le=256, description="width of a graph embedding")
     text_dimensions: int = Field(
-        32, ge=4, le=256, description="width of a projected text embedding"
+        20, ge=4, le=256, description="width of a projected text embedding"
     )
     neighbours: int = Field(
-        64, ge=8, le=1024, description="most recent neighbours that the graph keeps for each node"
+        64, ge=8, le=1024, description="most recent items that the graph keeps for each user"
     )
     transitions: int = Field(
-        128, ge=8, le=4096, description="item-to-item transitions that are kept for each item"
+        256, ge=8, le=4096, description="item-to-item transitions that are kept for each item"
     )
     history: int = Field(
         30, ge=1, le=1024, description="most recent items of a user that ranking and learning read"
     )
-    text: bool = Field(True, description="use text embeddings")
+    exact_items: int = Field(
+        20_000, ge=1, description="largest catalogue of which every item is scored"
+    )
+    candidates: int = Field(
+        2_000, ge=100, description="items that are named and scored of a larger catalogue"
+    )
+    low_value: float = Field(
+        2.0, description="a rating or review of at most this value counts as a dislike, too"
+    )
+    include_categories: list[str] = Field(
+        [], description="recommend only items of at least one of these categories; empty: of all"
+    )
+    exclude_categories: list[str] = Field(
+        [], description="never recommend items of any of these categories"
+    )
+    per_category: int = Field(
+        0, ge=0, description="most items of one category in a recommendation; 0: any number"
+    )
+    diversity: float = Field(
+        0.0, ge=0, lt=1, description="share of the choice that goes to being unlike the items above"
+    )
     review_text: bool = Field(
         True,
         description="encode the text of reviews, on the event path (some 10 ms for a long one)",

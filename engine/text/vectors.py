@@ -1,8 +1,8 @@
-"""Item vectors of text and categories, in few enough dimensions to score a whole catalogue.
+"""Item vectors of text, categories and year, in few enough dimensions to score a whole catalogue.
 
 The encoder's 384 dimensions are projected on the catalogue's own principal directions. The basis
-is fitted when the fourth text arrives and again each time the catalogue has quadrupled; what was
-learnt in the old basis is rotated into the new one.
+is fitted when the fourth text arrives and again each time the catalogue has quadrupled, up to 16,384
+texts; what was learnt in the old basis is rotated into the new one.
 """
 
 from __future__ import annotations
@@ -15,20 +15,27 @@ from engine.arrays import IdTable, grown
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
 _FIRST_FIT = 4
+_LAST_FIT = 4**7
+# Years that an item's own is told apart by, closer together where most catalogues are denser.
+_YEARS = np.array(
+    [1930, 1945, 1960, 1970, 1980, 1987, 1992, 1995, 1998, 2003, 2010, 2018], np.float32
+)
+_YEAR_WIDTHS = np.gradient(_YEARS)
+_YEAR_WEIGHT = 0.7
 
 
 class ItemVectors:
-    """One vector per item: [unit projection of its text | unit multi-hot of its categories].
+    """One vector per item: [unit text projection | unit multi-hot of categories | unit year].
 
     Attributes
     ----------
-    vectors : float32[items, text_dimensions + 32]
+    vectors : float32[items, text_dimensions + 32 + 12]
         Zero where nothing is known.
     """
 
     def __init__(self, text_dimensions: int, encoder_dimensions: int, items: int = 1024) -> None:
         self._text_dimensions = text_dimensions
-        self.width = text_dimensions + CATEGORY_DIMENSIONS
+        self.width = text_dimensions + CATEGORY_DIMENSIONS + len(_YEARS)
         self.vectors: NDArray[np.float32] = np.zeros((items, self.width), np.float32)
         self._embeddings: NDArray[np.float16] = np.zeros((items, encoder_dimensions), np.float16)
         self._reviews: NDArray[np.int32] = np.zeros(items, np.int32)
@@ -50,7 +57,11 @@ class ItemVectors:
             self._has_text = grown(self._has_text, items)
 
     def set_item(
-        self, item: int, embedding: NDArray[np.float32] | None, categories: list[str]
+        self,
+        item: int,
+        embedding: NDArray[np.float32] | None,
+        categories: list[str],
+        year: float | None = None,
     ) -> NDArray[np.float32] | None:
         """Set what the catalogue knows of an item.
 
@@ -65,7 +76,7 @@ class ItemVectors:
         norm = np.linalg.norm(multi_hot)
         if norm > 0:
             multi_hot *= _CATEGORY_WEIGHT / norm
-        self.vectors[item, self._text_dimensions :] = multi_hot
+        self.vectors[item, self._text_dimensions :] = np.append(multi_hot, _near_years(year))
         if embedding is None:
             return None
         self._reviews[item] = 0
@@ -99,7 +110,7 @@ class ItemVectors:
         if not self._has_text[item]:
             self._has_text[item] = True
             self._texts += 1
-            if self._texts >= self._next_fit:
+            if self._next_fit <= min(self._texts, _LAST_FIT):
                 return self._fit()
         self.vectors[item, : self._text_dimensions] = self._projected(embedding[None])[0]
         return None
@@ -125,3 +136,12 @@ class ItemVectors:
         self._basis = basis
         self.vectors[known, : self._text_dimensions] = self._projected(embeddings)
         return rotation
+
+
+def _near_years(year: float | None) -> NDArray[np.float32]:
+    """How near a year is to each of `_YEARS`, of norm .7; zeros for none: float32[12]."""
+    if year is None:
+        return np.zeros(len(_YEARS), np.float32)
+    near = np.exp(-0.5 * ((np.clip(year, 1900, 2050) - _YEARS) / _YEAR_WIDTHS) ** 2)
+    unit: NDArray[np.float32] = _YEAR_WEIGHT * near / (np.linalg.norm(near) + np.float32(1e-3))
+    return unit.astype(np.float32)

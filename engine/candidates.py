@@ -1,0 +1,178 @@
+"""Which items compete for a user.
+
+Up to `exact_items` the whole catalogue does. Above, four sources name candidates, and the head
+ranks what they name: transitions of the user's recent items, neighbours of the user in embedding
+space, items whose text is near the user's taste (so a new item can be found before anybody took
+it), and what is trending. The indexes are HNSW graphs (Malkov and Yashunin, 2018) of usearch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from usearch.index import Index
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.transitions import Transitions
+
+_CONNECTIVITY = 8
+_EXPANSION = 48
+_REINDEXED_AT = (4, 64)
+"""Events of an item at which its output embedding enters the index: learnt a little, and well."""
+
+
+class Candidates:
+    """Names the items that compete.
+
+    Parameters
+    ----------
+    exact_items
+        The largest catalogue that competes whole.
+    limit
+        Candidates named above that; a half by transitions, a quarter each by the two indexes.
+    """
+
+    def __init__(self, exact_items: int, limit: int) -> None:
+        self._exact_items = exact_items
+        self._limit = limit
+        self._every: NDArray[np.int32] = np.arange(1024, dtype=np.int32)
+        # Where an item is among the candidates of the moment, -1 for all between two calls.
+        self._position: NDArray[np.int32] = np.full(0, -1, np.int32)
+        self._texts: Index | None = None
+        self._embeddings: Index | None = None
+
+    def are_all(self, items: int) -> bool:
+        """Whether a catalogue of that many items competes whole."""
+        return items <= self._exact_items
+
+    def every(self, items: int) -> NDArray[np.int32]:
+        """0 to items - 1: both the candidates and, as they compete whole, their positions."""
+        if items > len(self._every):
+            self._every = np.arange(2 * items, dtype=np.int32)
+        return self._every[:items]
+
+    def name(
+        self,
+        items: int,
+        transitions: Transitions,
+        history: NDArray[np.int32],
+        trending: NDArray[np.int32],
+        taste: NDArray[np.float32] | None,
+        user: NDArray[np.float32],
+    ) -> NDArray[np.int32]:
+        """Item numbers, each once: int32[m].
+
+        Parameters
+        ----------
+        items
+            Size of the catalogue.
+        history, trending : int32
+            The user's items, most recent first; items on the rise.
+        taste : float32[width] or None
+            What texts are matched with.
+        user : float32[d]
+            The user's propagated embedding.
+        """
+        self._position = grown(self._position, items, fill=-1)
+        quarter = self._limit // 4
+        reached = _reached(
+            transitions.items, transitions.weights, transitions.degree, history, self._position
+        )
+        near, strength = reached
+        if len(near) > 2 * quarter:
+            near = near[np.argpartition(-strength, 2 * quarter)[: 2 * quarter]]
+        named = [near, trending]
+        if self._texts is not None and taste is not None:
+            found = self._texts.search(taste, quarter, threads=1)
+            named.append(np.asarray(found.keys, np.int64).astype(np.int32))
+        if self._embeddings is not None:
+            found = self._embeddings.search(user, quarter, threads=1)
+            keys = np.asarray(found.keys, np.int64) // len(_REINDEXED_AT)
+            named.append(keys.astype(np.int32))
+        return np.unique(np.concatenate(named))
+
+    def place(self, candidates: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Positions by item number (-1: no candidate), until `clear`: int32[items]."""
+        self._position[candidates] = np.arange(len(candidates), dtype=np.int32)
+        return self._position
+
+    def clear(self, candidates: NDArray[np.int32]) -> None:
+        """Forget the positions of `place`."""
+        self._position[candidates] = -1
+
+    # ------------------------------------------------------------------ indexes
+
+    def index_texts(self, vectors: NDArray[np.float32]) -> None:
+        """Index the item vectors anew: float32[items, width]. Rows of zeros are left out."""
+        self._texts = _new_index(vectors.shape[1])
+        known = np.flatnonzero(vectors.any(axis=1))
+        self._texts.add(known, vectors[known], threads=1)
+
+    def index_text(self, item: int, vector: NDArray[np.float32]) -> None:
+        """Index one item's vector, if texts are indexed."""
+        if self._texts is None or not vector.any():
+            return
+        if item in self._texts:
+            self._texts.remove(item)
+        self._texts.add(item, vector, threads=1)
+
+    def index_embeddings(
+        self, outputs: NDArray[np.float32], counts: NDArray[np.float32]
+    ) -> None:
+        """Index the output embeddings of all items that were taken a few times."""
+        self._embeddings = _new_index(outputs.shape[1])
+        known = np.flatnonzero(counts >= _REINDEXED_AT[0])
+        versions = counts[known] >= _REINDEXED_AT[1]
+        self._embeddings.add(known * len(_REINDEXED_AT) + versions, outputs[known], threads=1)
+
+    def index_embedding(self, item: int, events: int, output: NDArray[np.float32]) -> None:
+        """Index an item's embedding if it was just taken for the 4th or the 64th time."""
+        if self._embeddings is not None and events in _REINDEXED_AT:
+            # A new key each time: to remove the old one costs ten times as much as it is worth.
+            key = item * len(_REINDEXED_AT) + _REINDEXED_AT.index(events)
+            if key not in self._embeddings:
+                self._embeddings.add(key, output, threads=1)
+
+
+def _new_index(dimensions: int) -> Index:
+    return Index(
+        ndim=dimensions,
+        metric="ip",
+        dtype="f16",
+        connectivity=_CONNECTIVITY,
+        expansion_add=_EXPANSION,
+        expansion_search=2 * _EXPANSION,
+    )
+
+
+@kernel
+def _reached(items, weights, degree, history, position):  # type: ignore[no-untyped-def]
+    """Every item that transitions of the history lead to, and how strongly: int32, float32.
+
+    `position` (all -1) is scratch, and left as it was.
+    """
+    slots = 0
+    for q in range(len(history)):
+        slots += degree[history[q]]
+    named = np.empty(slots, np.int32)
+    strength = np.empty(slots, np.float32)
+    count = 0
+    fade = np.float32(1.0)
+    for q in range(len(history)):
+        source = history[q]
+        share = fade / np.sqrt(degree[source] + np.float32(1.0))
+        for slot in range(degree[source]):
+            j = items[source, slot]
+            c = position[j]
+            if c < 0:
+                c = count
+                position[j] = c
+                named[c] = j
+                strength[c] = np.float32(0.0)
+                count += 1
+            strength[c] += share * (weights[source, slot, 0] + weights[source, slot, 1])
+        fade *= np.float32(0.9)
+    for c in range(count):
+        position[named[c]] = -1
+    return named[:count], strength[:count]

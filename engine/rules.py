@@ -1,0 +1,130 @@
+"""Business rules: which categories may be shown, how many of one, and how unlike the list is."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.head import EXCLUDED
+from engine.settings import EngineSettings
+
+_POOL = 20
+"""Candidates that are considered for each place, where places depend on one another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a list must keep to.
+
+    Attributes
+    ----------
+    include
+        Only items of at least one of these categories, if there are any.
+    exclude
+        No item of any of these categories.
+    per_category
+        Most items of one category; 0 for any number.
+    diversity
+        Share of the choice, in [0, 1), that goes to being unlike what stands above in the list
+        (maximal marginal relevance; Carbonell and Goldstein, 1998).
+    """
+
+    include: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+    per_category: int = 0
+    diversity: float = 0.0
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Rules:
+        """The rules that hold where a request names none."""
+        return cls(
+            frozenset(settings.include_categories),
+            frozenset(settings.exclude_categories),
+            settings.per_category,
+            settings.diversity,
+        )
+
+    def pool(self, k: int) -> int:
+        """How many of the best candidates `choose` needs for k places."""
+        return _POOL * k if self.per_category or self.diversity else k
+
+
+class Categories:
+    """The items of each category."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[str, ...]] = {}
+        self._items: dict[str, set[int]] = defaultdict(set)
+
+    def set_item(self, item: int, categories: Iterable[str]) -> None:
+        """Replace an item's categories."""
+        for category in self._of.get(item, ()):
+            self._items[category].discard(item)
+        self._of[item] = tuple(categories)
+        for category in self._of[item]:
+            self._items[category].add(item)
+
+    def of(self, item: int) -> tuple[str, ...]:
+        """An item's categories."""
+        return self._of.get(item, ())
+
+    def items(self, categories: Iterable[str]) -> NDArray[np.int32]:
+        """The items of any of the categories: int32[n]."""
+        members = set().union(*(self._items.get(category, ()) for category in categories))
+        return np.fromiter(members, np.int32, len(members))
+
+
+def restrict(
+    rules: Rules,
+    categories: Categories,
+    candidates: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> None:
+    """Mark the candidates (int32[m]) that may not be shown in their scores (float32[m])."""
+    if rules.include:
+        scores[~np.isin(candidates, categories.items(rules.include))] = EXCLUDED
+    if rules.exclude:
+        scores[np.isin(candidates, categories.items(rules.exclude))] = EXCLUDED
+
+
+def choose(
+    rules: Rules,
+    categories: Categories,
+    items: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    k: int,
+) -> list[int]:
+    """Up to k positions in a pool, in the order of the list.
+
+    Parameters
+    ----------
+    items, scores : int32[n], float32[n]
+        The pool, best first.
+    vectors : float32[n, width]
+        The pool's item vectors, which likeness is the cosine of.
+    """
+    if not rules.per_category and not rules.diversity:
+        return list(range(min(k, len(items))))
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    spread = max(float(scores[0] - scores[-1]), 1e-9) if len(scores) else 1.0
+    relevance = (scores - scores[-1:]) / spread
+    likeness = np.zeros(len(items), np.float32)
+    shown: Counter[str] = Counter()
+    left = np.ones(len(items), np.bool_)
+    chosen: list[int] = []
+    while len(chosen) < k and left.any():
+        value = (1 - rules.diversity) * relevance - rules.diversity * likeness
+        best = int(np.argmax(np.where(left, value, -np.inf)))
+        left[best] = False
+        own = categories.of(int(items[best]))
+        if rules.per_category and any(shown[name] >= rules.per_category for name in own):
+            continue
+        shown.update(own)
+        chosen.append(best)
+        likeness = np.maximum(likeness, unit @ unit[best])
+    return chosen
