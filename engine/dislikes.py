@@ -6,29 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LAST = 8
-_NONE: NDArray[np.int32] = np.empty(0, np.int32)
 
 
 class Dislikes:
     """Item numbers by user."""
 
     def __init__(self) -> None:
-        self._items: dict[int, NDArray[np.int32]] = {}
+        self._items: dict[int, list[int]] = {}
 
     def of(self, user: int) -> NDArray[np.int32]:
         """The user's disliked items, latest last: int32[<= 8]."""
-        return self._items.get(user, _NONE)
+        return np.array(self._items.get(user, ()), np.int32)
 
     def add(self, user: int, item: int) -> None:
         """Remember an item as disliked; the eighth before it is forgotten."""
-        kept = self.of(user)
-        self._items[user] = np.append(kept[kept != item], np.int32(item))[-_LAST:]
+        self.remove(user, item)
+        kept = self._items.setdefault(user, [])
+        kept.append(item)
+        del kept[:-_LAST]
 
     def remove(self, user: int, item: int) -> None:
         """Take back a dislike, when a user thinks better of an item."""
-        kept = self.of(user)
-        if item in kept:
-            self._items[user] = kept[kept != item]
+        kept = self._items.get(user)
+        if kept and item in kept:
+            kept.remove(item)
 
     def clear(self, user: int) -> None:
         """Forget a user's dislikes."""

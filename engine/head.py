@@ -169,10 +169,32 @@ def top_k(scores, k):  # type: ignore[no-untyped-def]
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Softmax of the scores (float32[n]), excluded items getting 0."""
-    probabilities = scores - scores.max()
+    probabilities = _below_best(scores)
+    # numpy's exponential is vectorised, numba's is not.
     np.exp(probabilities, out=probabilities)
-    probabilities *= np.float32(1.0) / probabilities.sum()
+    _normalise(probabilities)
     return probabilities
+
+
+@kernel
+def _below_best(scores):  # type: ignore[no-untyped-def]
+    best = EXCLUDED
+    for j in range(len(scores)):
+        best = max(best, scores[j])
+    out = np.empty(len(scores), np.float32)
+    for j in range(len(scores)):
+        out[j] = scores[j] - best
+    return out
+
+
+@kernel
+def _normalise(values):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for j in range(len(values)):
+        total += values[j]
+    scale = np.float32(1.0) / total
+    for j in range(len(values)):
+        values[j] *= scale
 
 
 @kernel

@@ -383,10 +383,10 @@ class Recommender:
         candidates, scores = contest.candidates, contest.scores
         restrict(rules, self.categories, candidates, scores)
         pool = head.top_k(scores, rules.pool(k))
-        chosen = choose(
-            rules, self.categories, candidates[pool], scores[pool], contest.vectors[pool], k
-        )
-        best = pool[chosen]
+        best = pool
+        if rules.look_at_lists:
+            vectors = contest.vectors[pool]
+            best = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
         numbers = candidates[best]
         parts = head.strongest_part(contest.features, contest.weights, best).tolist()
         sources = self.transitions.strongest(history, numbers).tolist()
@@ -411,11 +411,12 @@ class Recommender:
             scores[np.isin(candidates, self._seen.of(user))] = head.EXCLUDED
         restrict(rules, self.categories, candidates, scores)
         pool = head.top_k(scores, rules.pool(k))
-        vectors = self.vectors.vectors[candidates[pool]]
-        best = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
+        if rules.look_at_lists:
+            vectors = self.vectors.vectors[candidates[pool]]
+            pool = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
         return [
             Ranked(self.items.names[item], round(score, 4), "trending")
-            for item, score in zip(candidates[best].tolist(), scores[best].tolist(), strict=True)
+            for item, score in zip(candidates[pool].tolist(), scores[pool].tolist(), strict=True)
         ]
 
     def _reason(self, part: int, source: int) -> str:

@@ -48,9 +48,14 @@ class Rules:
             settings.diversity,
         )
 
+    @property
+    def look_at_lists(self) -> bool:
+        """Whether an item's place depends on the items above it."""
+        return self.per_category > 0 or self.diversity > 0
+
     def pool(self, k: int) -> int:
         """How many of the best candidates `choose` needs for k places."""
-        return _POOL * k if self.per_category or self.diversity else k
+        return _POOL * k if self.look_at_lists else k
 
 
 class Categories:
@@ -108,8 +113,6 @@ def choose(
     vectors : float32[n, width]
         The pool's item vectors, which likeness is the cosine of.
     """
-    if not rules.per_category and not rules.diversity:
-        return list(range(min(k, len(items))))
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     spread = max(float(scores[0] - scores[-1]), 1e-9) if len(scores) else 1.0
     relevance = (scores - scores[-1:]) / spread

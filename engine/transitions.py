@@ -106,10 +106,12 @@ class Transitions:
 def _find(items, degree, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, or -1."""
     row = items[source]
+    found = -1
+    # To the end of the row, found or not: a loop without an exit is vectorised.
     for slot in range(degree[source]):
         if row[slot] == target:
-            return slot
-    return -1
+            found = slot
+    return found
 
 
 @kernel
