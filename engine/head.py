@@ -20,9 +20,9 @@ from engine.context import CONTEXTS
 # The order is the order of the parts: what the graph says, what is popular, what the texts say.
 (
     DIRECTED, SYMMETRIC, SATURATING, DISLIKED, GRAPH, PERSONAL, SECOND_HOP,
-    POPULAR, TRENDING, AGE, QUALITY, STAGE, TEXT,
-) = range(13)  # fmt: skip
-FEATURES = 13
+    POPULAR, TRENDING, AGE, QUALITY, STAGE, TEXT, NEW_TEXT,
+) = range(14)  # fmt: skip
+FEATURES = 14
 GRAPH_PART, TREND_PART, TEXT_PART = range(3)
 _PARTS = ((DIRECTED, POPULAR), (POPULAR, TEXT), (TEXT, FEATURES))
 _LEARNING_RATE = 0.1
@@ -45,9 +45,9 @@ class Head:
 
     Attributes
     ----------
-    weights, accumulated : float64[13, 5]
+    weights, accumulated : float64[14, 5]
     bias, bias_accumulated : float32[items]
-    active : float32[13]
+    active : float32[14]
         1 for the features of the model's parts, else 0.
     """
 
@@ -72,7 +72,7 @@ class Head:
 
 @kernel
 def feature_weights(weights, context):  # type: ignore[no-untyped-def]
-    """The weight of each feature for a user: W c_u, float32[13]."""
+    """The weight of each feature for a user: W c_u, float32[14]."""
     out = np.empty(FEATURES, np.float32)
     for k in range(FEATURES):
         total = 0.0
@@ -84,7 +84,7 @@ def feature_weights(weights, context):  # type: ignore[no-untyped-def]
 
 @kernel
 def learn_weights(weights, accumulated, active, gradient, context):  # type: ignore[no-untyped-def]
-    """One Adagrad step; `gradient` (float32[13]) is the loss's by the feature weights."""
+    """One Adagrad step; `gradient` (float32[14]) is the loss's by the feature weights."""
     for k in range(FEATURES):
         if k == DISLIKED:
             continue
@@ -134,7 +134,7 @@ def dot_rows(table, vector, n, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def combine(features, weights, bias, n):  # type: ignore[no-untyped-def]
-    """Scores of the first n candidates, from their features (float32[13, >= n]): float32[n]."""
+    """Scores of the first n candidates, from their features (float32[14, >= n]): float32[n]."""
     out = np.empty(n, np.float32)
     for j in range(n):
         out[j] = bias[j]
@@ -199,7 +199,7 @@ def _normalise(values):  # type: ignore[no-untyped-def]
 
 @kernel
 def expected_features(features, probabilities):  # type: ignore[no-untyped-def]
-    """sum_j p_j features[k, j]: float32[13]."""
+    """sum_j p_j features[k, j]: float32[14]."""
     out = np.zeros(FEATURES, np.float32)
     for k in range(FEATURES):
         total = np.float32(0.0)

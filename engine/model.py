@@ -12,6 +12,7 @@ from engine.compiled import kernel
 from engine.head import (
     EXCLUDED,
     GRAPH,
+    NEW_TEXT,
     PERSONAL,
     POPULAR,
     SECOND_HOP,
@@ -27,21 +28,23 @@ from engine.head import (
 from engine.popularity import popularity_features
 from engine.text.taste import direction, learn_maps
 
+_FEW = np.float32(5.0)
+
 
 @kernel
 def score_candidates(  # type: ignore[no-untyped-def]
-    features, popular, stage_ratio, stage, share, vectors, outputs, personal_outputs, second_hop,
+    features, counts, popular, stage_ratio, stage, share, vectors, outputs, personal_outputs, second_hop,
     bias, maps, profile, user, personal, own_direction, head_weights, active, context,
     candidates, position, hidden, seen,
 ):  # fmt: skip
     """Fill in all features but the transitions', and combine them.
 
-    Rows of `popular` to `bias` are the n candidates'; `hidden` (bool[items]) and `seen` (int32)
+    Rows of `counts` to `bias` are the n candidates'; `hidden` (bool[items]) and `seen` (int32)
     are of item numbers, which `position` finds among the candidates.
 
     Returns
     -------
-    float32[n], float32[13]
+    float32[n], float32[14]
         The score of each candidate, and the feature weights that they were given.
     """
     n = len(candidates)
@@ -51,6 +54,9 @@ def score_candidates(  # type: ignore[no-untyped-def]
     popularity_features(popular, stage_ratio, stage, share, n, features[POPULAR:TEXT])
     if active[TEXT] > 0:
         dot_rows(vectors, direction(maps, profile), n, features[TEXT])
+        # Of an item that few have taken the text says more than the graph does.
+        for j in range(n):
+            features[NEW_TEXT, j] = features[TEXT, j] * (_FEW / (_FEW + counts[j]))
     if active[GRAPH] > 0:
         dot_rows(outputs, user, n, features[GRAPH])
         dot_rows(personal_outputs, personal, n, features[PERSONAL])

@@ -327,14 +327,15 @@ class Recommender:
         exact = self._candidates.are_all(items)
         if exact:
             candidates = position = self._candidates.every(items)
-            popular, stages, bias, vectors = p.features, p.stage_ratio, h.bias, self.vectors.vectors
+            popular, stages, counts = p.features, p.stage_ratio, p.counts
+            bias, vectors = h.bias, self.vectors.vectors
             tables = (e.outputs, e.personal_outputs, e.second_hop)
         else:
             candidates = self._named(user, history, also)
             position = self._candidates.place(candidates)
             p.refresh(candidates)
-            popular, stages = p.features[:, candidates], p.stage_ratio[stage : stage + 2, candidates]
-            stage = 0
+            popular, counts = p.features[:, candidates], p.counts[candidates]
+            stages, stage = p.stage_ratio[stage : stage + 2, candidates], 0
             bias, vectors = h.bias[candidates], self.vectors.vectors[candidates]
             tables = (e.outputs[candidates], e.personal_outputs[candidates], e.second_hop[candidates])
         n = len(candidates)
@@ -350,7 +351,7 @@ class Recommender:
             self.graph.users.degree[user],
         )  # fmt: skip
         scores, weights = score_candidates(
-            features, popular, stages, stage, np.float32(share), vectors, *tables, bias,
+            features, counts, popular, stages, stage, np.float32(share), vectors, *tables, bias,
             self.taste.maps, self.taste.profiles[user], e.users[user], e.personal[user],
             e.directions[user], h.weights, h.active, context,
             candidates, position, self._hidden, self._seen.of(user),
