@@ -30,7 +30,7 @@ class Candidates:
     exact_items
         The largest catalogue that competes whole.
     limit
-        Candidates named above that; a half by transitions, a quarter each by the two indexes.
+        Candidates above that which transitions name; each index names an eighth as many.
     """
 
     def __init__(self, exact_items: int, limit: int) -> None:
@@ -52,45 +52,35 @@ class Candidates:
             self._every = np.arange(2 * items, dtype=np.int32)
         return self._every[:items]
 
-    def name(
-        self,
-        items: int,
-        transitions: Transitions,
-        history: NDArray[np.int32],
-        trending: NDArray[np.int32],
-        taste: NDArray[np.float32] | None,
-        user: NDArray[np.float32],
+    def reached(
+        self, items: int, transitions: Transitions, history: NDArray[np.int32]
     ) -> NDArray[np.int32]:
-        """Item numbers, each once: int32[m].
-
-        Parameters
-        ----------
-        items
-            Size of the catalogue.
-        history, trending : int32
-            The user's items, most recent first; items on the rise.
-        taste : float32[width] or None
-            What texts are matched with.
-        user : float32[d]
-            The user's propagated embedding.
-        """
+        """The items that transitions of a history (int32[n]) lead to most: int32[<= limit]."""
         self._position = grown(self._position, items, fill=-1)
-        quarter = self._limit // 4
-        reached = _reached(
-            transitions.items, transitions.weights, transitions.degree, history, self._position
-        )
-        near, strength = reached
-        if len(near) > 2 * quarter:
-            near = near[np.argpartition(-strength, 2 * quarter)[: 2 * quarter]]
-        named = [near, trending]
+        near, strength = _reached(
+            transitions.items, transitions.weights, transitions.start, transitions.degree, history,
+            self._position,
+        )  # fmt: skip
+        if len(near) > self._limit:
+            near = near[np.argpartition(-strength, self._limit)[: self._limit]]
+        return near
+
+    def near(
+        self, taste: NDArray[np.float32] | None, user: NDArray[np.float32]
+    ) -> NDArray[np.int32]:
+        """The items nearest in the two indexes: int32[m].
+
+        taste : float32[width], what texts are matched with; user : float32[d], propagated.
+        """
+        count = self._limit // 8
+        found = [np.empty(0, np.int32)]
         if self._texts is not None and taste is not None:
-            found = self._texts.search(taste, quarter, threads=1)
-            named.append(np.asarray(found.keys, np.int64).astype(np.int32))
+            keys = self._texts.search(taste, count, threads=1).keys
+            found.append(keys.astype(np.int32))
         if self._embeddings is not None:
-            found = self._embeddings.search(user, quarter, threads=1)
-            keys = np.asarray(found.keys, np.int64) // len(_REINDEXED_AT)
-            named.append(keys.astype(np.int32))
-        return np.unique(np.concatenate(named))
+            keys = self._embeddings.search(user, count, threads=1).keys
+            found.append((keys // len(_REINDEXED_AT)).astype(np.int32))
+        return np.concatenate(found)
 
     def place(self, candidates: NDArray[np.int32]) -> NDArray[np.int32]:
         """Positions by item number (-1: no candidate), until `clear`: int32[items]."""
@@ -147,7 +137,7 @@ def _new_index(dimensions: int) -> Index:
 
 
 @kernel
-def _reached(items, weights, degree, history, position):  # type: ignore[no-untyped-def]
+def _reached(items, weights, start, degree, history, position):  # type: ignore[no-untyped-def]
     """Every item that transitions of the history lead to, and how strongly: int32, float32.
 
     `position` (all -1) is scratch, and left as it was.
@@ -162,8 +152,8 @@ def _reached(items, weights, degree, history, position):  # type: ignore[no-unty
     for q in range(len(history)):
         source = history[q]
         share = fade / np.sqrt(degree[source] + np.float32(1.0))
-        for slot in range(degree[source]):
-            j = items[source, slot]
+        for slot in range(start[source], start[source] + degree[source]):
+            j = items[slot]
             c = position[j]
             if c < 0:
                 c = count
@@ -171,7 +161,7 @@ def _reached(items, weights, degree, history, position):  # type: ignore[no-unty
                 named[c] = j
                 strength[c] = np.float32(0.0)
                 count += 1
-            strength[c] += share * (weights[source, slot, 0] + weights[source, slot, 1])
+            strength[c] += share * (weights[slot, 0] + weights[slot, 1])
         fade *= np.float32(0.9)
     for c in range(count):
         position[named[c]] = -1

@@ -32,6 +32,11 @@ _FEW = np.float32(5.0)
 
 
 @kernel
+def _newness(count):  # type: ignore[no-untyped-def]
+    return _FEW / (_FEW + count)
+
+
+@kernel
 def score_candidates(  # type: ignore[no-untyped-def]
     features, counts, popular, stage_ratio, stage, share, vectors, outputs, personal_outputs, second_hop,
     bias, maps, profile, user, personal, own_direction, head_weights, active, context,
@@ -56,7 +61,7 @@ def score_candidates(  # type: ignore[no-untyped-def]
         dot_rows(vectors, direction(maps, profile), n, features[TEXT])
         # Of an item that few have taken the text says more than the graph does.
         for j in range(n):
-            features[NEW_TEXT, j] = features[TEXT, j] * (_FEW / (_FEW + counts[j]))
+            features[NEW_TEXT, j] = features[TEXT, j] * _newness(counts[j])
     if active[GRAPH] > 0:
         dot_rows(outputs, user, n, features[GRAPH])
         dot_rows(personal_outputs, personal, n, features[PERSONAL])
@@ -80,7 +85,7 @@ def exclude(scores, candidates, position, hidden, seen):  # type: ignore[no-unty
 
 @kernel
 def learn_head_and_taste(  # type: ignore[no-untyped-def]
-    features, weights, vectors, candidates, probabilities, target, head_weights, head_accumulated,
+    features, weights, counts, vectors, candidates, probabilities, target, head_weights, head_accumulated,
     active, bias, bias_accumulated, context, maps, maps_accumulated, profile,
 ):  # fmt: skip
     """One step of the softmax cross-entropy on the head and on the taste's maps."""
@@ -88,9 +93,12 @@ def learn_head_and_taste(  # type: ignore[no-untyped-def]
     for k in range(len(error)):
         error[k] -= features[k, target]
     if active[TEXT] > 0:
-        text_error = expected_vector(vectors, probabilities)
+        share = np.empty(len(candidates), np.float32)
+        for c in range(len(candidates)):
+            share[c] = weights[TEXT] + weights[NEW_TEXT] * _newness(counts[candidates[c]])
+        text_error = expected_vector(vectors, probabilities * share)
         for d in range(len(text_error)):
-            text_error[d] = np.float32(weights[TEXT] * (text_error[d] - vectors[target, d]))
+            text_error[d] -= share[target] * vectors[target, d]
         learn_maps(maps, maps_accumulated, profile, text_error)
     learn_weights(head_weights, head_accumulated, active, error, context)
     learn_bias(bias, bias_accumulated, candidates, probabilities, target)

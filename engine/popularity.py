@@ -33,7 +33,7 @@ class Popularity:
         Interactions, weighted by kind.
     features : float32[4, items]
         Log share of all interactions; log share of recent interactions; log of the events since it
-        was first taken; mean rating in standard deviations from the average one, shrunk.
+        was first taken, or else known; mean rating in standard deviations from the average one, shrunk.
     stage_ratio : float32[16, items]
         Log ratio of an item's share among users of a stage to its share among all.
     trending : int32[256]
@@ -71,6 +71,10 @@ class Popularity:
         self.stage_ratio = grown(self.stage_ratio, items, axis=1)
         self._value_sums = grown(self._value_sums, items, axis=1)
 
+    def introduce(self, item: int) -> None:
+        """Count an item's age from now."""
+        self._first[item] = self.events
+
     def record(
         self, item: int, history_length: int, items: int, weight: float, value: float | None = None
     ) -> None:
@@ -94,11 +98,11 @@ class Popularity:
             item, self._cursor, items, self.trending, self.trending_count,
         )  # fmt: skip
 
-    def refresh(self, items: NDArray[np.int32]) -> None:
-        """Bring the features of some items (int32[n]) up to date."""
+    def refresh(self, items: NDArray[np.int32], stage: int) -> None:
+        """Bring the features of some items (int32[n]) up to date, at a stage and the next."""
         _refresh(
             self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
-            self._stage_total, self.stage_ratio, self.features, items,
+            self._stage_total, self.stage_ratio, self.features, items, stage,
         )  # fmt: skip
 
     def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
@@ -150,8 +154,7 @@ def _refresh_one(  # type: ignore[no-untyped-def]
     features[0, j] = np.log(share + np.float32(1e-5)) + np.float32(11.5)
     lately = np.float32(recent[j] / inflation / (HALF_LIFE / np.log(2.0)))
     features[1, j] = np.log(lately + np.float32(1e-5)) + np.float32(11.5)
-    age = events - first[j] if first[j] > 0 else 0
-    features[2, j] = np.float32(np.log(age / 100.0 + 1.0))
+    features[2, j] = np.float32(np.log((events - first[j]) / 100.0 + 1.0))
     for s in range(first_stage, last_stage):
         if stage_total[s] > 0:
             at_stage = (by_stage[s, j] + np.float32(5.0) * share) / np.float32(stage_total[s] + 5.0)
@@ -160,12 +163,13 @@ def _refresh_one(  # type: ignore[no-untyped-def]
 
 @kernel
 def _refresh(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features, items
-):
+    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+    items, stage,
+):  # fmt: skip
     for i in range(len(items)):
         _refresh_one(
             counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-            items[i], 0, len(stage_total),
+            items[i], stage, stage + 2,
         )  # fmt: skip
 
 

@@ -229,7 +229,8 @@ class Recommender:
 
     def _intern_item(self, name: str) -> int:
         item = self.items.intern(name)
-        if item == len(self._because):
+        new = item == len(self._because)
+        if new:
             self._because.append(f"because of {name}")
             if item == self.settings.exact_items:
                 self._index()
@@ -242,6 +243,8 @@ class Recommender:
             self.vectors.reserve(items)
             self.head.reserve(items)
             self._hidden = grown(self._hidden, items)
+        if new:
+            self.popularity.introduce(item)
         return item
 
     def _index(self) -> None:
@@ -263,8 +266,8 @@ class Recommender:
         target = int(np.searchsorted(contest.candidates, item))
         probabilities = head.softmax(contest.scores)
         learn_head_and_taste(
-            contest.features, contest.weights, contest.vectors, contest.candidates, probabilities,
-            target, self.head.weights, self.head.accumulated, self.head.active, self.head.bias,
+            contest.features, contest.weights, self.popularity.counts, contest.vectors,
+            contest.candidates, probabilities, target, self.head.weights, self.head.accumulated, self.head.active, self.head.bias,
             self.head.bias_accumulated, contest.context, self.taste.maps, self.taste.accumulated,
             self.taste.profiles[user],
         )  # fmt: skip
@@ -333,11 +336,14 @@ class Recommender:
         else:
             candidates = self._named(user, history, also)
             position = self._candidates.place(candidates)
-            p.refresh(candidates)
-            popular, counts = p.features[:, candidates], p.counts[candidates]
-            stages, stage = p.stage_ratio[stage : stage + 2, candidates], 0
-            bias, vectors = h.bias[candidates], self.vectors.vectors[candidates]
-            tables = (e.outputs[candidates], e.personal_outputs[candidates], e.second_hop[candidates])
+            p.refresh(candidates, stage)
+            popular, counts = p.features.take(candidates, 1), p.counts[candidates]
+            stages, stage = p.stage_ratio[stage : stage + 2].take(candidates, 1), 0
+            bias, vectors = h.bias[candidates], self.vectors.vectors.take(candidates, 0)
+            tables = tuple(
+                table.take(candidates, 0)
+                for table in (e.outputs, e.personal_outputs, e.second_hop)
+            )
         n = len(candidates)
         self._features = grown(self._features, n, axis=1)
         features = self._features
@@ -363,13 +369,20 @@ class Recommender:
     def _named(
         self, user: int, history: NDArray[np.int32], also: int | None
     ) -> NDArray[np.int32]:
-        """The candidates of a large catalogue, in the order of their numbers: int32[m]."""
-        taste = direction(self.taste.maps, self.taste.profiles[user]) if self._reads_text else None
-        named = self._candidates.name(
-            len(self.items), self.transitions, history, self._trending(), taste,
-            self.embeddings.users[user],
-        )  # fmt: skip
-        return named if also is None else np.union1d(named, np.int32(also))
+        """The candidates of a large catalogue, in the order of their numbers: int32[m].
+
+        To learn that an item was taken, what transitions and trends name is contrast enough.
+        """
+        reached = self._candidates.reached(len(self.items), self.transitions, history)
+        named = [reached, self._trending()]
+        if also is not None:
+            named.append(np.array([also], np.int32))
+        else:
+            taste = None
+            if self._reads_text:
+                taste = direction(self.taste.maps, self.taste.profiles[user])
+            named.append(self._candidates.near(taste, self.embeddings.users[user]))
+        return np.unique(np.concatenate(named))
 
     def _trending(self) -> NDArray[np.int32]:
         return self.popularity.trending[: self.popularity.trending_count]
@@ -405,7 +418,7 @@ class Recommender:
         candidates = self._candidates.every(items)
         if not self._candidates.are_all(items):
             candidates = np.sort(self._trending())
-            self.popularity.refresh(candidates)
+            self.popularity.refresh(candidates, 0)
         scores = self.popularity.features[RECENT, candidates]
         scores[self._hidden[candidates]] = head.EXCLUDED
         if user is not None:

@@ -37,7 +37,7 @@ class EngineSettings(BaseModel):
         20_000, ge=1, description="largest catalogue of which every item is scored"
     )
     candidates: int = Field(
-        2_000, ge=100, description="items that are named and scored of a larger catalogue"
+        800, ge=100, description="items of a larger catalogue that transitions name to be scored"
     )
     low_value: float = Field(
         2.0, description="a rating or review of at most this value counts as a dislike, too"

@@ -15,44 +15,77 @@ from engine.arrays import grown
 from engine.compiled import kernel
 
 _SHORT, _LONG = np.float32(0.8), np.float32(0.95)
+_SMALLEST = 16
+"""Slots of the smallest block; each larger one has four times as many."""
 _SATURATING = np.float32(0.9)
 """Decay over the history with which the saturating channel is read."""
 
 
 class Transitions:
-    """Bounded rows of weighted transitions.
+    """Bounded rows of weighted transitions, in blocks that grow fourfold as rows fill.
+
+    Most items have few transitions, a few have many: blocks keep the memory of the many small.
 
     Attributes
     ----------
-    items : int32[items, length]
+    start : int64[items]
+        Where in `items` and `weights` a row's block begins.
+    capacity, degree : int32[items]
+        Slots of the block; slots in use.
+    items : int32[slots]
         The other item of each transition.
-    weights : float32[items, length, 2]
+    weights : float32[slots, 2]
         Directed, symmetric.
-    degree : int32[items]
-        Slots in use.
     """
 
     def __init__(self, length: int, items: int = 1024) -> None:
-        self.items: NDArray[np.int32] = np.zeros((items, length), np.int32)
-        self.weights: NDArray[np.float32] = np.zeros((items, length, 2), np.float32)
+        self._length = length
+        self._sizes: NDArray[np.int32] = np.array(
+            [size for size in (_SMALLEST * 4**k for k in range(8)) if size < length] + [length],
+            np.int32,
+        )
+        self.start: NDArray[np.int64] = np.zeros(items, np.int64)
+        self.capacity: NDArray[np.int32] = np.zeros(items, np.int32)
         self.degree: NDArray[np.int32] = np.zeros(items, np.int32)
+        self.items: NDArray[np.int32] = np.zeros(64 * items, np.int32)
+        self.weights: NDArray[np.float32] = np.zeros((64 * items, 2), np.float32)
+        # First slot that was never given out; blocks given back, by size, and how many.
+        self._top: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._free: NDArray[np.int64] = np.zeros((len(self._sizes), items), np.int64)
+        self._free_counts: NDArray[np.int64] = np.zeros(len(self._sizes), np.int64)
         # Scratch, zero between two calls: marks a few items by number.
         self._marks: NDArray[np.uint8] = np.zeros(items, np.uint8)
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
-        self.items = grown(self.items, items)
-        self.weights = grown(self.weights, items)
+        self.start = grown(self.start, items)
+        self.capacity = grown(self.capacity, items)
         self.degree = grown(self.degree, items)
+        self._free = grown(self._free, items, axis=1)
         self._marks = grown(self._marks, items)
+
+    def row(self, item: int) -> dict[int, tuple[float, float]]:
+        """An item's transitions: directed and symmetric weight by the other item."""
+        held = slice(int(self.start[item]), int(self.start[item] + self.degree[item]))
+        pairs = self.weights[held].tolist()
+        return {j: (w[0], w[1]) for j, w in zip(self.items[held].tolist(), pairs, strict=True)}
 
     def record(self, history: NDArray[np.int32], item: int, weight: float) -> None:
         """Count that `item` followed `history` (int32[n], most recent first)."""
-        _record(self.items, self.weights, self.degree, history, item, np.float32(weight))
+        # Each row of the event may need a new block.
+        slots = int(self._top[0]) + (len(history) + 1) * self._length
+        self.items = grown(self.items, slots)
+        self.weights = grown(self.weights, slots)
+        _record(
+            self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
+            self._top, self._free, self._free_counts, history, item, np.float32(weight),
+        )  # fmt: skip
 
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
         """Undo a `record`, as far as the transitions are still held."""
-        _take_back(self.items, self.weights, self.degree, history, item, np.float32(weight))
+        _take_back(
+            self.items, self.weights, self.start, self.degree, history, item, np.float32(weight)
+        )
 
     def scores(
         self,
@@ -77,8 +110,8 @@ class Transitions:
         out : float32[>= 3, >= m]
         """
         _gather(
-            self.items, self.weights, self.degree, history, counts, events, candidates, position,
-            out,
+            self.items, self.weights, self.start, self.degree, history, counts, events,
+            candidates, position, out,
         )  # fmt: skip
         logarithmic = out[:2, : len(candidates)]
         np.log(logarithmic, out=logarithmic)
@@ -90,7 +123,7 @@ class Transitions:
 
         The nearest to an item get 1, by the symmetric weights.
         """
-        _around(self.items, self.weights, self.degree, items, position, out)
+        _around(self.items, self.weights, self.start, self.degree, items, position, out)
 
     def strongest(
         self, history: NDArray[np.int32], targets: NDArray[np.int32]
@@ -99,80 +132,114 @@ class Transitions:
 
         Read from the targets' own rows, which hold the symmetric weights.
         """
-        return _strongest(self.items, self.weights, self.degree, history, targets, self._marks)  # type: ignore[no-any-return]
+        return _strongest(
+            self.items, self.weights, self.start, self.degree, history, targets, self._marks
+        )  # type: ignore[no-any-return]
 
 
 @kernel
-def _find(items, degree, source, target):  # type: ignore[no-untyped-def]
+def _find(items, start, degree, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, or -1."""
-    row = items[source]
+    first = start[source]
     found = -1
     # To the end of the row, found or not: a loop without an exit is vectorised.
-    for slot in range(degree[source]):
-        if row[slot] == target:
+    for slot in range(first, first + degree[source]):
+        if items[slot] == target:
             found = slot
     return found
 
 
 @kernel
-def _slot(items, weights, degree, source, target):  # type: ignore[no-untyped-def]
+def _grow(items, weights, start, capacity, degree, sizes, top, free, free_counts, source):  # type: ignore[no-untyped-def]
+    """Move a row to a block of the next size."""
+    size = 0
+    while size < len(sizes) and sizes[size] <= capacity[source]:
+        size += 1
+    if free_counts[size] > 0:
+        free_counts[size] -= 1
+        block = free[size, free_counts[size]]
+    else:
+        block = top[0]
+        top[0] += sizes[size]
+    for slot in range(degree[source]):
+        items[block + slot] = items[start[source] + slot]
+        weights[block + slot] = weights[start[source] + slot]
+    if size > 0:
+        free[size - 1, free_counts[size - 1]] = start[source]
+        free_counts[size - 1] += 1
+    start[source] = block
+    capacity[source] = sizes[size]
+
+
+@kernel
+def _slot(  # type: ignore[no-untyped-def]
+    items, weights, start, capacity, degree, sizes, top, free, free_counts, source, target
+):
     """The slot of a transition, made if it is new."""
-    slot = _find(items, degree, source, target)
+    slot = _find(items, start, degree, source, target)
     if slot >= 0:
         return slot
-    used = degree[source]
-    if used < items.shape[1]:
-        degree[source] = used + 1
-        slot = used
+    if degree[source] == capacity[source] and capacity[source] < sizes[-1]:
+        _grow(items, weights, start, capacity, degree, sizes, top, free, free_counts, source)
+    first = start[source]
+    if degree[source] < capacity[source]:
+        slot = first + degree[source]
+        degree[source] += 1
     else:
-        slot = 0
-        weakest = weights[source, 0, 0] + weights[source, 0, 1]
-        for other in range(1, used):
-            strength = weights[source, other, 0] + weights[source, other, 1]
+        slot = first
+        weakest = weights[first, 0] + weights[first, 1]
+        for other in range(first + 1, first + degree[source]):
+            strength = weights[other, 0] + weights[other, 1]
             if strength < weakest:
                 weakest = strength
                 slot = other
-    items[source, slot] = target
-    weights[source, slot] = np.float32(0.0)
+    items[slot] = target
+    weights[slot] = np.float32(0.0)
     return slot
 
 
 @kernel
-def _record(items, weights, degree, history, item, weight):  # type: ignore[no-untyped-def]
+def _record(  # type: ignore[no-untyped-def]
+    items, weights, start, capacity, degree, sizes, top, free, free_counts, history, item, weight
+):
     short = long = weight
     for q in range(len(history)):
         source = history[q]
         if source != item:
-            forward = weights[source, _slot(items, weights, degree, source, item)]
-            forward[0] += short
-            forward[1] += long
-            backward = weights[item, _slot(items, weights, degree, item, source)]
-            backward[1] += long
+            slot = _slot(
+                items, weights, start, capacity, degree, sizes, top, free, free_counts, source, item
+            )
+            weights[slot, 0] += short
+            weights[slot, 1] += long
+            slot = _slot(
+                items, weights, start, capacity, degree, sizes, top, free, free_counts, item, source
+            )
+            weights[slot, 1] += long
         short *= _SHORT
         long *= _LONG
 
 
 @kernel
-def _take_back(items, weights, degree, history, item, weight):  # type: ignore[no-untyped-def]
+def _take_back(items, weights, start, degree, history, item, weight):  # type: ignore[no-untyped-def]
     zero = np.float32(0.0)
     short = long = weight
     for q in range(len(history)):
         source = history[q]
-        slot = _find(items, degree, source, item)
+        slot = _find(items, start, degree, source, item)
         if slot >= 0:
-            forward = weights[source, slot]
-            forward[0] = max(forward[0] - short, zero)
-            forward[1] = max(forward[1] - long, zero)
-        slot = _find(items, degree, item, source)
+            weights[slot, 0] = max(weights[slot, 0] - short, zero)
+            weights[slot, 1] = max(weights[slot, 1] - long, zero)
+        slot = _find(items, start, degree, item, source)
         if slot >= 0:
-            backward = weights[item, slot]
-            backward[1] = max(backward[1] - long, zero)
+            weights[slot, 1] = max(weights[slot, 1] - long, zero)
         short *= _SHORT
         long *= _LONG
 
 
 @kernel
-def _gather(items, weights, degree, history, counts, events, candidates, position, out):  # type: ignore[no-untyped-def]
+def _gather(  # type: ignore[no-untyped-def]
+    items, weights, start, degree, history, counts, events, candidates, position, out
+):
     one = np.float32(1.0)
     n = len(candidates)
     directed, symmetric, saturating = out[0], out[1], out[2]
@@ -190,11 +257,11 @@ def _gather(items, weights, degree, history, counts, events, candidates, positio
         short_total += short
         long_total += long
         a, b = short * norm, long * norm
-        for slot in range(degree[source]):
-            c = position[items[source, slot]]
+        for slot in range(start[source], start[source] + degree[source]):
+            c = position[items[slot]]
             if c >= 0:
-                weight = weights[source, slot, 1]
-                directed[c] += a * weights[source, slot, 0]
+                weight = weights[slot, 1]
+                directed[c] += a * weights[slot, 0]
                 symmetric[c] += b * weight
                 v = norm * weight * rarity[c]
                 saturating[c] += middle * v / (one + v)
@@ -210,31 +277,32 @@ def _gather(items, weights, degree, history, counts, events, candidates, positio
 
 
 @kernel
-def _around(items, weights, degree, sources, position, out):  # type: ignore[no-untyped-def]
+def _around(items, weights, start, degree, sources, position, out):  # type: ignore[no-untyped-def]
     out[:] = np.float32(0.0)
     for s in range(len(sources)):
-        source = sources[s]
+        first = start[sources[s]]
+        last = first + degree[sources[s]]
         strongest = np.float32(1e-9)
-        for slot in range(degree[source]):
-            strongest = max(strongest, weights[source, slot, 1])
-        for slot in range(degree[source]):
-            c = position[items[source, slot]]
+        for slot in range(first, last):
+            strongest = max(strongest, weights[slot, 1])
+        for slot in range(first, last):
+            c = position[items[slot]]
             if c >= 0:
-                out[c] = max(out[c], weights[source, slot, 1] / strongest)
+                out[c] = max(out[c], weights[slot, 1] / strongest)
 
 
 @kernel
-def _strongest(items, weights, degree, history, targets, marks):  # type: ignore[no-untyped-def]
+def _strongest(items, weights, start, degree, history, targets, marks):  # type: ignore[no-untyped-def]
     best = np.full(len(targets), -1, np.int32)
     for q in range(len(history)):
         marks[history[q]] = 1
     for t in range(len(targets)):
-        target = targets[t]
         strongest = np.float32(0.0)
-        for slot in range(degree[target]):
-            if marks[items[target, slot]] and weights[target, slot, 1] > strongest:
-                strongest = weights[target, slot, 1]
-                best[t] = items[target, slot]
+        first = start[targets[t]]
+        for slot in range(first, first + degree[targets[t]]):
+            if marks[items[slot]] and weights[slot, 1] > strongest:
+                strongest = weights[slot, 1]
+                best[t] = items[slot]
     for q in range(len(history)):
         marks[history[q]] = 0
     return best

@@ -1,0 +1,204 @@
+"""Cost of an event, and memory, from a thousand to a million items and users.
+
+    python -m benchmarks.scale [--quick] [--json FILE] [--ml-100k PATH]
+
+Each row is an engine that knows so many items (with the vectors of texts) and users, filled by a
+synthetic history of real-like degrees: popularity and activity fall as powers of the rank, and
+seven events of ten stay within a user's own of fifty communities. The history is counted (graph,
+transitions, popularity, profiles) without being ranked or learnt from, which would take hours;
+then 5,000 events are observed whole, and the CPU time of the calling thread is taken for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from engine import EngineSettings, Interaction, Item, Recommender
+from engine.datasets import open_dataset
+from engine.evaluation.measures import percentiles
+from engine.evaluation.provenance import provenance
+from engine.recommender import warm_up
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+QUICK_SIZES = (1_000, 10_000, 30_000)
+EVENTS_PER_USER = 10
+MOST_EVENTS = 3_000_000
+MEASURED = 5_000
+COMMUNITIES = 50
+START_MS = 1_700_000_000_000
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where it is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="up to 30,000 items; some 3 minutes")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--ml-100k", type=Path, help="folder of MovieLens 100K, measured as well")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    console = Console()
+    settings = EngineSettings(seed=arguments.seed)
+    warm_up(settings)
+    report: dict[str, Any] = provenance("synthetic, of real-like degrees", arguments.seed)
+    report["ml_100k"] = None
+    if arguments.ml_100k:
+        report["ml_100k"] = measure_dataset(arguments.ml_100k, settings, console)
+    report["rows"] = [
+        measure_size(size, settings, console)
+        for size in (QUICK_SIZES if arguments.quick else SIZES)
+    ]
+    print_report(console, report)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def measure_dataset(path: Path, settings: EngineSettings, console: Console) -> dict[str, Any]:
+    """CPU time per event over the second half of a data set."""
+    dataset = open_dataset(path)
+    engine = Recommender(settings)
+    for item in track(list(dataset.items()), "encoding", console=console, transient=True):
+        engine.upsert_item(item)
+    events = list(dataset.interactions())
+    spent = [
+        cpu_us(engine, event)
+        for event in track(events, dataset.name, console=console, transient=True)
+    ]
+    return {
+        "items": len(engine.items),
+        "users": len(engine.users),
+        "total_us": percentiles(spent[len(spent) // 2 :]),
+    }
+
+
+def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[str, Any]:
+    """Fill an engine of `size` items and users, and measure it."""
+    rng = np.random.default_rng(settings.seed)
+    before = resident_bytes()
+    engine = Recommender(settings)
+    centres = rng.normal(size=(COMMUNITIES, 384))
+    for item in track(range(size), f"{size:,} items", console=console, transient=True):
+        embedding = centres[item % COMMUNITIES] + rng.normal(size=384)
+        embedding /= np.linalg.norm(embedding)
+        engine.upsert_item(
+            Item(item=f"i{item}", title=f"Item {item}", categories=[f"c{item % 20}"]),
+            embedding.astype(np.float32),
+        )
+    history = min(EVENTS_PER_USER * size, MOST_EVENTS)
+    stream = interactions(rng, size, history + MEASURED)
+    for user in range(size):
+        engine._intern_user(f"u{user}")
+    for at in track(range(history), f"{size:,} users", console=console, transient=True):
+        count_only(engine, next(stream), at)
+    spent = [cpu_us(engine, event) for event in stream]
+    return {
+        "items": size,
+        "users": size,
+        "events_before": history,
+        "total_us": percentiles(spent),
+        "bytes_per_item": bytes_per_node(settings, "items"),
+        "bytes_per_user": bytes_per_node(settings, "users"),
+        "resident_gib": round((resident_bytes() - before) / 2**30, 3),
+    }
+
+
+def interactions(rng: np.random.Generator, size: int, count: int) -> Iterator[Interaction]:
+    """A stream in which popularity, activity and communities look like a shop's."""
+    users = by_rank(rng, size, 0.7, count)
+    items = by_rank(rng, size, 0.9, count)
+    stays = rng.random(count) < 0.7
+    # The same rank, moved to the user's own community.
+    items = np.where(stays, items - items % COMMUNITIES + users % COMMUNITIES, items) % size
+    for at, (user, item) in enumerate(zip(users.tolist(), items.tolist(), strict=True)):
+        yield Interaction(
+            event_id=str(at), user=f"u{user}", item=f"i{item}", timestamp=START_MS + at * 1000,
+            kind="purchase",
+        )  # fmt: skip
+
+
+def by_rank(
+    rng: np.random.Generator, size: int, exponent: float, count: int
+) -> NDArray[np.int64]:
+    """Draws of 0 to size - 1 with probability falling as (rank + 10) ** -exponent."""
+    weights = np.cumsum((np.arange(size) + 10.0) ** -exponent)
+    return np.searchsorted(weights, rng.random(count) * weights[-1])
+
+
+def count_only(engine: Recommender, event: Interaction, at: int) -> None:
+    """What `observe` does, less learning and ranking."""
+    user, item = engine._intern_user(event.user), engine._intern_item(event.item or "")
+    if engine._seen.has(user, item):
+        return
+    history = engine._history(user)
+    engine._seen.add(user, item, 1.0)
+    engine.graph.insert(user, item, 1.0, START_MS + at)
+    engine._count(user, item, history, 1.0, event)
+    engine.taste.record(user, engine.vectors.vectors[item])
+
+
+def cpu_us(engine: Recommender, event: Interaction) -> float:
+    """CPU time of this thread for one `observe`, in microseconds."""
+    started = time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID)
+    engine.observe(event)
+    return (time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - started) / 1e3
+
+
+def bytes_per_node(settings: EngineSettings, side: str) -> int:
+    """Bytes of arrays for one more item or user; names and lists of Python come on top."""
+    engine = Recommender(settings)
+    grow = engine._intern_item if side == "items" else engine._intern_user
+    sizes = []
+    for count in (1024, 4096):
+        while len(engine.items if side == "items" else engine.users) < count:
+            grow(str(len(engine.items if side == "items" else engine.users)))
+        sizes.append((array_bytes(engine), len(engine._hidden), len(engine.contexts.lengths)))
+    (small, *few), (large, *many) = sizes
+    return (large - small) // (many[0] - few[0] if side == "items" else many[1] - few[1])
+
+
+def array_bytes(thing: object) -> int:
+    """Bytes of all arrays that an object of ours holds."""
+    if isinstance(thing, np.ndarray):
+        return thing.nbytes if thing.base is None else 0
+    if type(thing).__module__.startswith("engine.") and hasattr(thing, "__dict__"):
+        return sum(array_bytes(value) for value in vars(thing).values())
+    return 0
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def print_report(console: Console, report: dict[str, Any]) -> None:
+    """The figures as a table, with where they come from."""
+    table = Table(title="CPU time of one event, all in (µs)", title_justify="left")
+    for column in ("items", "users", "p50", "p99", "p99.9", "B/item", "B/user", "resident GiB"):
+        table.add_column(column, justify="right")
+    rows = ([report["ml_100k"]] if report["ml_100k"] else []) + report["rows"]
+    for row in rows:
+        spent = row["total_us"]
+        table.add_row(
+            f"{row['items']:,}", f"{row['users']:,}",
+            *(f"{spent[name]:,.0f}" for name in ("p50", "p99", "p99_9")),
+            *(str(row.get(name, "")) for name in ("bytes_per_item", "bytes_per_user", "resident_gib")),
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"[dim]seed {report['seed']} · millrace {report['version']} · {report['machine']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
