@@ -37,6 +37,7 @@ EVENTS_PER_USER = 10
 MOST_EVENTS = 3_000_000
 MEASURED = 5_000
 COMMUNITIES = 50
+MEMORY = ("bytes_per_item", "bytes_per_user", "resident_gib")
 START_MS = 1_700_000_000_000
 
 
@@ -127,9 +128,7 @@ def interactions(rng: np.random.Generator, size: int, count: int) -> Iterator[In
         )  # fmt: skip
 
 
-def by_rank(
-    rng: np.random.Generator, size: int, exponent: float, count: int
-) -> NDArray[np.int64]:
+def by_rank(rng: np.random.Generator, size: int, exponent: float, count: int) -> NDArray[np.int64]:
     """Draws of 0 to size - 1 with probability falling as (rank + 10) ** -exponent."""
     weights = np.cumsum((np.arange(size) + 10.0) ** -exponent)
     return np.searchsorted(weights, rng.random(count) * weights[-1])
@@ -192,7 +191,7 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
         table.add_row(
             f"{row['items']:,}", f"{row['users']:,}",
             *(f"{spent[name]:,.0f}" for name in ("p50", "p99", "p99_9")),
-            *(str(row.get(name, "")) for name in ("bytes_per_item", "bytes_per_user", "resident_gib")),
+            *(str(row.get(name, "")) for name in MEMORY),
         )  # fmt: skip
     console.print(table)
     console.print(

@@ -8,13 +8,17 @@ it), and what is trending. The indexes are HNSW graphs (Malkov and Yashunin, 201
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import Index
 
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.transitions import Transitions
+
+if TYPE_CHECKING:
+    from usearch.index import Index
 
 _CONNECTIVITY = 8
 _EXPANSION = 48
@@ -107,9 +111,7 @@ class Candidates:
             self._texts.remove(item)
         self._texts.add(item, vector, threads=1)
 
-    def index_embeddings(
-        self, outputs: NDArray[np.float32], counts: NDArray[np.float32]
-    ) -> None:
+    def index_embeddings(self, outputs: NDArray[np.float32], counts: NDArray[np.float32]) -> None:
         """Index the output embeddings of all items that were taken a few times."""
         self._embeddings = _new_index(outputs.shape[1])
         known = np.flatnonzero(counts >= _REINDEXED_AT[0])
@@ -126,6 +128,9 @@ class Candidates:
 
 
 def _new_index(dimensions: int) -> Index:
+    # Small catalogues, and so most workers, start without it.
+    from usearch.index import Index  # noqa: PLC0415
+
     return Index(
         ndim=dimensions,
         metric="ip",

@@ -38,8 +38,8 @@ def _newness(count):  # type: ignore[no-untyped-def]
 
 @kernel
 def score_candidates(  # type: ignore[no-untyped-def]
-    features, counts, popular, stage_ratio, stage, share, vectors, outputs, personal_outputs, second_hop,
-    bias, maps, profile, user, personal, own_direction, head_weights, active, context,
+    features, counts, popular, stage_ratio, stage, share, vectors, outputs, personal_outputs,
+    second_hop, bias, maps, profile, user, personal, own_direction, head_weights, active, context,
     candidates, position, hidden, seen,
 ):  # fmt: skip
     """Fill in all features but the transitions', and combine them.
@@ -85,8 +85,8 @@ def exclude(scores, candidates, position, hidden, seen):  # type: ignore[no-unty
 
 @kernel
 def learn_head_and_taste(  # type: ignore[no-untyped-def]
-    features, weights, counts, vectors, candidates, probabilities, target, head_weights, head_accumulated,
-    active, bias, bias_accumulated, context, maps, maps_accumulated, profile,
+    features, weights, counts, vectors, candidates, probabilities, target, head_weights,
+    head_accumulated, active, bias, bias_accumulated, context, maps, maps_accumulated, profile,
 ):  # fmt: skip
     """One step of the softmax cross-entropy on the head and on the taste's maps."""
     error = expected_features(features, probabilities)

@@ -25,15 +25,16 @@ class Popularity:
 
     Features that change with every event for every item (shares, age) are refreshed at the item of
     the event and, in turn, for 1/32 of the others but no more than 1024 (stage ratios only at the
-    stage of the event), so that the cost of an event stays bounded; `refresh` brings any up to date.
+    stage of the event), so that the cost of an event stays bounded; `refresh` brings any up to
+    date.
 
     Attributes
     ----------
     counts : float32[items]
         Interactions, weighted by kind.
     features : float32[4, items]
-        Log share of all interactions; log share of recent interactions; log of the events since it
-        was first taken, or else known; mean rating in standard deviations from the average one, shrunk.
+        Log share of all interactions; log share of recent ones; log of the events since it was
+        first taken, or else known; mean rating in standard deviations from the average one, shrunk.
     stage_ratio : float32[16, items]
         Log ratio of an item's share among users of a stage to its share among all.
     trending : int32[256]
@@ -178,7 +179,10 @@ def _record(  # type: ignore[no-untyped-def]
     counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
     stage, stage_share, weight, item, cursor, items, trending, held,
 ):  # fmt: skip
-    """Count, then refresh `item` and the next 1/32 of the items; returns cursor and trending_count."""
+    """Count, then refresh `item` and the next 1/32 of the items.
+
+    Returns the new cursor and trending_count.
+    """
     counts[item] += weight
     recent[item] += weight * inflation
     by_stage[stage, item] += weight * (1.0 - stage_share)

@@ -18,7 +18,7 @@ from engine.embeddings import FANOUT, GraphEmbeddings
 from engine.events import Interaction, Item
 from engine.graph import InteractionGraph
 from engine.head import Head
-from engine.model import exclude, learn_head_and_taste, score_candidates
+from engine.model import learn_head_and_taste, score_candidates
 from engine.popularity import QUALITY, RECENT, Popularity, stage_of
 from engine.propagation import make_aggregator
 from engine.rules import Categories, Rules, choose, restrict
@@ -267,18 +267,19 @@ class Recommender:
         probabilities = head.softmax(contest.scores)
         learn_head_and_taste(
             contest.features, contest.weights, self.popularity.counts, contest.vectors,
-            contest.candidates, probabilities, target, self.head.weights, self.head.accumulated, self.head.active, self.head.bias,
-            self.head.bias_accumulated, contest.context, self.taste.maps, self.taste.accumulated,
-            self.taste.profiles[user],
+            contest.candidates, probabilities, target, self.head.weights, self.head.accumulated,
+            self.head.active, self.head.bias, self.head.bias_accumulated, contest.context,
+            self.taste.maps, self.taste.accumulated, self.taste.profiles[user],
         )  # fmt: skip
         self.embeddings.learn(user, history, contest.candidates, probabilities, target)
 
     def _judge(self, user: int, item: int, interaction: Interaction) -> None:
         """Remember a dislike or a low rating; a better opinion takes it back."""
-        rated = interaction.kind in _RATED and interaction.value is not None
-        if interaction.kind == "dislike" or (rated and interaction.value <= self.settings.low_value):  # type: ignore[operator]
+        value = interaction.value if interaction.kind in _RATED else None
+        low = value is not None and value <= self.settings.low_value
+        if interaction.kind == "dislike" or low:
             self.dislikes.add(user, item)
-        elif rated or interaction.kind == "like":
+        elif value is not None or interaction.kind == "like":
             self.dislikes.remove(user, item)
 
     def _count(
@@ -319,9 +320,7 @@ class Recommender:
 
     # ------------------------------------------------------------------ the inside: ranking
 
-    def _score(
-        self, user: int, history: NDArray[np.int32], also: int | None = None
-    ) -> _Contest:
+    def _score(self, user: int, history: NDArray[np.int32], also: int | None = None) -> _Contest:
         """Score the candidates for a user, and `also` an item that must be among them."""
         items = len(self.items)
         p, e, h = self.popularity, self.embeddings, self.head
@@ -340,18 +339,17 @@ class Recommender:
             popular, counts = p.features.take(candidates, 1), p.counts[candidates]
             stages, stage = p.stage_ratio[stage : stage + 2].take(candidates, 1), 0
             bias, vectors = h.bias[candidates], self.vectors.vectors.take(candidates, 0)
-            tables = tuple(
-                table.take(candidates, 0)
-                for table in (e.outputs, e.personal_outputs, e.second_hop)
+            tables = (
+                e.outputs.take(candidates, 0),
+                e.personal_outputs.take(candidates, 0),
+                e.second_hop.take(candidates, 0),
             )
         n = len(candidates)
         self._features = grown(self._features, n, axis=1)
         features = self._features
         if h.active[head.GRAPH]:
             self.transitions.scores(history, p.counts, p.events, candidates, position, features)
-            self.transitions.around(
-                self.dislikes.of(user), position, features[head.DISLIKED, :n]
-            )
+            self.transitions.around(self.dislikes.of(user), position, features[head.DISLIKED, :n])
         context = context_of(
             length, self.contexts.levels[user], self.graph.users.times[user],
             self.graph.users.degree[user],
@@ -366,9 +364,7 @@ class Recommender:
             self._candidates.clear(candidates)
         return _Contest(candidates, scores, features, weights, context, vectors)
 
-    def _named(
-        self, user: int, history: NDArray[np.int32], also: int | None
-    ) -> NDArray[np.int32]:
+    def _named(self, user: int, history: NDArray[np.int32], also: int | None) -> NDArray[np.int32]:
         """The candidates of a large catalogue, in the order of their numbers: int32[m].
 
         To learn that an item was taken, what transitions and trends name is contrast enough.

@@ -134,7 +134,7 @@ class Transitions:
         """
         return _strongest(
             self.items, self.weights, self.start, self.degree, history, targets, self._marks
-        )  # type: ignore[no-any-return]
+        )
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any
@@ -144,7 +145,9 @@ def _nested(overrides: list[str]) -> dict[str, Any]:
 def as_environment(settings: Settings) -> dict[str, str]:
     """The effective settings as environment variables, for a process that we start."""
     return {
-        f"MILLRACE_{section}__{name}".upper(): str(value)
+        f"MILLRACE_{section}__{name}".upper(): value
+        if isinstance(value, str)
+        else json.dumps(value)
         for section, values in settings.model_dump().items()
         for name, value in values.items()
     }

@@ -42,9 +42,9 @@ class Worker:
             self.engine,
             self.outbox,
             settings.topics,
-            Model("millrace-hybrid", version("millrace")),
+            Model(f"millrace-{settings.engine.model}", version("millrace")),
         )
-        self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.text)
+        self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.model != "gnn")
         self.catalogue = CatalogueTail(settings, self.engine.upsert_item)
         self._items_read: dict[int, int] = {}
         self._committed: dict[TP, int] = {}

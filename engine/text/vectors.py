@@ -1,8 +1,8 @@
 """Item vectors of text, categories and year, in few enough dimensions to score a whole catalogue.
 
 The encoder's 384 dimensions are projected on the catalogue's own principal directions. The basis
-is fitted when the fourth text arrives and again each time the catalogue has quadrupled, up to 16,384
-texts; what was learnt in the old basis is rotated into the new one.
+is fitted when the fourth text arrives and again each time the catalogue has quadrupled, up to
+16,384 texts; what was learnt in the old basis is rotated into the new one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class ItemVectors:
         self._text_dimensions = text_dimensions
         self.width = text_dimensions + CATEGORY_DIMENSIONS + len(_YEARS)
         self.vectors: NDArray[np.float32] = np.zeros((items, self.width), np.float32)
-        self._embeddings: NDArray[np.float16] = np.zeros((items, encoder_dimensions), np.float16)
+        # What a later fit or a later review needs again, by item: float16[384] each.
+        self._embeddings: dict[int, NDArray[np.float16]] = {}
         self._reviews: NDArray[np.int32] = np.zeros(items, np.int32)
         self._has_text: NDArray[np.bool_] = np.zeros(items, np.bool_)
         self._texts = 0
@@ -52,7 +53,6 @@ class ItemVectors:
         """Make room for `items` items."""
         if items > len(self.vectors):
             self.vectors = grown(self.vectors, items)
-            self._embeddings = grown(self._embeddings, items)
             self._reviews = grown(self._reviews, items)
             self._has_text = grown(self._has_text, items)
 
@@ -80,6 +80,7 @@ class ItemVectors:
         if embedding is None:
             return None
         self._reviews[item] = 0
+        self._embeddings.pop(item, None)
         return self._set_embedding(item, embedding)
 
     def add_review(self, item: int, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -93,8 +94,10 @@ class ItemVectors:
         if self._has_text[item] and self._reviews[item] == 0:
             return None
         self._reviews[item] += 1
-        mean = self._embeddings[item].astype(np.float32)
-        mean += (embedding - mean) / self._reviews[item]
+        mean = embedding
+        if item in self._embeddings:
+            mean = self._embeddings[item].astype(np.float32)
+            mean += (embedding - mean) / self._reviews[item]
         return self._set_embedding(item, mean)
 
     def project(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -106,7 +109,8 @@ class ItemVectors:
     def _set_embedding(
         self, item: int, embedding: NDArray[np.float32]
     ) -> NDArray[np.float32] | None:
-        self._embeddings[item] = embedding
+        if self._next_fit <= _LAST_FIT or self._reviews[item]:
+            self._embeddings[item] = embedding.astype(np.float16)
         if not self._has_text[item]:
             self._has_text[item] = True
             self._texts += 1
@@ -123,8 +127,8 @@ class ItemVectors:
 
     def _fit(self) -> NDArray[np.float32]:
         self._next_fit = 4 * self._texts
-        known = np.flatnonzero(self._has_text)
-        embeddings = self._embeddings[known].astype(np.float32)
+        known = np.array(sorted(self._embeddings), np.int32)
+        embeddings = np.stack([self._embeddings[item] for item in known]).astype(np.float32)
         self._mean = embeddings.mean(0)
         centred = (embeddings - self._mean).astype(np.float64)
         directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T
@@ -135,6 +139,10 @@ class ItemVectors:
             rotation[:d, :d] = basis @ self._basis.T
         self._basis = basis
         self.vectors[known, : self._text_dimensions] = self._projected(embeddings)
+        if self._next_fit > _LAST_FIT:
+            described = [item for item in self._embeddings if not self._reviews[item]]
+            for item in described:
+                del self._embeddings[item]
         return rotation
 
 
