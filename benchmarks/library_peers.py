@@ -119,13 +119,17 @@ class _Implicit(_LibraryPeer):
                 warnings.simplefilter("ignore", ParameterWarning)
                 self._model.fit(_rows(self.taken, self._fitted_items), show_progress=False)
 
+    def row(self, known: list[int], items: int) -> csr_matrix:
+        """What a query is made of: float32[1, items]."""
+        return _rows([known], items)
+
     def rank(self, user: int) -> list[int]:
         """The model's ten for the user's current row."""
         known = [item for item in self.taken[user] if item < self._fitted_items]
         if not known:
             return []
         ids, scores = self._model.recommend(
-            0, _rows([known], self._fitted_items), N=K, recalculate_user=True
+            0, self.row(known, self._fitted_items), N=K, recalculate_user=True
         )
         # Where it has fewer than ten, the library fills up with taken items, at this score
         # (https://github.com/benfred/implicit/issues/345).
@@ -139,10 +143,21 @@ class ImplicitKNN(_Implicit):
     name = "implicit TF-IDF kNN"
     no_score = 0.0
 
-    def __init__(self, refit_every: int = 1000, neighbours: int = 200) -> None:
+    def __init__(
+        self, refit_every: int = 1000, neighbours: int = 200, recency: float = 0.8
+    ) -> None:
         super().__init__(refit_every)
         self._neighbours = neighbours
-        self.settings = f"refitted every {refit_every:,} events; K={neighbours}; user's current row"
+        self._recency = recency
+        self.settings = (
+            f"refitted every {refit_every:,} events; K={neighbours}; user's current row, "
+            f"each item weighing {recency:g} of the next more recent one"
+        )
+
+    def row(self, known: list[int], items: int) -> csr_matrix:
+        """The user's items, the latest of which count most."""
+        weights = self._recency ** np.arange(len(known) - 1, -1, -1, dtype=np.float32)
+        return csr_matrix((weights, known, [0, len(known)]), (1, items), dtype=np.float32)
 
     def make(self) -> TFIDFRecommender:
         """A kNN model on one thread, like everything here."""
