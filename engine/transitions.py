@@ -8,11 +8,14 @@ weakest transition.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 _SHORT, _LONG = np.float32(0.8), np.float32(0.95)
 _SATURATING = np.float32(0.9)
@@ -31,6 +34,8 @@ class Transitions:
     degree : int32[items]
         Slots in use.
     """
+
+    STATE: ClassVar[State] = State(arrays=("items", "weights", "degree", "_marks"))
 
     def __init__(self, length: int, items: int = 1024) -> None:
         self.items: NDArray[np.int32] = np.zeros((items, length), np.int32)

@@ -7,10 +7,13 @@ texts; what was learnt in the old basis is rotated into the new one.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import IdTable, grown
+from engine.saving import State
 
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
@@ -32,6 +35,13 @@ class ItemVectors:
     vectors : float32[items, text_dimensions + 32 + 12]
         Zero where nothing is known.
     """
+
+    STATE: ClassVar[State] = State(
+        arrays=("vectors", "_embeddings", "_reviews", "_has_text", "_mean", "_basis"),
+        values={"_texts": int, "_next_fit": int},
+        parts=("_categories",),
+        unsaved=("width", "_text_dimensions"),
+    )
 
     def __init__(self, text_dimensions: int, encoder_dimensions: int, items: int = 1024) -> None:
         self._text_dimensions = text_dimensions
