@@ -254,7 +254,7 @@ def _read(file: BinaryIO, entry: _Entry, path: Path) -> NDArray[Any] | bytes:
     _check(entry, data, path)
     if not in_place:
         saved[...] = buffer
-    if len(saved) < len(held) and _bytes_of(saved[-1].copy()).any():
+    if 0 < len(saved) < len(held) and _bytes_of(saved[-1].copy()).any():
         held[len(saved) :] = saved[-1]
     return value
 
