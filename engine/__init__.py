@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.events import Interaction, Item
     from engine.recommender import Answer, Ranked, Recommender
+    from engine.saving import SavedStateError
     from engine.settings import EngineSettings
 
-__all__ = ["Answer", "EngineSettings", "Interaction", "Item", "Ranked", "Recommender"]
+__all__ = [
+    "Answer",
+    "EngineSettings",
+    "Interaction",
+    "Item",
+    "Ranked",
+    "Recommender",
+    "SavedStateError",
+]
 
 _HOME = {
     "Interaction": "engine.events",
@@ -19,6 +28,7 @@ _HOME = {
     "Answer": "engine.recommender",
     "Ranked": "engine.recommender",
     "Recommender": "engine.recommender",
+    "SavedStateError": "engine.saving",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.saving import State
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -29,6 +31,10 @@ def grown(array: NDArray[Scalar], size: int, axis: int = 0, fill: float = 0) -> 
 class IdTable:
     """Interns the ids that messages carry to dense int32 numbers, by first appearance."""
 
+    STATE: ClassVar[State] = State(
+        values={"names": list}, unsaved=("_number",), then="_number_names"
+    )
+
     def __init__(self) -> None:
         self._number: dict[str, int] = {}
         self.names: list[str] = []
@@ -47,3 +53,6 @@ class IdTable:
             number = self._number[name] = len(self.names)
             self.names.append(name)
         return number
+
+    def _number_names(self) -> None:
+        self._number = {name: number for number, name in enumerate(self.names)}

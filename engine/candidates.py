@@ -3,25 +3,22 @@
 Up to `exact_items` the whole catalogue does. Above, four sources name candidates, and the head
 ranks what they name: transitions of the user's recent items, neighbours of the user in embedding
 space, items whose text is near the user's taste (so a new item can be found before anybody took
-it), and what is trending. The indexes are HNSW graphs (Malkov and Yashunin, 2018) of usearch.
+it), and what is trending.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 from engine.transitions import Transitions
+from engine.vector_index import VectorIndex
 
-if TYPE_CHECKING:
-    from usearch.index import Index
-
-_CONNECTIVITY = 8
-_EXPANSION = 48
 _REINDEXED_AT = (4, 64)
 """Events of an item at which its output embedding enters the index: learnt a little, and well."""
 
@@ -37,14 +34,19 @@ class Candidates:
         Candidates above that which transitions name; each index names an eighth as many.
     """
 
+    STATE: ClassVar[State] = State(
+        parts=("_texts", "_embeddings"),
+        unsaved=("_exact_items", "_limit", "_every", "_position"),
+    )
+
     def __init__(self, exact_items: int, limit: int) -> None:
         self._exact_items = exact_items
         self._limit = limit
         self._every: NDArray[np.int32] = np.arange(1024, dtype=np.int32)
         # Where an item is among the candidates of the moment, -1 for all between two calls.
         self._position: NDArray[np.int32] = np.full(0, -1, np.int32)
-        self._texts: Index | None = None
-        self._embeddings: Index | None = None
+        self._texts = VectorIndex()
+        self._embeddings = VectorIndex()
 
     def are_all(self, items: int) -> bool:
         """Whether a catalogue of that many items competes whole."""
@@ -78,12 +80,11 @@ class Candidates:
         """
         count = self._limit // 8
         found = [np.empty(0, np.int32)]
-        if self._texts is not None and taste is not None:
-            keys = self._texts.search(taste, count, threads=1).keys
+        if self._texts.is_built and taste is not None:
+            found.append(self._texts.search(taste, count).astype(np.int32))
+        if self._embeddings.is_built:
+            keys = self._embeddings.search(user, count) // len(_REINDEXED_AT)
             found.append(keys.astype(np.int32))
-        if self._embeddings is not None:
-            keys = self._embeddings.search(user, count, threads=1).keys
-            found.append((keys // len(_REINDEXED_AT)).astype(np.int32))
         return np.concatenate(found)
 
     def place(self, candidates: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -99,46 +100,27 @@ class Candidates:
 
     def index_texts(self, vectors: NDArray[np.float32]) -> None:
         """Index the item vectors anew: float32[items, width]. Rows of zeros are left out."""
-        self._texts = _new_index(vectors.shape[1])
         known = np.flatnonzero(vectors.any(axis=1))
-        self._texts.add(known, vectors[known], threads=1)
+        self._texts.build(known, vectors[known])
 
     def index_text(self, item: int, vector: NDArray[np.float32]) -> None:
         """Index one item's vector, if texts are indexed."""
-        if self._texts is None or not vector.any():
-            return
-        if item in self._texts:
-            self._texts.remove(item)
-        self._texts.add(item, vector, threads=1)
+        if self._texts.is_built and vector.any():
+            self._texts.put(item, vector)
 
     def index_embeddings(self, outputs: NDArray[np.float32], counts: NDArray[np.float32]) -> None:
         """Index the output embeddings of all items that were taken a few times."""
-        self._embeddings = _new_index(outputs.shape[1])
         known = np.flatnonzero(counts >= _REINDEXED_AT[0])
         versions = counts[known] >= _REINDEXED_AT[1]
-        self._embeddings.add(known * len(_REINDEXED_AT) + versions, outputs[known], threads=1)
+        self._embeddings.build(known * len(_REINDEXED_AT) + versions, outputs[known])
 
     def index_embedding(self, item: int, events: int, output: NDArray[np.float32]) -> None:
         """Index an item's embedding if it was just taken for the 4th or the 64th time."""
-        if self._embeddings is not None and events in _REINDEXED_AT:
+        if self._embeddings.is_built and events in _REINDEXED_AT:
             # A new key each time: to remove the old one costs ten times as much as it is worth.
             key = item * len(_REINDEXED_AT) + _REINDEXED_AT.index(events)
             if key not in self._embeddings:
-                self._embeddings.add(key, output, threads=1)
-
-
-def _new_index(dimensions: int) -> Index:
-    # Small catalogues, and so most workers, start without it.
-    from usearch.index import Index  # noqa: PLC0415
-
-    return Index(
-        ndim=dimensions,
-        metric="ip",
-        dtype="f16",
-        connectivity=_CONNECTIVITY,
-        expansion_add=_EXPANSION,
-        expansion_search=2 * _EXPANSION,
-    )
+                self._embeddings.put(key, output)
 
 
 @kernel

@@ -9,11 +9,14 @@ last items that came no more than a minute apart each.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 CONTEXTS = 5
 _KEEP_POPULARITY, _KEEP_QUALITY = 0.7, 0.3
@@ -32,6 +35,8 @@ class Contexts:
     levels : float32[users, 2]
         Popularity and quality of what they took last.
     """
+
+    STATE: ClassVar[State] = State(arrays=("lengths", "levels"))
 
     def __init__(self, users: int = 1024) -> None:
         self.lengths: NDArray[np.int64] = np.zeros(users, np.int64)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.saving import State, by_number
 
 _LAST = 8
 
 
 class Dislikes:
     """Item numbers by user."""
+
+    STATE: ClassVar[State] = State(values={"_items": by_number})
 
     def __init__(self) -> None:
         self._items: dict[int, list[int]] = {}

@@ -9,6 +9,8 @@ last. An event re-aggregates the user and the item it touched and nobody else.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.graph import InteractionGraph
 from engine.propagation import Aggregator
+from engine.saving import State
 
 FANOUT = 32
 """Most recent neighbours that are aggregated."""
@@ -47,6 +50,18 @@ class GraphEmbeddings:
     personal, directions : float32[users, d]
         Learnt; and the same at unit length.
     """
+
+    # The rows that `reserve_items` drew ahead are saved with the rest, and the generator as they
+    # left it: items to come get the values that they would have got.
+    STATE: ClassVar[State] = State(
+        arrays=(
+            "inputs", "outputs", "personal_outputs", "second_hop", "users", "personal",
+            "directions", "_accumulated", "_accumulated_users",
+        ),
+        values={"_steps": int},
+        generators=("_random",),
+        unsaved=("_aggregator", "_dimensions", "_aggregates"),
+    )  # fmt: skip
 
     def __init__(self, aggregator: Aggregator, dimensions: int, seed: int) -> None:
         self._aggregator = aggregator

@@ -7,11 +7,14 @@ the CPU as by the DMA of `overlays`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 NEIGHBOUR = np.dtype([("id", "<i4"), ("weight", "<f4"), ("time", "<i8")])
 """One edge as a row holds it: neighbour, edge weight, time in ms since the epoch (16 bytes)."""
@@ -30,6 +33,10 @@ class NeighbourRows:
     degree : int64[nodes]
         Edges ever inserted at a node; a row holds the last `min(degree, length)`.
     """
+
+    STATE: ClassVar[State] = State(
+        arrays=("rows", "degree"), unsaved=("length", "ids", "weights", "times"), then="_view"
+    )
 
     def __init__(self, length: int, nodes: int = 1024) -> None:
         self.length = length
@@ -80,6 +87,8 @@ class NeighbourRows:
 
 class InteractionGraph:
     """The bipartite graph: users' rows hold items, items' rows hold users."""
+
+    STATE: ClassVar[State] = State(parts=("users", "items"))
 
     def __init__(self, length: int, item_length: int) -> None:
         self.users = NeighbourRows(length)

@@ -10,12 +10,15 @@ Trained by softmax cross-entropy over all candidates.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.context import CONTEXTS
+from engine.saving import State
 
 # The order is the order of the parts: what the graph says, what is popular, what the texts say.
 (
@@ -50,6 +53,10 @@ class Head:
     active : float32[14]
         1 for the features of the model's parts, else 0.
     """
+
+    STATE: ClassVar[State] = State(
+        arrays=("weights", "accumulated", "bias", "bias_accumulated"), unsaved=("active",)
+    )
 
     def __init__(self, model: str = "hybrid", items: int = 1024) -> None:
         self.active: NDArray[np.float32] = np.zeros(FEATURES, np.float32)

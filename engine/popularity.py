@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from math import log2, sqrt
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
@@ -40,6 +42,17 @@ class Popularity:
     trending : int32[256]
         The items of greatest recent share, in no order; `trending_count` slots are in use.
     """
+
+    STATE: ClassVar[State] = State(
+        arrays=(
+            "counts", "features", "stage_ratio", "trending", "_recent", "_first", "_by_stage",
+            "_stage_total", "_value_sums",
+        ),
+        values={
+            "events": int, "trending_count": int, "_inflation": float, "_cursor": int,
+            "_values": list,
+        },
+    )  # fmt: skip
 
     def __init__(self, items: int = 1024) -> None:
         self.events = 0

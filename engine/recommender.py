@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter_ns
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from engine.model import learn_head_and_taste, score_candidates
 from engine.popularity import QUALITY, RECENT, Popularity, stage_of
 from engine.propagation import make_aggregator
 from engine.rules import Categories, Rules, choose, restrict
+from engine.saving import State, by_number, read_state, write_state
 from engine.seen import SeenItems
 from engine.settings import EngineSettings
 from engine.text.encoder import TextEncoder
@@ -72,6 +74,11 @@ class _Contest(NamedTuple):
     vectors: NDArray[np.float32]
 
 
+def _catalogue(saved: dict[str, Any]) -> dict[int, Item]:
+    # Not checked again: an item that was let in by code need not keep to what messages must.
+    return {number: Item(**fields) for number, fields in by_number(saved).items()}
+
+
 class Recommender:
     """A hybrid of graph and text that learns from every interaction.
 
@@ -89,6 +96,17 @@ class Recommender:
     >>> [ranked.item for ranked in answer.items]
     ['m2']
     """
+
+    STATE: ClassVar[State] = State(
+        parts=(
+            "users", "items", "categories", "graph", "transitions", "popularity", "contexts",
+            "embeddings", "vectors", "taste", "head", "dislikes", "_seen", "_candidates",
+        ),
+        arrays=("_hidden",),
+        values={"catalogue": _catalogue, "_because": list},
+        unsaved=("settings", "rules", "_reads_text", "_encoder", "_features"),
+        then="_categorise",
+    )  # fmt: skip
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self.settings = settings or EngineSettings()
@@ -213,6 +231,40 @@ class Recommender:
         items = self._rank(self.users.find(user), k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
+
+    # ------------------------------------------------------------------ what it is kept in
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole state to one file, which is there whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; a file that was at `path` is left as it was.
+        """
+        encoder = TextEncoder.name if self._reads_text else None
+        write_state(Path(path), self, self.settings.model_dump(mode="json"), encoder)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recommender:
+        """The engine that was saved: told the same, it answers as one that never was.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        SavedStateError
+            If it is no saved state, is damaged, or was saved by a Millrace that kept other state.
+        """
+
+        def made(settings: dict[str, Any]) -> Recommender:
+            return cls(EngineSettings.model_validate(settings))
+
+        return read_state(Path(path), made, TextEncoder.name)
+
+    def _categorise(self) -> None:
+        for number, item in self.catalogue.items():
+            self.categories.set_item(number, item.categories)
 
     # ------------------------------------------------------------------ the inside: learning
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.head import EXCLUDED
+from engine.saving import State
 from engine.settings import EngineSettings
 
 _POOL = 20
@@ -60,6 +62,8 @@ class Rules:
 
 class Categories:
     """The items of each category."""
+
+    STATE: ClassVar[State] = State(unsaved=("_of", "_items"))  # as the catalogue says
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[str, ...]] = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 _EMPTY: NDArray[np.int32] = np.empty(0, np.int32)
 _WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)
@@ -14,6 +17,8 @@ _WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)
 
 class SeenItems:
     """Item numbers by user, in order of first interaction, and the weight each was counted with."""
+
+    STATE: ClassVar[State] = State(lists=("_items", "_weights"), values={"_counts": list})
 
     def __init__(self) -> None:
         self._items: list[NDArray[np.int32]] = []

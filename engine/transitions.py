@@ -8,11 +8,14 @@ weakest transition.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 _SHORT, _LONG = np.float32(0.8), np.float32(0.95)
 _SMALLEST = 16
@@ -37,6 +40,14 @@ class Transitions:
     weights : float32[slots, 2]
         Directed, symmetric.
     """
+
+    STATE: ClassVar[State] = State(
+        arrays=(
+            "items", "weights", "start", "capacity", "degree", "_top", "_free", "_free_counts",
+            "_marks",
+        ),
+        unsaved=("_length", "_sizes"),
+    )  # fmt: skip
 
     def __init__(self, length: int, items: int = 1024) -> None:
         self._length = length

@@ -8,11 +8,14 @@ bilinear maps M learnt online (Eq. 2; a plain cosine gains nothing over the grap
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.saving import State
 
 _KEEP = np.array([0.6, 0.95], np.float32)
 """What a profile keeps of itself at each new text: short, long."""
@@ -28,6 +31,8 @@ class Taste:
     maps, accumulated : float32[2, width, width]
         M_s and M_l, and their sums of squared gradients.
     """
+
+    STATE: ClassVar[State] = State(arrays=("profiles", "maps", "accumulated"))
 
     def __init__(self, width: int, users: int = 1024) -> None:
         self.profiles: NDArray[np.float32] = np.zeros((users, 2, width), np.float32)

@@ -7,10 +7,13 @@ is fitted when the fourth text arrives and again each time the catalogue has qua
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import IdTable, grown
+from engine.saving import State, by_number
 
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
@@ -33,12 +36,20 @@ class ItemVectors:
         Zero where nothing is known.
     """
 
+    STATE: ClassVar[State] = State(
+        arrays=("vectors", "_embeddings", "_reviews", "_has_text", "_mean", "_basis"),
+        values={"_rows": by_number, "_texts": int, "_next_fit": int},
+        parts=("_categories",),
+        unsaved=("width", "_text_dimensions"),
+    )
+
     def __init__(self, text_dimensions: int, encoder_dimensions: int, items: int = 1024) -> None:
         self._text_dimensions = text_dimensions
         self.width = text_dimensions + CATEGORY_DIMENSIONS + len(_YEARS)
         self.vectors: NDArray[np.float32] = np.zeros((items, self.width), np.float32)
-        # What a later fit or a later review needs again, by item: float16[384] each.
-        self._embeddings: dict[int, NDArray[np.float16]] = {}
+        # What a later fit or a later review needs again, and in which row it is of each item.
+        self._embeddings: NDArray[np.float16] = np.zeros((16, encoder_dimensions), np.float16)
+        self._rows: dict[int, int] = {}
         self._reviews: NDArray[np.int32] = np.zeros(items, np.int32)
         self._has_text: NDArray[np.bool_] = np.zeros(items, np.bool_)
         self._texts = 0
@@ -80,7 +91,6 @@ class ItemVectors:
         if embedding is None:
             return None
         self._reviews[item] = 0
-        self._embeddings.pop(item, None)
         return self._set_embedding(item, embedding)
 
     def add_review(self, item: int, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -95,8 +105,8 @@ class ItemVectors:
             return None
         self._reviews[item] += 1
         mean = embedding
-        if item in self._embeddings:
-            mean = self._embeddings[item].astype(np.float32)
+        if self._reviews[item] > 1:
+            mean = self._embeddings[self._rows[item]].astype(np.float32)
             mean += (embedding - mean) / self._reviews[item]
         return self._set_embedding(item, mean)
 
@@ -110,7 +120,9 @@ class ItemVectors:
         self, item: int, embedding: NDArray[np.float32]
     ) -> NDArray[np.float32] | None:
         if self._next_fit <= _LAST_FIT or self._reviews[item]:
-            self._embeddings[item] = embedding.astype(np.float16)
+            row = self._rows.setdefault(item, len(self._rows))
+            self._embeddings = grown(self._embeddings, row + 1)
+            self._embeddings[row] = embedding
         if not self._has_text[item]:
             self._has_text[item] = True
             self._texts += 1
@@ -127,8 +139,8 @@ class ItemVectors:
 
     def _fit(self) -> NDArray[np.float32]:
         self._next_fit = 4 * self._texts
-        known = np.array(sorted(self._embeddings), np.int32)
-        embeddings = np.stack([self._embeddings[item] for item in known]).astype(np.float32)
+        known = np.array(sorted(self._rows), np.int32)
+        embeddings = self._embeddings[[self._rows[item] for item in known]].astype(np.float32)
         self._mean = embeddings.mean(0)
         centred = (embeddings - self._mean).astype(np.float64)
         directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T
@@ -140,9 +152,10 @@ class ItemVectors:
         self._basis = basis
         self.vectors[known, : self._text_dimensions] = self._projected(embeddings)
         if self._next_fit > _LAST_FIT:
-            described = [item for item in self._embeddings if not self._reviews[item]]
-            for item in described:
-                del self._embeddings[item]
+            # From now on only means of reviews are read again.
+            kept = [item for item in self._rows if self._reviews[item]]
+            self._embeddings = self._embeddings[[self._rows[item] for item in kept]]
+            self._rows = {item: row for row, item in enumerate(kept)}
         return rotation
 
 
