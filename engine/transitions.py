@@ -152,12 +152,13 @@ class Transitions:
 def _find(items, start, degree, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, or -1."""
     first = start[source]
-    found = -1
+    row = items[first : first + degree[source]]
+    found = np.int32(-1)
     # To the end of the row, found or not: a loop without an exit is vectorised.
-    for slot in range(first, first + degree[source]):
-        if items[slot] == target:
-            found = slot
-    return found
+    for slot in range(len(row)):
+        if row[slot] == target:
+            found = np.int32(slot)
+    return first + found if found >= 0 else np.int64(-1)
 
 
 @kernel
@@ -268,11 +269,14 @@ def _gather(  # type: ignore[no-untyped-def]
         short_total += short
         long_total += long
         a, b = short * norm, long * norm
-        for slot in range(start[source], start[source] + degree[source]):
-            c = position[items[slot]]
+        first = start[source]
+        row = items[first : first + degree[source]]
+        pairs = weights[first : first + degree[source]]
+        for slot in range(len(row)):
+            c = position[row[slot]]
             if c >= 0:
-                weight = weights[slot, 1]
-                directed[c] += a * weights[slot, 0]
+                weight = pairs[slot, 1]
+                directed[c] += a * pairs[slot, 0]
                 symmetric[c] += b * weight
                 v = norm * weight * rarity[c]
                 saturating[c] += middle * v / (one + v)
