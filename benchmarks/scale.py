@@ -103,14 +103,16 @@ def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[
     for at in track(range(history), f"{size:,} users", console=console, transient=True):
         count_only(engine, next(stream), at)
     spent = [cpu_us(engine, event) for event in stream]
+    resident = resident_bytes() - before
+    per_user = bytes_per_user(settings)
     return {
         "items": size,
         "users": size,
         "events_before": history,
         "total_us": percentiles(spent),
-        "bytes_per_item": bytes_per_node(settings, "items"),
-        "bytes_per_user": bytes_per_node(settings, "users"),
-        "resident_gib": round((resident_bytes() - before) / 2**30, 3),
+        "bytes_per_item": resident // size - per_user,
+        "bytes_per_user": per_user,
+        "resident_gib": round(resident / 2**30, 3),
     }
 
 
@@ -153,17 +155,19 @@ def cpu_us(engine: Recommender, event: Interaction) -> float:
     return (time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) - started) / 1e3
 
 
-def bytes_per_node(settings: EngineSettings, side: str) -> int:
-    """Bytes of arrays for one more item or user; names and lists of Python come on top."""
-    engine = Recommender(settings)
-    grow = engine._intern_item if side == "items" else engine._intern_user
+def bytes_per_user(settings: EngineSettings) -> int:
+    """Bytes of the arrays that one more user takes.
+
+    A row's `bytes_per_item` is all the rest of what is resident: arrays, names, texts' index.
+    """
     sizes = []
-    for count in (1024, 4096):
-        while len(engine.items if side == "items" else engine.users) < count:
-            grow(str(len(engine.items if side == "items" else engine.users)))
-        sizes.append((array_bytes(engine), len(engine._hidden), len(engine.contexts.lengths)))
-    (small, *few), (large, *many) = sizes
-    return (large - small) // (many[0] - few[0] if side == "items" else many[1] - few[1])
+    for users in (1025, 4097):
+        engine = Recommender(settings)
+        for user in range(users):
+            engine._intern_user(str(user))
+        sizes.append((array_bytes(engine), len(engine.contexts.lengths)))
+    (small, few), (large, many) = sizes
+    return (large - small) // (many - few)
 
 
 def array_bytes(thing: object) -> int:

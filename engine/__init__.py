@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.events import Interaction, Item
     from engine.recommender import Answer, Ranked, Recommender
+    from engine.rules import Rules
     from engine.saving import SavedStateError
     from engine.settings import EngineSettings
 
@@ -18,6 +19,7 @@ __all__ = [
     "Item",
     "Ranked",
     "Recommender",
+    "Rules",
     "SavedStateError",
 ]
 
@@ -28,6 +30,7 @@ _HOME = {
     "Answer": "engine.recommender",
     "Ranked": "engine.recommender",
     "Recommender": "engine.recommender",
+    "Rules": "engine.rules",
     "SavedStateError": "engine.saving",
 }
 
