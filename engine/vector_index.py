@@ -27,33 +27,30 @@ _RELOADED_SHARE = 64
 
 
 class VectorIndex:
-    """Finds the vectors of greatest product with one, by key. Empty and of no width until `build`.
-
-    Attributes
-    ----------
-    is_built
-        Whether it can be searched and put into.
-    """
+    """Finds the vectors of greatest product with one, by key; once it is built."""
 
     STATE: ClassVar[State] = State(
         arrays=("_base", "_keys", "_vectors"),
-        values={"is_built": bool, "_since": int},
+        values={"_since": int},
         unsaved=("_index",),
         then="_restored",
     )
 
     def __init__(self) -> None:
-        self.is_built = False
-        self._index: Any = None  # an Index, once it is built
+        self._index: Any = None
         self._base: NDArray[np.uint8] = np.zeros(0, np.uint8)
-        # What was put in since.
+        # What was put in since the index was loaded from its base.
         self._since = 0
         self._keys: NDArray[np.int64] = np.zeros(0, np.int64)
         self._vectors: NDArray[np.float32] = np.zeros((0, 0), np.float32)
 
+    @property
+    def is_built(self) -> bool:
+        """Whether it can be searched and put into."""
+        return self._index is not None
+
     def build(self, keys: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Start anew with these: int64[n], float32[n, width]."""
-        self.is_built = True
         self._index = _new_index(vectors.shape[1])
         if len(keys):
             self._index.add(keys, vectors, threads=1)
@@ -83,7 +80,7 @@ class VectorIndex:
         self._index.add(key, vector, threads=1)
 
     def _reload(self) -> None:
-        self._base = np.frombuffer(self._index.save() or b"", np.uint8)
+        self._base = np.frombuffer(self._index.save(), np.uint8)
         self._since = 0
         self._keys = np.zeros(0, np.int64)
         self._vectors = np.zeros((0, self._index.ndim), np.float32)
@@ -95,7 +92,7 @@ class VectorIndex:
         return index
 
     def _restored(self) -> None:
-        if self.is_built:
+        if len(self._base):
             self._index = self._loaded()
             for at in range(self._since):
                 self._put(int(self._keys[at]), self._vectors[at])
