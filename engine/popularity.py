@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log2, sqrt
+from math import log, log2, sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +14,8 @@ from engine.saving import State
 
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
+WINDOW = HALF_LIFE / log(2.0)
+"""Events that the recent counts add up to."""
 TRENDING_ITEMS = 256
 _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
@@ -27,8 +29,7 @@ class Popularity:
 
     Features that change with every event for every item (shares, age) are refreshed at the item of
     the event and, in turn, for 1/32 of the others but no more than 1024 (stage ratios only at the
-    stage of the event), so that the cost of an event stays bounded; `refresh` brings any up to
-    date.
+    stage of the event), so that the cost of an event stays bounded; `current` is up to date.
 
     Attributes
     ----------
@@ -112,12 +113,27 @@ class Popularity:
             item, self._cursor, items, self.trending, self.trending_count,
         )  # fmt: skip
 
-    def refresh(self, items: NDArray[np.int32], stage: int) -> None:
-        """Bring the features of some items (int32[n]) up to date, at a stage and the next."""
-        _refresh(
+    def current(
+        self, items: NDArray[np.int32], stage: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `features` and `stage_ratio` would hold, if all were up to date.
+
+        Returns
+        -------
+        float32[4, n], float32[2, n]
+            Of these items (int32[n]); the ratios at a stage and the next.
+        """
+        features = self.features.take(items, 1)
+        ratios = np.zeros((2, len(items)), np.float32)
+        _current(
             self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
-            self._stage_total, self.stage_ratio, self.features, items, stage,
+            self._stage_total, items, stage, features, ratios,
         )  # fmt: skip
+        return features, ratios
+
+    def level(self, item: int) -> float:
+        """An item's log share of recent interactions, up to date."""
+        return _log_share(float(self._recent[item]) / self._inflation / WINDOW)
 
     def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
         """Take back from the all-time counts what one user added: int32[n], float32[n]."""
@@ -159,32 +175,49 @@ def popularity_features(popular, stage_ratio, stage, share, n, out):  # type: ig
 
 
 @kernel
-def _refresh_one(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-    j, first_stage, last_stage,
-):  # fmt: skip
-    share = np.float32(counts[j] / (events + 1.0))
+def _log_share(share):  # type: ignore[no-untyped-def]
     # The offset puts an item that nobody took at zero.
-    features[0, j] = np.log(share + np.float32(1e-5)) + np.float32(11.5)
-    lately = np.float32(recent[j] / inflation / (HALF_LIFE / np.log(2.0)))
-    features[1, j] = np.log(lately + np.float32(1e-5)) + np.float32(11.5)
-    features[2, j] = np.float32(np.log((events - first[j]) / 100.0 + 1.0))
-    for s in range(first_stage, last_stage):
-        if stage_total[s] > 0:
-            at_stage = (by_stage[s, j] + np.float32(5.0) * share) / np.float32(stage_total[s] + 5.0)
-            stage_ratio[s, j] = np.log((at_stage + np.float32(1e-6)) / (share + np.float32(1e-6)))
+    return np.log(np.float32(share) + np.float32(1e-5)) + np.float32(11.5)
+
+
+@kernel
+def _log_age(age):  # type: ignore[no-untyped-def]
+    return np.float32(np.log(age / 100.0 + 1.0))
+
+
+@kernel
+def _log_ratio(at_stage, stage_total, share):  # type: ignore[no-untyped-def]
+    if stage_total <= 0:
+        return np.float32(0.0)
+    shrunk = (at_stage + np.float32(5.0) * share) / np.float32(stage_total + 5.0)
+    return np.log((shrunk + np.float32(1e-6)) / (share + np.float32(1e-6)))
+
+
+@kernel
+def _current(  # type: ignore[no-untyped-def]
+    counts, recent, inflation, events, first, by_stage, stage_total, items, stage, features, ratios
+):
+    for i in range(len(items)):
+        j = items[i]
+        share = np.float32(counts[j] / (events + 1.0))
+        features[ALL_TIME, i] = _log_share(share)
+        features[RECENT, i] = _log_share(recent[j] / inflation / WINDOW)
+        features[AGE, i] = _log_age(events - first[j])
+        for s in range(2):
+            ratios[s, i] = _log_ratio(by_stage[stage + s, j], stage_total[stage + s], share)
 
 
 @kernel
 def _refresh(  # type: ignore[no-untyped-def]
     counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-    items, stage,
+    j, first_stage, last_stage,
 ):  # fmt: skip
-    for i in range(len(items)):
-        _refresh_one(
-            counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-            items[i], stage, stage + 2,
-        )  # fmt: skip
+    share = np.float32(counts[j] / (events + 1.0))
+    features[ALL_TIME, j] = _log_share(share)
+    features[RECENT, j] = _log_share(recent[j] / inflation / WINDOW)
+    features[AGE, j] = _log_age(events - first[j])
+    for s in range(first_stage, last_stage):
+        stage_ratio[s, j] = _log_ratio(by_stage[s, j], stage_total[s], share)
 
 
 @kernel
@@ -202,12 +235,12 @@ def _record(  # type: ignore[no-untyped-def]
     by_stage[stage + 1, item] += weight * stage_share
     stage_total[stage] += weight * (1.0 - stage_share)
     stage_total[stage + 1] += weight * stage_share
-    _refresh_one(
+    _refresh(
         counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
         item, 0, len(stage_total),
     )  # fmt: skip
     for _ in range(min(items // 32, 1024) + 1):
-        _refresh_one(
+        _refresh(
             counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
             cursor, stage, stage + 2,
         )  # fmt: skip

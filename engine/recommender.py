@@ -339,7 +339,7 @@ class Recommender:
     ) -> None:
         """Count what a user took for the first time, in transitions, popularity and context."""
         self.transitions.record(history, item, weight)
-        level = float(self.popularity.features[RECENT, item])
+        level = self.popularity.level(item)
         self.popularity.record(
             item, int(self.contexts.lengths[user]), len(self.items), weight,
             event.value if event.kind in _RATED else None,
@@ -387,9 +387,8 @@ class Recommender:
         else:
             candidates = self._named(user, history, also)
             position = self._candidates.place(candidates)
-            p.refresh(candidates, stage)
-            popular, counts = p.features.take(candidates, 1), p.counts[candidates]
-            stages, stage = p.stage_ratio[stage : stage + 2].take(candidates, 1), 0
+            (popular, stages), stage = p.current(candidates, stage), 0
+            counts = p.counts[candidates]
             bias, vectors = h.bias[candidates], self.vectors.vectors.take(candidates, 0)
             tables = (
                 e.outputs.take(candidates, 0),
@@ -465,9 +464,10 @@ class Recommender:
         items = len(self.items)
         candidates = self._candidates.every(items)
         if not self._candidates.are_all(items):
-            candidates = np.sort(self._trending())
-            self.popularity.refresh(candidates, 0)
-        scores = self.popularity.features[RECENT, candidates]
+            trending = np.sort(self._trending())
+            # Nearly nothing was taken yet: any item is as good as another.
+            candidates = trending if len(trending) >= k else candidates[: self.settings.exact_items]
+        scores = self.popularity.current(candidates, 0)[0][RECENT]
         scores[self._hidden[candidates]] = head.EXCLUDED
         if user is not None:
             scores[np.isin(candidates, self._seen.of(user))] = head.EXCLUDED
