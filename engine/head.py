@@ -114,12 +114,14 @@ def learn_bias(bias, accumulated, candidates, probabilities, target):  # type: i
 
 
 @kernel
-def strongest_part(features, weights, positions):  # type: ignore[no-untyped-def]
-    """Which part of the hybrid spoke most for each candidate: int32[n], one of `*_PART`."""
+def strongest_part(features, weights, active, positions):  # type: ignore[no-untyped-def]
+    """Which part of the model spoke most for each candidate: int32[n], one of `*_PART`."""
     out = np.empty(len(positions), np.int32)
     for i in range(len(positions)):
         best = np.float32(-1e30)
         for part in range(3):
+            if active[_PARTS[part][0]] == 0:
+                continue
             total = np.float32(0.0)
             for k in range(_PARTS[part][0], _PARTS[part][1]):
                 total += weights[k] * features[k, positions[i]]

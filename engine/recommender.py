@@ -207,10 +207,7 @@ class Recommender:
             return
         items, weights = self._seen.of(number), self._seen.weights_of(number)
         self.popularity.forget(items, weights)
-        taken, weights = items[weights > 0], weights[weights > 0]
-        for at in range(1, len(taken)):
-            history = taken[max(0, at - self.settings.history) : at][::-1]
-            self.transitions.take_back(history, int(taken[at]), float(weights[at]))
+        self._take_back(number)
         for item in items:
             self.graph.items.remove(int(item), number)
         self.graph.users.clear(number)
@@ -370,6 +367,24 @@ class Recommender:
             if not self._candidates.are_all(len(self.items)):
                 self._candidates.index_texts(self.vectors.vectors[: len(self.items)])
 
+    def _take_back(self, user: int) -> None:
+        """Take from the transitions what a user taught them, if the order of it is known."""
+        counted = dict(
+            zip(self._seen.of(user).tolist(), self._seen.weights_of(user).tolist(), strict=True)
+        )
+        order = [item for item, weight in counted.items() if weight > 0]
+        degree = int(self.graph.users.degree[user])
+        if degree != len(order):
+            # Some were taken again, which moves them to the front of the history.
+            if degree > self.graph.users.length:
+                return
+            order = self.graph.users.recent_ids(user, degree)[::-1].tolist()
+        window = min(self.settings.history, self.graph.users.length)
+        for at, item in enumerate(order):
+            if counted[item] > 0 and item not in order[:at]:
+                history = np.array(order[max(0, at - window) : at][::-1], np.int32)
+                self.transitions.take_back(history, item, counted[item])
+
     # ------------------------------------------------------------------ the inside: ranking
 
     def _score(self, user: int, history: NDArray[np.int32], also: int | None = None) -> _Contest:
@@ -449,7 +464,9 @@ class Recommender:
             vectors = contest.vectors[pool]
             best = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
         numbers = candidates[best]
-        parts = head.strongest_part(contest.features, contest.weights, best).tolist()
+        parts = head.strongest_part(
+            contest.features, contest.weights, self.head.active, best
+        ).tolist()
         sources = self.transitions.strongest(history, numbers).tolist()
         names, rounded = self.items.names, scores[best].round(4).tolist()
         return [

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from msgspec import structs
 
-from engine import Answer, EngineSettings, Interaction, Recommender
+from engine import Answer, EngineSettings, Interaction, Item, Recommender, saving
 from engine.datasets import Synthetic
 from engine.events import Kind
 
-WITHOUT_TEXT = EngineSettings(text=False)
+WITHOUT_TEXT = EngineSettings(model="gnn")
 NOON = 1_700_000_000_000
-
-# What the last scoring left behind, and a cache that gives what computing would.
-SCRATCH = ("_features", "_weights", "_encoder", "embeddings._aggregates")
 
 
 def stream(seed: int = 0, events: int = 400) -> list[Interaction]:
@@ -37,17 +31,35 @@ def mixed(seed: int = 0, events: int = 400) -> list[Interaction]:
 
 
 def took(
-    user: str, item: str | None, at: int = 0, kind: Kind = "rating", text: str | None = None
+    user: str,
+    item: str | None,
+    at: int = 0,
+    kind: Kind = "rating",
+    text: str | None = None,
+    value: float | None = None,
 ) -> Interaction:
     """An event `at` milliseconds after noon."""
     return Interaction(
         event_id=f"{user} {item} {at}", user=user, item=item, timestamp=NOON + at, kind=kind,
-        text=text,
+        text=text, value=value,
     )  # fmt: skip
 
 
 def forgets(user: str) -> Interaction:
     return took(user, None, kind="forget")
+
+
+def films() -> list[Item]:
+    """The catalogue of `stream`."""
+    return list(Synthetic(events=400, users=25, items=60).items())
+
+
+def known(settings: EngineSettings) -> Recommender:
+    """An engine that has the catalogue, and observed nothing."""
+    made = Recommender(settings)
+    for item in films():
+        made.upsert_item(item)
+    return made
 
 
 def trained(events: list[Interaction], settings: EngineSettings = WITHOUT_TEXT) -> Recommender:
@@ -62,24 +74,9 @@ def ids(answer: Answer) -> list[str]:
     return [entry.item for entry in answer.items]
 
 
-def state(made: Recommender) -> dict[str, Any]:
-    """Everything that the engine holds, arrays as their bytes, by where it is."""
-    found: dict[str, Any] = {}
-
-    def look(value: Any, where: str) -> None:
-        if where in SCRATCH:
-            return
-        if isinstance(value, np.ndarray):
-            found[where] = value.tobytes()
-        elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
-            for number, entry in enumerate(value):
-                look(entry, f"{where}[{number}]")
-        elif isinstance(value, int | float | list | dict):
-            found[where] = repr(value)
-        elif hasattr(value, "__dict__") and type(value).__module__.startswith("engine."):
-            for name, entry in vars(value).items():
-                look(entry, f"{where}.{name}")
-
-    for name, value in vars(made).items():
-        look(value, name)
-    return found
+def state(made: Recommender) -> dict[str, bytes]:
+    """Everything that the engine keeps, as bytes, by where it is: what each `STATE` says."""
+    return {
+        name: value if isinstance(value, bytes) else value.tobytes()
+        for name, value in saving._entries(made)
+    }

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
-from engine import EngineSettings, Item, Recommender
-from engine.datasets import Synthetic
-from tests.engine.builders import forgets, ids, mixed, state, stream, took, trained
+from engine import EngineSettings, Interaction, Item, Recommender
+from engine.events import Kind
+from tests.engine.builders import (
+    WITHOUT_TEXT,
+    forgets,
+    ids,
+    known,
+    mixed,
+    state,
+    stream,
+    took,
+    trained,
+)
 
 SETTINGS = EngineSettings()
 
 
 def read_and_trained() -> Recommender:
     """An engine that knows the texts of its items and has observed the stream."""
-    made = Recommender(SETTINGS)
-    for item in Synthetic(events=400, users=25, items=60).items():
-        made.upsert_item(item)
+    made = known(SETTINGS)
     for event in stream():
         made.observe(event)
     return made
@@ -28,12 +38,17 @@ def test_nothing_of_the_user_is_left_in_rows_of_users_or_items() -> None:
     number = made.users.find(user)
     assert number is not None
     assert made.taste.profiles[number].any()
+    made.observe(took(user, "film-2", kind="dislike"))
     made.forget(user)
     assert made.graph.users.degree[number] == 0
     assert not made.graph.users.rows[number].tobytes().strip(b"\0")
     assert not made.taste.profiles[number].any()
     assert not made.embeddings.users[number].any()
-    assert made._history_lengths[number] == 0
+    assert made.contexts.lengths[number] == 0
+    assert not made.contexts.levels[number].any()
+    assert not made.embeddings.personal[number].any()
+    assert not made.embeddings.directions[number].any()
+    assert len(made.dislikes.of(number)) == 0
     assert len(made._seen.of(number)) == 0
     for item in range(len(made.items)):
         edges = made.graph.items.recent(item, 64)
@@ -100,8 +115,103 @@ def test_a_user_may_come_back_and_start_from_nothing() -> None:
 
 
 def test_an_item_that_only_the_user_took_stays_in_the_catalogue() -> None:
-    made = Recommender(EngineSettings(text=False))
+    made = Recommender(EngineSettings(model="gnn"))
     made.upsert_item(Item(item="other"))
     made.observe(took("ann", "hers"))
     made.forget("ann")
     assert set(ids(made.recommend("ann"))) == {"hers", "other"}
+
+
+# ---------------------------------------------------------------- as if they never came
+
+
+def transitions(made: Recommender) -> dict[tuple[str, str], tuple[float, float]]:
+    """Every transition that weighs anything, by the names of its items."""
+    names = made.items.names
+    return {
+        (names[item], names[other]): weights
+        for item in range(len(names))
+        for other, weights in made.transitions.row(item).items()
+        if max(weights) > 1e-4
+    }
+
+
+def assert_as_if_never(made: Recommender, never: Recommender) -> None:
+    left, right = transitions(made), transitions(never)
+    zero = (0.0, 0.0)
+    odd = {
+        pair: (left.get(pair, zero), right.get(pair, zero))
+        for pair in left.keys() | right.keys()
+        if left.get(pair, zero) != pytest.approx(right.get(pair, zero), abs=1e-3)
+    }
+    assert not odd
+    items = len(made.items)
+    np.testing.assert_allclose(
+        made.popularity.counts[:items], never.popularity.counts[:items], atol=1e-3
+    )
+
+
+KINDS: tuple[Kind, ...] = ("view", "purchase", "rating", "click", "cart", "like")
+
+
+def taken_once(user: str, films: range) -> list[Interaction]:
+    return [took(user, f"film-{n}", n, kind=KINDS[n % 6]) for n in films]
+
+
+def with_and_without(
+    own: list[Interaction], settings: EngineSettings = WITHOUT_TEXT
+) -> tuple[Recommender, Recommender]:
+    """Engines after `stream` with and without events of a user who is forgotten, among it."""
+    made, never = known(settings), known(settings)
+    rest = iter(own)
+    for event in stream():
+        never.observe(event)
+        made.observe(event)
+        for one in islice(rest, 1):
+            made.observe(one)
+    made.forget(own[0].user)
+    return made, never
+
+
+@pytest.mark.parametrize("settings", [WITHOUT_TEXT, SETTINGS], ids=["gnn", "hybrid"])
+def test_transitions_and_counts_are_as_if_the_user_never_came(settings: EngineSettings) -> None:
+    assert_as_if_never(*with_and_without(taken_once("ann", range(1, 45)), settings))
+
+
+def test_also_of_a_user_of_the_stream() -> None:
+    user = "user-2"
+    made, never = known(WITHOUT_TEXT), known(WITHOUT_TEXT)
+    seen = set()
+    for event in stream():
+        if event.user != user:
+            never.observe(event)
+            made.observe(event)
+        elif event.item not in seen:
+            seen.add(event.item)
+            made.observe(event)
+    assert len(seen) > 5
+    made.forget(user)
+    assert_as_if_never(made, never)
+
+
+def test_also_of_a_user_who_came_back() -> None:
+    own = taken_once("ann", range(1, 20))
+    own = [*own, forgets("ann"), *taken_once("ann", range(10, 35))]
+    assert_as_if_never(*with_and_without(own))
+
+
+def test_also_if_the_graph_keeps_fewer_items_than_ranking_may_read() -> None:
+    settings = EngineSettings(model="gnn", neighbours=8)
+    assert_as_if_never(*with_and_without(taken_once("ann", range(1, 45)), settings))
+
+
+def test_also_of_a_user_who_took_items_again() -> None:
+    own = taken_once("ann", range(1, 20))
+    again = [one for event in own for one in (event, took("ann", event.item, 50, kind="purchase"))]
+    assert_as_if_never(*with_and_without(again))
+
+
+def test_also_of_a_user_who_took_what_they_had_disliked() -> None:
+    disliked = took("ann", "film-3", 0, kind="dislike")
+    own = [disliked, took("ann", "film-3", 1), *taken_once("ann", range(4, 20))]
+    assert_as_if_never(*with_and_without(own))

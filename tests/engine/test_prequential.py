@@ -118,6 +118,6 @@ def test_a_report_has_the_latency_of_every_stage() -> None:
 
 
 def test_a_stream_without_events_has_a_report_of_zeros() -> None:
-    report = PrequentialEvaluator(EngineSettings(text=False)).report()
+    report = PrequentialEvaluator(EngineSettings(model="gnn")).report()
     assert report["queries"] == report["ndcg@10"] == report["coverage@10"] == 0
     assert report["latency_us"] == {}
