@@ -46,7 +46,7 @@ class Millrace:
     """The engine, in one process and without Kafka."""
 
     def __init__(self, engine_settings: EngineSettings, items: Iterable[Item] = ()) -> None:
-        text = engine_settings.text
+        text = engine_settings.model != "gnn"
         self.name = "Millrace" if text else "Millrace without text"
         self.settings = "learns from every event" + ("; reads the catalogue's text" if text else "")
         warm_up(engine_settings)

@@ -103,7 +103,7 @@ def contenders(library: Any, items: Sequence[Item], seed: int) -> list[Make]:
     return [
         lambda: Millrace(EngineSettings(seed=seed), items),
         # The peers know of no catalogue either.
-        lambda: Millrace(EngineSettings(seed=seed, text=False)),
+        lambda: Millrace(EngineSettings(seed=seed, model="gnn")),
         Popularity,
         lambda: Popularity(RECENT_HALF_LIFE),
         MarkovChain,

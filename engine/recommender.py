@@ -380,8 +380,10 @@ class Recommender:
                 return
             order = self.graph.users.recent_ids(user, degree)[::-1].tolist()
         window = min(self.settings.history, self.graph.users.length)
+        done = set()
         for at, item in enumerate(order):
-            if counted[item] > 0 and item not in order[:at]:
+            if counted[item] > 0 and item not in done:
+                done.add(item)
                 history = np.array(order[max(0, at - window) : at][::-1], np.int32)
                 self.transitions.take_back(history, item, counted[item])
 

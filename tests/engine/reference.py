@@ -10,24 +10,22 @@ import numpy as np
 
 from engine import EngineSettings, Interaction, Recommender
 
-DECAYS = (0.8, 0.95, 0.9)
+SHORT, LONG, SATURATING = 0.8, 0.95, 0.9
 
 
 class TransitionsReference:
-    """Three weights for each pair of items, in dicts without a bound."""
+    """Two weights for each pair of items, in dicts without a bound."""
 
     def __init__(self) -> None:
-        self.weights: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+        self.weights: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def record(self, history: list[int], item: int, weight: float) -> None:
         for q, source in enumerate(history):
             if source == item:
                 continue
-            short, long, middle = (weight * decay**q for decay in DECAYS)
-            self.weights[source, item][0] += short
+            self.weights[source, item][0] += weight * SHORT**q
             for pair in ((source, item), (item, source)):
-                self.weights[pair][1] += long
-                self.weights[pair][2] += middle
+                self.weights[pair][1] += weight * LONG**q
 
     def scores(
         self, history: list[int], counts: list[float], events: int, items: int
@@ -36,20 +34,20 @@ class TransitionsReference:
         for j in range(items):
             sums = [0.0, 0.0, 0.0]
             for q, source in enumerate(history):
-                weights = self.weights.get((source, j), [0.0, 0.0, 0.0])
+                weights = self.weights.get((source, j), [0.0, 0.0])
                 norm = 1 / sqrt(counts[source] + 0.5)
-                sums[0] += 0.8**q * norm * weights[0]
-                sums[1] += 0.95**q * norm * weights[1]
-                v = norm * weights[2] * sqrt((events + 1000) / 1000 / (counts[j] + 1))
-                sums[2] += 0.9**q * v / (1 + v)
-            for channel in (0, 1):
-                total = sum(DECAYS[channel] ** q for q in range(len(history)))
+                sums[0] += SHORT**q * norm * weights[0]
+                sums[1] += LONG**q * norm * weights[1]
+                v = norm * weights[1] * sqrt((events + 1000) / 1000 / (counts[j] + 1))
+                sums[2] += SATURATING**q * v / (1 + v)
+            for channel, decay in enumerate((SHORT, LONG)):
+                total = sum(decay**q for q in range(len(history)))
                 out[channel].append(log(1 + 1e4 * sums[channel] / total))
             out[2].append(0.3 * sums[2])
         return out
 
     def strongest(self, history: list[int], target: int) -> int:
-        around = {item: self.weights[target, item][2] for item in history if item != target}
+        around = {item: self.weights[target, item][1] for item in history if item != target}
         best = max(around, key=around.__getitem__, default=-1)
         return best if best >= 0 and around[best] > 0 else -1
 
@@ -84,6 +82,10 @@ class PopularityReference:
         own = sum(weight * part(length) for taken, length, weight in self.events if taken == item)
         share = self._share(item)
         return log(((own + 5 * share) / (everyone + 5) + 1e-6) / (share + 1e-6))
+
+    def age(self, item: int) -> float:
+        first = next(at for at, (taken, _, _) in enumerate(self.events, 1) if taken == item)
+        return log((len(self.events) - first) / 100 + 1)
 
     def _share(self, item: int) -> float:
         return sum(weight for taken, _, weight in self.events if taken == item) / (
@@ -146,3 +148,16 @@ def mean_ndcg(queries: list[Query]) -> float:
         1 / log2(ranked.index(item) + 2) if item in ranked else 0.0 for ranked, item in queries
     ]
     return float(np.mean(gains)) if gains else 0.0
+
+
+def quality(values: list[tuple[int, float]], item: int) -> float:
+    """An item's mean rating, each in standard deviations from the mean of all until then."""
+    known: list[float] = []
+    own: list[float] = []
+    for taken, value in values:
+        known.append(value)
+        deviation = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+        if taken == item:
+            z = (value - float(np.mean(known))) / deviation if deviation > 0 else 0.0
+            own.append(max(-3.0, min(3.0, z)))
+    return sum(own) / (len(own) + 5.0)

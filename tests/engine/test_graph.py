@@ -96,7 +96,7 @@ def test_a_removed_neighbour_weighs_nothing_and_a_cleared_node_has_none() -> Non
 
 
 def test_an_interaction_is_an_edge_at_both_ends() -> None:
-    graph = InteractionGraph(8)
+    graph = InteractionGraph(8, 8)
     graph.insert(user=3, item=2000, weight=0.5, time=9)
     assert graph.users.recent(3, 8).tolist() == [(2000, 0.5, 9)]
     assert graph.items.recent(2000, 8).tolist() == [(3, 0.5, 9)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engine import head
 from engine.head import EXCLUDED, FEATURES, Head
+from engine.model import exclude
 
 scores = st.lists(st.sampled_from([float(EXCLUDED), -1.0, 0.0, 0.5, 2.0]) | st.floats(-9, 9))
 
@@ -60,35 +61,77 @@ def test_the_error_is_the_gradient_of_the_cross_entropy_by_the_weights(seed: int
 
 
 def test_a_step_lowers_the_loss_of_what_was_taken() -> None:
-    features, learnt, context = random_features(7, items=30), Head(), head.context_of(4)
+    features, learnt = random_features(7, items=30), Head()
+    context = np.array([1.0, 0.4, -0.3, 0.2, 0.1], np.float32)
     losses = []
     for _ in range(20):
         weights = head.feature_weights(learnt.weights, context)
         probabilities = head.softmax((weights @ features).astype(np.float32))
         losses.append(-float(np.log(probabilities[3])))
         error = head.expected_features(features, probabilities) - features[:, 3]
-        head.learn_weights(learnt.weights, learnt.accumulated, error, context)
+        head.learn_weights(learnt.weights, learnt.accumulated, learnt.active, error, context)
     assert losses == sorted(losses, reverse=True)
 
 
-def test_a_score_is_the_weighted_sum_and_seen_and_hidden_items_are_excluded() -> None:
+def test_the_weight_of_dislikes_is_never_learnt() -> None:
+    learnt, context = Head(), np.ones(5, np.float32)
+    before = learnt.weights.copy()
+    error = np.full(FEATURES, -1.0, np.float32)
+    head.learn_weights(learnt.weights, learnt.accumulated, learnt.active, error, context)
+    np.testing.assert_array_equal(learnt.weights[head.DISLIKED], before[head.DISLIKED])
+    assert (np.delete(learnt.weights, head.DISLIKED, 0) > np.delete(before, head.DISLIKED, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "off"),
+    [("gnn", [head.TEXT, head.NEW_TEXT]), ("llm", list(range(head.POPULAR))), ("hybrid", [])],
+)
+def test_parts_that_are_off_weigh_nothing_and_learn_nothing(model: str, off: list[int]) -> None:
+    learnt = Head(model)
+    assert np.flatnonzero(learnt.active == 0).tolist() == off
+    error = np.ones(FEATURES, np.float32)
+    head.learn_weights(
+        learnt.weights, learnt.accumulated, learnt.active, error, np.ones(5, np.float32)
+    )
+    assert not learnt.weights[off].any()
+
+
+def test_a_step_on_biases_raises_what_was_taken_and_lowers_what_competed() -> None:
+    learnt = Head()
+    candidates = np.array([4, 7, 9], np.int32)
+    probabilities = np.array([0.2, 0.5, 0.3], np.float32)
+    head.learn_bias(learnt.bias, learnt.bias_accumulated, candidates, probabilities, 1)
+    gradient = np.array([0.2, -0.5, 0.3])
+    np.testing.assert_allclose(
+        learnt.bias[candidates], -0.1 * gradient / np.sqrt(1 + gradient**2), rtol=1e-5
+    )
+    assert np.flatnonzero(learnt.bias).tolist() == [4, 7, 9]
+
+
+def test_a_score_is_the_bias_and_the_weighted_sum() -> None:
     features = random_features(1, items=8)
     weights = np.arange(FEATURES, dtype=np.float32)
-    hidden = np.zeros(8, np.bool_)
-    hidden[2] = hidden[7] = True
-    out = head.combine(features, weights, hidden, np.array([0, 2], np.int32), 6)
-    assert (out == EXCLUDED).tolist() == [True, False, True, False, False, False]
-    np.testing.assert_allclose(out[[1, 3, 4, 5]], (weights @ features)[[1, 3, 4, 5]], rtol=1e-4)
+    bias = np.linspace(-1, 1, 8).astype(np.float32)
+    out = head.combine(features, weights, bias, 6)
+    np.testing.assert_allclose(out, (weights @ features + bias)[:6], rtol=1e-4)
 
 
-def test_the_experience_of_a_user_gates_the_weights() -> None:
+def test_hidden_and_seen_items_are_excluded_where_they_compete() -> None:
+    scores = np.zeros(3, np.float32)
+    candidates = np.array([2, 5, 6], np.int32)
+    position = np.full(9, -1, np.int32)
+    position[candidates] = [0, 1, 2]
+    hidden = np.zeros(9, np.bool_)
+    hidden[[5, 8]] = True
+    exclude(scores, candidates, position, hidden, np.array([6, 7], np.int32))
+    assert (scores == EXCLUDED).tolist() == [False, True, True]
+
+
+def test_the_context_of_a_user_gates_the_weights() -> None:
     made = Head()
-    made.weights[head.TEXT] = (1.0, -0.5)
-    assert head.context_of(0) == -1.0
-    assert head.feature_weights(made.weights, head.context_of(0))[head.TEXT] == 1.5
-    expected = 1.0 - 0.5 * (np.log(51) / 3 - 1)
-    weights = head.feature_weights(made.weights, head.context_of(50))
-    assert weights[head.TEXT] == pytest.approx(expected, abs=1e-6)
+    made.weights[head.TEXT] = (1.0, -0.5, 0.0, 2.0, 0.0)
+    context = np.array([1.0, 0.4, 9.0, 0.25, 9.0], np.float32)
+    assert head.feature_weights(made.weights, context)[head.TEXT] == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize(
@@ -98,22 +141,31 @@ def test_the_experience_of_a_user_gates_the_weights() -> None:
         (head.SATURATING, head.GRAPH_PART), (head.GRAPH, head.GRAPH_PART),
         (head.POPULAR, head.TREND_PART), (head.TRENDING, head.TREND_PART),
         (head.STAGE, head.TREND_PART), (head.TEXT, head.TEXT_PART),
+        (head.PERSONAL, head.GRAPH_PART), (head.SECOND_HOP, head.GRAPH_PART),
+        (head.AGE, head.TREND_PART), (head.QUALITY, head.TREND_PART),
+        (head.NEW_TEXT, head.TEXT_PART),
     ],
 )  # fmt: skip
 def test_the_part_that_speaks_most_is_named(loudest: int, part: int) -> None:
     features = np.full((FEATURES, 3), 0.1, np.float32)
     features[loudest, 1] = 5.0
     weights = np.ones(FEATURES, np.float32)
-    assert head.strongest_part(features, weights, np.array([1], np.int32)).tolist() == [part]
+    positions, active = np.array([1], np.int32), np.ones(FEATURES, np.float32)
+    assert head.strongest_part(features, weights, active, positions).tolist() == [part]
 
 
-def test_dot_rows_and_expected_vector_are_the_products_of_numpy() -> None:
+def test_dot_rows_is_the_product_of_numpy() -> None:
     table = random_features(5, items=6).T.copy()
     vector = np.arange(FEATURES, dtype=np.float32)
     out = np.full(6, np.nan, np.float32)
     head.dot_rows(table, vector, 4, out)
     np.testing.assert_allclose(out[:4], table[:4] @ vector, rtol=1e-4)
     assert np.isnan(out[4:]).all()
-    probabilities = head.softmax(out[:4])
-    expected = probabilities @ table[:4]
+
+
+@pytest.mark.parametrize("items", [1, 3, 4, 5, 8, 11])
+def test_expected_vector_is_the_product_of_numpy(items: int) -> None:
+    table = random_features(5, items=20).T.copy()
+    probabilities = head.softmax(np.linspace(-2, 2, items).astype(np.float32))
+    expected = probabilities @ table[:items]
     np.testing.assert_allclose(head.expected_vector(table, probabilities), expected, atol=1e-4)

@@ -146,3 +146,38 @@ def test_making_room_keeps_vectors_and_what_they_are_refitted_from() -> None:
         grown.reserve(1000 + 100 * item)
     np.testing.assert_array_equal(grown.vectors[:20], roomy.vectors[:20])
     assert len(grown.vectors) >= 2900
+
+
+def test_a_year_is_of_norm_seven_tenths_and_near_to_years_close_by() -> None:
+    made = vectors()
+    for item, year in enumerate([1996, 1997, 1950, None]):
+        made.set_item(item, None, [], year)
+    products = made.vectors[:4] @ made.vectors[:4].T
+    np.testing.assert_allclose(np.diag(products), [0.49, 0.49, 0.49, 0.0], atol=0.01)
+    assert products[0, 1] > 0.4
+    assert products[0, 2] < 0.1
+
+
+@pytest.mark.parametrize("year", [-5000.0, 0.0, 1e9])
+def test_an_absurd_year_is_a_very_old_or_a_very_new_one(year: float) -> None:
+    made = vectors()
+    made.set_item(0, None, [], year)
+    assert np.isfinite(made.vectors[0]).all()
+
+
+def test_after_the_last_fit_only_reviews_are_kept_to_be_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.text.vectors._LAST_FIT", 16)
+    made = vectors()
+    reviews = texts(2, seed=2)
+    made.add_review(30, reviews[0])
+    fits = [
+        item for item, embedding in enumerate(texts(90))
+        if made.set_item(item, embedding, []) is not None and item != 30
+    ]  # fmt: skip
+    assert len(fits) == 2
+    assert set(made._rows) <= {30}
+    made.add_review(95, reviews[0])
+    made.add_review(95, reviews[1])
+    np.testing.assert_allclose(made.vectors[95], made.project(reviews.mean(0)), atol=5e-3)

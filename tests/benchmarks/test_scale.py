@@ -1,0 +1,25 @@
+"""The scale benchmark in small: what it fills, and what it reports."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.scale import bytes_per_user, interactions, measure_size
+from engine import EngineSettings
+
+
+def test_a_row_says_what_was_measured() -> None:
+    row = measure_size(400, EngineSettings(), Console(quiet=True))
+    assert (row["items"], row["users"], row["events_before"]) == (400, 400, 4000)
+    assert 0 < row["total_us"]["p50"] <= row["total_us"]["p99"]
+    assert row["bytes_per_user"] == bytes_per_user(EngineSettings())
+
+
+def test_the_history_is_of_real_like_degrees() -> None:
+    stream = list(interactions(np.random.default_rng(0), 2000, 20_000))
+    for side in ("user", "item"):
+        _, degrees = np.unique([getattr(event, side) for event in stream], return_counts=True)
+        degrees = np.sort(degrees)[::-1]
+        assert degrees[:20].sum() > 0.03 * len(stream)
+        assert degrees[0] > 10 * np.median(degrees)
