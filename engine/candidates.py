@@ -108,10 +108,10 @@ class Candidates:
         if self._texts.is_built and vector.any():
             self._texts.put(item, vector)
 
-    def index_embeddings(self, outputs: NDArray[np.float32], counts: NDArray[np.float32]) -> None:
+    def index_embeddings(self, outputs: NDArray[np.float32], events: NDArray[np.int64]) -> None:
         """Index the output embeddings of all items that were taken a few times."""
-        known = np.flatnonzero(counts >= _REINDEXED_AT[0])
-        versions = counts[known] >= _REINDEXED_AT[1]
+        known = np.flatnonzero(events >= _REINDEXED_AT[0])
+        versions = events[known] >= _REINDEXED_AT[1]
         self._embeddings.build(known * len(_REINDEXED_AT) + versions, outputs[known])
 
     def index_embedding(self, item: int, events: int, output: NDArray[np.float32]) -> None:

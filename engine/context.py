@@ -4,7 +4,7 @@
 
 People browse shelves: what they take next is about as popular, and as well rated by others, as
 what they just took. The levels are decayed means over their last items; the session counts the
-last items that came no more than a minute apart each.
+last items, the q-th of which came no more than q minutes before the last.
 """
 
 from __future__ import annotations

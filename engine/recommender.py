@@ -45,6 +45,9 @@ KIND_WEIGHTS = {
 }
 """Edge weight of each kind. A dislike makes no edge; what is near its item is ranked lower."""
 _RATED = ("rating", "review")
+_ABSURD_YEAR = 10_000
+_ENOUGH_TRENDING = 100
+"""Fewer trending items than these are joined by others for somebody unknown."""
 
 
 class Ranked(NamedTuple):
@@ -161,6 +164,9 @@ class Recommender:
         clock.lap("learn")
         if weight > 0:
             self.graph.insert(user, item, weight, interaction.timestamp)
+            self._candidates.index_embedding(
+                item, int(self.graph.items.degree[item]), self.embeddings.outputs[item]
+            )
             if new:
                 self._count(user, item, history, weight, interaction)
         clock.lap("graph")
@@ -191,7 +197,7 @@ class Recommender:
             if embedding is None and (text := item_text(item)):
                 embedding = self._encode(text)
             year = item.properties.get("year")
-            year = float(year) if isinstance(year, int | float) else None
+            year = year if isinstance(year, int | float) and abs(year) < _ABSURD_YEAR else None
             self._rotate(self.vectors.set_item(number, embedding, item.categories, year))
             self._candidates.index_text(number, self.vectors.vectors[number])
 
@@ -300,7 +306,7 @@ class Recommender:
         """From now on candidates are named: index what is known."""
         items = len(self.items)
         self._candidates.index_embeddings(
-            self.embeddings.outputs[:items], self.popularity.counts[:items]
+            self.embeddings.outputs[:items], self.graph.items.degree[:items]
         )
         if self._reads_text:
             self._candidates.index_texts(self.vectors.vectors[:items])
@@ -310,9 +316,15 @@ class Recommender:
         return self.graph.users.recent_ids(user, self.settings.history)
 
     def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
-        """One online step on what the model would have answered just before this interaction."""
-        contest = self._score(user, history, also=item)
+        """One online step on what the model would have answered just before this interaction.
+
+        None if the item did not compete: put among the candidates by hand it would teach that
+        what is taken is what nothing speaks for.
+        """
+        contest = self._score(user, history)
         target = int(np.searchsorted(contest.candidates, item))
+        if target == len(contest.candidates) or contest.candidates[target] != item:
+            return
         probabilities = head.softmax(contest.scores)
         learn_head_and_taste(
             contest.features, contest.weights, self.popularity.counts, contest.vectors,
@@ -342,9 +354,6 @@ class Recommender:
             event.value if event.kind in _RATED else None,
         )  # fmt: skip
         self.contexts.record(user, level, float(self.popularity.features[QUALITY, item]))
-        self._candidates.index_embedding(
-            item, int(self.graph.items.degree[item]), self.embeddings.outputs[item]
-        )
 
     def _read_text(self, user: int, item: int, review: str | None) -> None:
         """Add what the user wrote, or else the item's text, to their taste."""
@@ -389,8 +398,10 @@ class Recommender:
 
     # ------------------------------------------------------------------ the inside: ranking
 
-    def _score(self, user: int, history: NDArray[np.int32], also: int | None = None) -> _Contest:
-        """Score the candidates for a user, and `also` an item that must be among them."""
+    def _score(
+        self, user: int, history: NDArray[np.int32], include: frozenset[str] = frozenset()
+    ) -> _Contest:
+        """Score the candidates for a user; of a large catalogue, some of `include` are named."""
         items = len(self.items)
         p, e, h = self.popularity, self.embeddings, self.head
         length = int(self.contexts.lengths[user])
@@ -402,7 +413,7 @@ class Recommender:
             bias, vectors = h.bias, self.vectors.vectors
             tables = (e.outputs, e.personal_outputs, e.second_hop)
         else:
-            candidates = self._named(user, history, also)
+            candidates = self._named(user, history, include)
             position = self._candidates.place(candidates)
             (popular, stages), stage = p.current(candidates, stage), 0
             counts = p.counts[candidates]
@@ -432,20 +443,25 @@ class Recommender:
             self._candidates.clear(candidates)
         return _Contest(candidates, scores, features, weights, context, vectors)
 
-    def _named(self, user: int, history: NDArray[np.int32], also: int | None) -> NDArray[np.int32]:
-        """The candidates of a large catalogue, in the order of their numbers: int32[m].
-
-        To learn that an item was taken, what transitions and trends name is contrast enough.
-        """
-        reached = self._candidates.reached(len(self.items), self.transitions, history)
-        named = [reached, self._trending()]
-        if also is not None:
-            named.append(np.array([also], np.int32))
-        else:
-            taste = None
-            if self._reads_text:
-                taste = direction(self.taste.maps, self.taste.profiles[user])
-            named.append(self._candidates.near(taste, self.embeddings.users[user]))
+    def _named(
+        self, user: int, history: NDArray[np.int32], include: frozenset[str]
+    ) -> NDArray[np.int32]:
+        """The candidates of a large catalogue, in the order of their numbers: int32[m]."""
+        taste = None
+        if self._reads_text:
+            taste = direction(self.taste.maps, self.taste.profiles[user])
+        named = [
+            self._candidates.reached(len(self.items), self.transitions, history),
+            self._trending(),
+            self._candidates.near(taste, self.embeddings.users[user]),
+        ]
+        if sum(len(part) for part in named) < self.settings.candidates // 2:
+            # Little was taken yet, and there may be no texts.
+            named.append(self._candidates.every(len(self.items))[: self.settings.candidates])
+        if include:
+            wanted = self.categories.items(include)
+            most = np.argsort(-self.popularity.counts[wanted], kind="stable")
+            named.append(wanted[most[: self.settings.candidates]])
         return np.unique(np.concatenate(named))
 
     def _trending(self) -> NDArray[np.int32]:
@@ -457,14 +473,10 @@ class Recommender:
         if user is None or self.contexts.lengths[user] == 0:
             return self._rank_unknown(user, k, rules)
         history = self._history(user)
-        contest = self._score(user, history)
+        contest = self._score(user, history, rules.include)
         candidates, scores = contest.candidates, contest.scores
         restrict(rules, self.categories, candidates, scores)
-        pool = head.top_k(scores, rules.pool(k))
-        best = pool
-        if rules.look_at_lists:
-            vectors = contest.vectors[pool]
-            best = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
+        best = self._chosen(rules, candidates, scores, contest.vectors, k)
         numbers = candidates[best]
         parts = head.strongest_part(
             contest.features, contest.weights, self.head.active, best
@@ -478,23 +490,42 @@ class Recommender:
             )
         ]
 
+    def _chosen(
+        self,
+        rules: Rules,
+        candidates: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        vectors: NDArray[np.float32],
+        k: int,
+    ) -> NDArray[np.int32]:
+        """Positions of the k best candidates that keep to the rules of a list: int32[<= k]."""
+        size = rules.pool(k)
+        while True:
+            pool = head.top_k(scores, size)
+            if not rules.look_at_lists:
+                return pool
+            chosen = choose(
+                rules, self.categories, candidates[pool], scores[pool], vectors[pool], k
+            )
+            if len(chosen) == k or len(pool) < size:
+                return pool[chosen]
+            size *= 8  # one category fills the pool
+
     def _rank_unknown(self, user: int | None, k: int, rules: Rules) -> list[Ranked]:
         """What is trending, for somebody who took nothing yet."""
         items = len(self.items)
         candidates = self._candidates.every(items)
         if not self._candidates.are_all(items):
-            trending = np.sort(self._trending())
-            # Nearly nothing was taken yet: any item is as good as another.
-            candidates = trending if len(trending) >= k else candidates[: self.settings.exact_items]
+            few = candidates[: self.settings.exact_items]
+            candidates = np.sort(self._trending())
+            if rules.restrict or max(k, _ENOUGH_TRENDING) > len(candidates):
+                candidates = np.union1d(candidates, few)
         scores = self.popularity.current(candidates, 0)[0][RECENT]
         scores[self._hidden[candidates]] = head.EXCLUDED
         if user is not None:
             scores[np.isin(candidates, self._seen.of(user))] = head.EXCLUDED
         restrict(rules, self.categories, candidates, scores)
-        pool = head.top_k(scores, rules.pool(k))
-        if rules.look_at_lists:
-            vectors = self.vectors.vectors[candidates[pool]]
-            pool = pool[choose(rules, self.categories, candidates[pool], scores[pool], vectors, k)]
+        pool = self._chosen(rules, candidates, scores, self.vectors.vectors[candidates], k)
         return [
             Ranked(self.items.names[item], round(score, 4), "trending")
             for item, score in zip(candidates[pool].tolist(), scores[pool].tolist(), strict=True)

@@ -55,6 +55,11 @@ class Rules:
         """Whether an item's place depends on the items above it."""
         return self.per_category > 0 or self.diversity > 0
 
+    @property
+    def restrict(self) -> bool:
+        """Whether some items may not be shown."""
+        return bool(self.include or self.exclude)
+
     def pool(self, k: int) -> int:
         """How many of the best candidates `choose` needs for k places."""
         return _POOL * k if self.look_at_lists else k

@@ -61,10 +61,10 @@ def test_the_nearest_by_text_and_by_embedding_are_found() -> None:
     rng = np.random.default_rng(0)
     texts = rng.normal(size=(3000, 16)).astype(np.float32)
     outputs = rng.normal(size=(3000, 8)).astype(np.float32)
-    counts = np.full(3000, 5.0, np.float32)
+    events = np.full(3000, 5)
     candidates = Candidates(100, 800)
     candidates.index_texts(texts)
-    candidates.index_embeddings(outputs, counts)
+    candidates.index_embeddings(outputs, events)
     found = []
     for _ in range(20):
         taste = rng.normal(size=16).astype(np.float32)
@@ -78,7 +78,7 @@ def test_the_nearest_by_text_and_by_embedding_are_found() -> None:
 
 def test_an_item_is_indexed_when_its_embedding_has_learnt_a_little() -> None:
     candidates = Candidates(100, 800)
-    candidates.index_embeddings(np.ones((0, 8), np.float32), np.ones(0, np.float32))
+    candidates.index_embeddings(np.ones((0, 8), np.float32), np.ones(0, np.int64))
     user = np.ones(8, np.float32)
     for events in (1, 2, 3):
         candidates.index_embedding(7, events, user)
