@@ -152,11 +152,14 @@ class Recommender:
             self.forget(interaction.user)
             return self.recommend(interaction.user)
         clock = _StageClock()
+        known = len(self.items)
         user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
         weight = KIND_WEIGHTS[interaction.kind]
         new = not self._seen.has(user, item)
         history = self._history(user)
-        if weight > 0 and new and len(history):
+        # An item that its own event made known could not have been shown: that it was taken would
+        # teach that what is new and unpopular is taken.
+        if weight > 0 and new and item < known and len(history):
             self._learn(user, item, history)
         if new:
             self._seen.add(user, item, weight)
