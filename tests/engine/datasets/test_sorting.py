@@ -173,10 +173,11 @@ def test_no_room_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 
 PEAK = """
-import resource, sys
+import re, sys
 from engine.datasets import open_dataset
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # Not ru_maxrss: that of a new process begins at what its parent held.
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) // 1024
 start = peak()
 dataset = open_dataset(sys.argv[1])
 events = dataset.interactions()
@@ -189,7 +190,7 @@ print(peak() - start)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_bounded_while_a_large_file_streams(tmp_path: Path) -> None:
     text = "word " * 60
     with (tmp_path / "yelp_review.csv").open("w") as file:
@@ -207,5 +208,5 @@ def test_memory_is_bounded_while_a_large_file_streams(tmp_path: Path) -> None:
     assert (tmp_path / "yelp_review.csv").stat().st_size > 90 * 2**20
     streamed = grown("stream")
     # Two caches of 16 MiB, and what SQLite and the readers need beside them.
-    assert streamed < 80
+    assert 0 < streamed < 80
     assert grown("hold") > 3 * streamed
