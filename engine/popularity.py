@@ -21,6 +21,8 @@ _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
 _PRIOR_VALUES = 5.0
 """Average ratings that an item's quality starts from."""
+_SHARE_OFFSET = np.float32(11.5)
+"""Puts the log share of an item that nobody took at zero."""
 ALL_TIME, RECENT, AGE, QUALITY = range(4)
 
 
@@ -129,6 +131,11 @@ class Popularity:
             self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
             self._stage_total, items, stage, features, ratios,
         )  # fmt: skip
+        # numpy's logarithm is vectorised, numba's is not.
+        logarithmic = features[: AGE + 1]
+        np.log(logarithmic, out=logarithmic)
+        np.log(ratios, out=ratios)
+        features[:AGE] += _SHARE_OFFSET
         return features, ratios
 
     def level(self, item: int) -> float:
@@ -175,36 +182,41 @@ def popularity_features(popular, stage_ratio, stage, share, n, out):  # type: ig
 
 
 @kernel
+def _smoothed(share):  # type: ignore[no-untyped-def]
+    return np.float32(share) + np.float32(1e-5)
+
+
+@kernel
 def _log_share(share):  # type: ignore[no-untyped-def]
-    # The offset puts an item that nobody took at zero.
-    return np.log(np.float32(share) + np.float32(1e-5)) + np.float32(11.5)
+    return np.log(_smoothed(share)) + _SHARE_OFFSET
 
 
 @kernel
-def _log_age(age):  # type: ignore[no-untyped-def]
-    return np.float32(np.log(age / 100.0 + 1.0))
+def _relative_age(age):  # type: ignore[no-untyped-def]
+    return np.float32(age / 100.0 + 1.0)
 
 
 @kernel
-def _log_ratio(at_stage, stage_total, share):  # type: ignore[no-untyped-def]
+def _stage_ratio(at_stage, stage_total, share):  # type: ignore[no-untyped-def]
     if stage_total <= 0:
-        return np.float32(0.0)
+        return np.float32(1.0)
     shrunk = (at_stage + np.float32(5.0) * share) / np.float32(stage_total + 5.0)
-    return np.log((shrunk + np.float32(1e-6)) / (share + np.float32(1e-6)))
+    return (shrunk + np.float32(1e-6)) / (share + np.float32(1e-6))
 
 
 @kernel
 def _current(  # type: ignore[no-untyped-def]
     counts, recent, inflation, events, first, by_stage, stage_total, items, stage, features, ratios
 ):
+    """Write what the logarithms are to be taken of."""
     for i in range(len(items)):
         j = items[i]
         share = np.float32(counts[j] / (events + 1.0))
-        features[ALL_TIME, i] = _log_share(share)
-        features[RECENT, i] = _log_share(recent[j] / inflation / WINDOW)
-        features[AGE, i] = _log_age(events - first[j])
+        features[ALL_TIME, i] = _smoothed(share)
+        features[RECENT, i] = _smoothed(recent[j] / inflation / WINDOW)
+        features[AGE, i] = _relative_age(events - first[j])
         for s in range(2):
-            ratios[s, i] = _log_ratio(by_stage[stage + s, j], stage_total[stage + s], share)
+            ratios[s, i] = _stage_ratio(by_stage[stage + s, j], stage_total[stage + s], share)
 
 
 @kernel
@@ -215,9 +227,9 @@ def _refresh(  # type: ignore[no-untyped-def]
     share = np.float32(counts[j] / (events + 1.0))
     features[ALL_TIME, j] = _log_share(share)
     features[RECENT, j] = _log_share(recent[j] / inflation / WINDOW)
-    features[AGE, j] = _log_age(events - first[j])
+    features[AGE, j] = np.log(_relative_age(events - first[j]))
     for s in range(first_stage, last_stage):
-        stage_ratio[s, j] = _log_ratio(by_stage[s, j], stage_total[s], share)
+        stage_ratio[s, j] = np.log(_stage_ratio(by_stage[s, j], stage_total[s], share))
 
 
 @kernel

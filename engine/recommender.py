@@ -324,10 +324,11 @@ class Recommender:
         None if the item did not compete: put among the candidates by hand it would teach that
         what is taken is what nothing speaks for.
         """
-        contest = self._score(user, history)
-        target = int(np.searchsorted(contest.candidates, item))
-        if target == len(contest.candidates) or contest.candidates[target] != item:
+        candidates = self._competing(user, history)
+        target = int(np.searchsorted(candidates, item))
+        if target == len(candidates) or candidates[target] != item:
             return
+        contest = self._score(user, history, candidates)
         probabilities = head.softmax(contest.scores)
         learn_head_and_taste(
             contest.features, contest.weights, self.popularity.counts, contest.vectors,
@@ -402,21 +403,19 @@ class Recommender:
     # ------------------------------------------------------------------ the inside: ranking
 
     def _score(
-        self, user: int, history: NDArray[np.int32], include: frozenset[str] = frozenset()
+        self, user: int, history: NDArray[np.int32], candidates: NDArray[np.int32]
     ) -> _Contest:
-        """Score the candidates for a user; of a large catalogue, some of `include` are named."""
-        items = len(self.items)
+        """Score these candidates (int32[n], ascending) for a user."""
         p, e, h = self.popularity, self.embeddings, self.head
         length = int(self.contexts.lengths[user])
         stage, share = stage_of(length)
-        exact = self._candidates.are_all(items)
+        exact = self._candidates.are_all(len(self.items))
         if exact:
-            candidates = position = self._candidates.every(items)
+            position = candidates
             popular, stages, counts = p.features, p.stage_ratio, p.counts
             bias, vectors = h.bias, self.vectors.vectors
             tables = (e.outputs, e.personal_outputs, e.second_hop)
         else:
-            candidates = self._named(user, history, include)
             position = self._candidates.place(candidates)
             (popular, stages), stage = p.current(candidates, stage), 0
             counts = p.counts[candidates]
@@ -446,10 +445,15 @@ class Recommender:
             self._candidates.clear(candidates)
         return _Contest(candidates, scores, features, weights, context, vectors)
 
-    def _named(
-        self, user: int, history: NDArray[np.int32], include: frozenset[str]
+    def _competing(
+        self, user: int, history: NDArray[np.int32], include: frozenset[str] = frozenset()
     ) -> NDArray[np.int32]:
-        """The candidates of a large catalogue, in the order of their numbers: int32[m]."""
+        """The candidates for a user, in the order of their numbers: int32[m].
+
+        Some items of the categories `include` are among them, in a large catalogue, too.
+        """
+        if self._candidates.are_all(len(self.items)):
+            return self._candidates.every(len(self.items))
         taste = None
         if self._reads_text:
             taste = direction(self.taste.maps, self.taste.profiles[user])
@@ -476,8 +480,9 @@ class Recommender:
         if user is None or self.contexts.lengths[user] == 0:
             return self._rank_unknown(user, k, rules)
         history = self._history(user)
-        contest = self._score(user, history, rules.include)
-        candidates, scores = contest.candidates, contest.scores
+        candidates = self._competing(user, history, rules.include)
+        contest = self._score(user, history, candidates)
+        scores = contest.scores
         restrict(rules, self.categories, candidates, scores)
         best = self._chosen(rules, candidates, scores, contest.vectors, k)
         numbers = candidates[best]
