@@ -108,11 +108,12 @@ class GraphEmbeddings:
         """Re-aggregate the user and the item that an event touched."""
         target = np.array([user], np.int32)
         long, short, hop = self._aggregates
-        self._aggregator.aggregate(graph.users, target, self.inputs[0], _DECAYS[0], long)
-        self._aggregator.aggregate(graph.users, target, self.inputs[1], _DECAYS[1], short)
+        aggregate = self._aggregator.aggregate
+        aggregate(graph.users, target, "long", self.inputs[0], _DECAYS[0], long)
+        aggregate(graph.users, target, "short", self.inputs[1], _DECAYS[1], short)
         self.users[user] = _GAINS[0] * long[0] + _GAINS[1] * short[0]
         target[0] = item
-        self._aggregator.aggregate(graph.items, target, self.directions, _ITEM_DECAY, hop)
+        aggregate(graph.items, target, "directions", self.directions, _ITEM_DECAY, hop)
         takers = min(int(graph.items.degree[item]), FANOUT, graph.items.length)
         weight = (1 - _ITEM_DECAY**takers) / (1 - _ITEM_DECAY)
         # Shrunk, and of a length that the head's weight for it starts well from.
@@ -146,11 +147,15 @@ class GraphEmbeddings:
             self.personal[user], self.directions[user], self._accumulated_users[user : user + 1],
             history[:FANOUT], candidates, probabilities, target, draw,
         )  # fmt: skip
+        self._aggregator.changed("long", history[:FANOUT])
+        self._aggregator.changed("short", history[:FANOUT])
+        self._aggregator.changed("directions", np.array([user], np.int32))
 
     def forget(self, user: int) -> None:
         """Forget a user's embeddings."""
         self.users[user] = self.personal[user] = self.directions[user] = 0.0
         self._accumulated_users[user] = 1.0
+        self._aggregator.changed("directions", np.array([user], np.int32))
 
 
 @kernel

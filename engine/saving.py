@@ -98,7 +98,7 @@ class _Entry(msgspec.Struct):
     """
 
     name: str
-    dtype: str | list[tuple[str, str]]
+    dtype: str
     shape: list[int]
     rows: int
     order: Literal["C", "F"]
@@ -230,7 +230,7 @@ def _write(file: BinaryIO, name: str, value: NDArray[Any] | bytes) -> _Entry:
     file.write(data)
     return _Entry(
         name,
-        _described(value.dtype),
+        value.dtype.str,
         list(value.shape),
         rows,
         "C" if value.flags.c_contiguous else "F",
@@ -287,10 +287,6 @@ def _rows_in_use(held: NDArray[Any]) -> int:
             return start + int(other[-1]) + 2
         end = start
     return 1
-
-
-def _described(dtype: np.dtype[Any]) -> str | list[tuple[str, str]]:
-    return dtype.str if dtype.names is None else [(name, dtype[name].str) for name in dtype.names]
 
 
 def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:

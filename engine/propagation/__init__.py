@@ -16,13 +16,21 @@ from engine.graph import NeighbourRows
 
 
 class Aggregator(Protocol):
-    """Aggregates neighbour embeddings for a batch of target nodes."""
+    """Aggregates neighbour embeddings for a batch of target nodes.
+
+    Tables have names, so that a backend may keep copies of them (quantised, on a device).
+    """
+
+    def changed(self, table: str, rows: NDArray[np.int32]) -> None:
+        """Say that these rows (int32[n]) of a table changed: what was kept of them is stale."""
+        ...
 
     def aggregate(
         self,
         graph: NeighbourRows,
         targets: NDArray[np.int32],
-        table: NDArray[np.float32],
+        table: str,
+        values: NDArray[np.float32],
         decay: float,
         out: NDArray[np.float32],
     ) -> None:
@@ -31,11 +39,13 @@ class Aggregator(Protocol):
         Parameters
         ----------
         graph
-            The targets' rows; their neighbours index `table`.
+            The targets' rows; their neighbours index `values`.
         targets : int32[n]
             Nodes to aggregate. One without neighbours gets zeros.
-        table : float32[m, d]
-            The neighbours' embeddings.
+        table
+            Name of the table of the neighbours' embeddings.
+        values : float32[m, d]
+            The table as it is now. It may have grown since the last call.
         decay
             Weight of a neighbour relative to the next more recent one, in (0, 1].
         out : float32[n, d]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiled import kernel
-from engine.graph import NeighbourRows
+from engine.graph import NODES, NeighbourRows
 
 
 class NumbaAggregator:
@@ -15,30 +15,25 @@ class NumbaAggregator:
     def __init__(self, fanout: int) -> None:
         self.fanout = fanout
 
+    def changed(self, table: str, rows: NDArray[np.int32]) -> None:
+        """Nothing is kept of a table."""
+
     def aggregate(
         self,
         graph: NeighbourRows,
         targets: NDArray[np.int32],
-        table: NDArray[np.float32],
+        table: str,
+        values: NDArray[np.float32],
         decay: float,
         out: NDArray[np.float32],
     ) -> None:
         """See `Aggregator.aggregate`."""
-        _aggregate(
-            graph.ids,
-            graph.weights,
-            graph.degree,
-            targets,
-            table,
-            np.float32(decay),
-            self.fanout,
-            out,
-        )
+        _aggregate(graph.edges, graph.degree, targets, values, np.float32(decay), self.fanout, out)
 
 
 @kernel
-def _aggregate(ids, weights, degree, targets, table, decay, fanout, out):  # type: ignore[no-untyped-def]
-    length = ids.shape[1]
+def _aggregate(edges, degree, targets, table, decay, fanout, out):  # type: ignore[no-untyped-def]
+    length = edges.shape[1]
     for t in range(len(targets)):
         node = targets[t]
         for d in range(out.shape[1]):
@@ -47,8 +42,9 @@ def _aggregate(ids, weights, degree, targets, table, decay, fanout, out):  # typ
         fade = np.float32(1.0)
         for q in range(min(degree[node], length, fanout)):
             slot = (degree[node] - 1 - q) % length
-            neighbour = ids[node, slot]
-            weight = weights[node, slot] * fade
+            neighbour = edges[node, slot] & np.uint32(NODES - 1)
+            # In whatever unit: a mean does not depend on it.
+            weight = np.float32(edges[node, slot] >> np.uint32(24)) * fade
             total += weight
             fade *= decay
             for d in range(out.shape[1]):

@@ -14,11 +14,15 @@ class NumpyAggregator:
     def __init__(self, fanout: int) -> None:
         self.fanout = fanout
 
+    def changed(self, table: str, rows: NDArray[np.int32]) -> None:
+        """Nothing is kept of a table."""
+
     def aggregate(
         self,
         graph: NeighbourRows,
         targets: NDArray[np.int32],
-        table: NDArray[np.float32],
+        table: str,
+        values: NDArray[np.float32],
         decay: float,
         out: NDArray[np.float32],
     ) -> None:
@@ -27,4 +31,4 @@ class NumpyAggregator:
             neighbours = graph.recent(int(target), self.fanout)
             weights = neighbours["weight"] * np.power(decay, np.arange(len(neighbours)))
             total = weights.sum()
-            row[:] = weights @ table[neighbours["id"]].astype(np.float64) / total if total else 0.0
+            row[:] = weights @ values[neighbours["id"]].astype(np.float64) / total if total else 0.0

@@ -41,7 +41,8 @@ def test_nothing_of_the_user_is_left_in_rows_of_users_or_items() -> None:
     made.observe(took(user, "film-2", kind="dislike"))
     made.forget(user)
     assert made.graph.users.degree[number] == 0
-    assert not made.graph.users.rows[number].tobytes().strip(b"\0")
+    assert not made.graph.users.edges[number].any()
+    assert not made.graph.users.times[number].any()
     assert not made.taste.profiles[number].any()
     assert not made.embeddings.users[number].any()
     assert made.contexts.lengths[number] == 0
@@ -60,10 +61,10 @@ def test_others_keep_what_they_have() -> None:
     user = stream()[-1].user
     others = sorted({event.user for event in stream()} - {user})
     numbers = [made.users.intern(other) for other in others]
-    rows, profiles = made.graph.users.rows[numbers], made.taste.profiles[numbers]
+    rows, profiles = made.graph.users.edges[numbers], made.taste.profiles[numbers]
     embeddings = made.embeddings.users[numbers]
     made.forget(user)
-    np.testing.assert_array_equal(made.graph.users.rows[numbers], rows)
+    np.testing.assert_array_equal(made.graph.users.edges[numbers], rows)
     np.testing.assert_array_equal(made.taste.profiles[numbers], profiles)
     np.testing.assert_array_equal(made.embeddings.users[numbers], embeddings)
 

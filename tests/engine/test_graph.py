@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.graph import InteractionGraph, NeighbourRows
+from engine.graph import NODES, WEIGHTS, InteractionGraph, NeighbourRows
 
+# Weights that an edge holds exactly, as those of all kinds are.
+weights = st.integers(0, WEIGHTS).map(lambda units: float(np.float32(units / WEIGHTS)))
 edges = st.lists(
-    st.tuples(st.integers(0, 5), st.integers(0, 1000), st.floats(0, 2, width=32), st.integers(0, 9))
+    st.tuples(st.integers(0, 5), st.integers(0, NODES - 1), weights, st.integers(0, 9))
 )
 
 
@@ -32,16 +35,30 @@ def test_insertion_touches_one_row_only() -> None:
     graph = NeighbourRows(4, nodes=3)
     for node in range(3):
         graph.insert(node, 7, 1.0, 0)
-    before = graph.rows.copy()
+    before = graph.edges.copy(), graph.times.copy()
     graph.insert(1, 8, 1.0, 1)
-    changed = (graph.rows != before).any(axis=1)
-    assert changed.tolist() == [False, True, False]
+    for array, old in zip((graph.edges, graph.times), before, strict=True):
+        assert (array != old).any(axis=1).tolist() == [False, True, False]
 
 
 def test_a_row_is_contiguous_and_of_fixed_stride() -> None:
     graph = NeighbourRows(64)
-    assert graph.rows.flags["C_CONTIGUOUS"]
-    assert graph.rows.strides == (1024, 16)
+    assert graph.edges.flags["C_CONTIGUOUS"]
+    assert graph.edges.strides == (256, 4)
+
+
+def test_an_edge_is_the_word_that_the_core_of_the_overlay_reads() -> None:
+    graph = NeighbourRows(4)
+    graph.insert(0, 0xABCDEF, 0.4, 1)
+    assert graph.edges[0].tolist() == [102 << 24 | 0xABCDEF, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("neighbour", "weight"), [(NODES, 1.0), (1, 1.01), (1, -0.1)])
+def test_what_an_edge_cannot_hold_is_refused(neighbour: int, weight: float) -> None:
+    graph = NeighbourRows(4)
+    with pytest.raises(OverflowError, match=str(neighbour)):
+        graph.insert(0, neighbour, weight, 1)
+    assert graph.degree[0] == 0
 
 
 @given(edges, st.integers(1, 7), st.integers(0, 5), st.integers(0, 1000))
@@ -70,9 +87,8 @@ def test_making_room_keeps_every_row(
             grown.reserve(nodes)
     have = min(len(grown.degree), 64)
     np.testing.assert_array_equal(grown.degree[:have], roomy.degree[:have])
-    np.testing.assert_array_equal(grown.rows[:have], roomy.rows[:have])
-    assert np.shares_memory(grown.ids, grown.rows)
-    assert np.shares_memory(grown.weights, grown.rows)
+    np.testing.assert_array_equal(grown.edges[:have], roomy.edges[:have])
+    np.testing.assert_array_equal(grown.times[:have], roomy.times[:have])
 
 
 def test_a_cleared_node_starts_again() -> None:
@@ -97,7 +113,7 @@ def test_a_removed_neighbour_weighs_nothing_and_a_cleared_node_has_none() -> Non
 
 def test_an_interaction_is_an_edge_at_both_ends() -> None:
     graph = InteractionGraph(8, 8)
-    graph.insert(user=3, item=2000, weight=0.5, time=9)
-    assert graph.users.recent(3, 8).tolist() == [(2000, 0.5, 9)]
-    assert graph.items.recent(2000, 8).tolist() == [(3, 0.5, 9)]
+    graph.insert(user=3, item=2000, weight=0.6, time=9)
+    assert graph.users.recent(3, 8).tolist() == [(2000, np.float32(0.6), 9)]
+    assert graph.items.recent(2000, 8).tolist() == [(3, np.float32(0.6), 9)]
     assert not np.delete(graph.users.degree, 3).any()
