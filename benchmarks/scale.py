@@ -59,8 +59,7 @@ def main() -> None:
     if arguments.ml_100k:
         report["ml_100k"] = measure_dataset(arguments.ml_100k, settings, console)
     report["rows"] = [
-        measured_alone(size, settings)
-        for size in (QUICK_SIZES if arguments.quick else SIZES)
+        measured_alone(size, settings) for size in (QUICK_SIZES if arguments.quick else SIZES)
     ]
     print_report(console, report)
     if arguments.json:
