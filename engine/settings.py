@@ -17,7 +17,7 @@ class EngineSettings(BaseModel):
     model: Literal["hybrid", "gnn", "llm"] = Field(
         "hybrid", description="parts that rank: graph and text, the graph alone, the text alone"
     )
-    aggregator: Literal["numba", "numpy"] = Field(
+    aggregator: Literal["numba", "int8", "numpy"] = Field(
         "numba", description="backend that aggregates neighbour embeddings"
     )
     dimensions: int = Field(32, ge=4, le=256, description="width of a graph embedding")

@@ -65,8 +65,12 @@ def make_aggregator(name: str, fanout: int) -> Aggregator:
         from engine.propagation.numba_backend import NumbaAggregator  # noqa: PLC0415
 
         return NumbaAggregator(fanout)
+    if name == "int8":
+        from engine.propagation.int8_backend import Int8Aggregator  # noqa: PLC0415
+
+        return Int8Aggregator(fanout)
     if name == "numpy":
         from engine.propagation.numpy_backend import NumpyAggregator  # noqa: PLC0415
 
         return NumpyAggregator(fanout)
-    raise ValueError(f"aggregator = {name!r}: there are 'numba' and 'numpy'")
+    raise ValueError(f"aggregator = {name!r}: there are 'numba', 'int8' and 'numpy'")
