@@ -53,7 +53,7 @@ module divide #(
   logic [7:0] quotient[4:12];
   always_ff @(posedge clk) begin
     negative <= {negative[LAST-1:1], sum[29]};
-    size1 <= zero ? 29'd0 : sum[29] ? -sum[28:0] : sum[28:0];
+    size1 <= sum[29] ? -sum[28:0] : sum[28:0];
     wide2 <= {5'd0, size1} << {up[4:3], 3'd0};
     wide3 <= wide2 << up[2:0];
     saturated <= {saturated[11:4], wide3[33:7] >= {1'b0, divisor}};
@@ -84,7 +84,7 @@ module divide #(
   wire [7:0] signed_value = negative[13] ? -{1'b0, even} : {1'b0, even};
   wire [7:0] value = {signed_value[7:1], signed_value[0] || (first && !zero && code[lane])};
   always_ff @(posedge clk) begin
-    size13 <= saturated[12] || rounded[8] ? 7'd127 : rounded[7:1];
+    size13 <= zero ? 7'd0 : saturated[12] || rounded[8] ? 7'd127 : rounded[7:1];
     out <= valid[13] ? {value, out[63:8]} : out;
     out_valid <= !rst && valid[13] && lane == 7;
     if (in_take) begin
