@@ -69,7 +69,7 @@ def quantise_rows(values, rows, out):  # type: ignore[no-untyped-def]
     for row in rows:
         for d in range(width):
             value = np.float64(values[row, d])
-            size = min(abs(value), 127.5)
+            size = np.minimum(np.abs(value), 127.5)
             units = np.int64(size * 16777216.0 + 0.5)
             sums[d] = -units if value < 0 else units
         _quantise(sums, np.int64(16), np.int64(0), out[row])

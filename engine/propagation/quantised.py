@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ class QuantisedTable:
     def __init__(self, dimensions: int) -> None:
         self.rows: NDArray[np.uint8] = np.zeros((0, dimensions), np.uint8)
         self._held = 0
-        self._stale: list[NDArray[np.integer]] = []
+        self._stale: list[NDArray[Any]] = []
         # How many rows have each scale code: the shift follows from what the table is, not from
         # what it was, so that an engine that is loaded gives the bytes of one that went on.
         self._codes: NDArray[np.int64] = np.zeros(256, np.int64)
