@@ -124,7 +124,9 @@ class Recommender:
         self.popularity = Popularity()
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
-            make_aggregator(s.aggregator, FANOUT), s.dimensions, s.seed
+            make_aggregator(s.aggregator, FANOUT, s.dimensions, s.board, s.bitstream),
+            s.dimensions,
+            s.seed,
         )
         self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
         self.taste = Taste(self.vectors.width)

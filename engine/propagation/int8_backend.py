@@ -13,6 +13,8 @@ from engine.propagation.quantised import QuantisedTable
 class Int8Aggregator:
     """Eq. 1 in integers, over quantised copies of the tables, on the calling thread."""
 
+    work = None
+
     def __init__(self, fanout: int) -> None:
         if not 1 <= fanout <= int8.MOST:
             raise ValueError(f"fanout = {fanout}: aggregation in 8 bits takes 1 to {int8.MOST}")
