@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from engine.graph import NeighbourRows
 
 
+class BackendError(ValueError):
+    """A backend that cannot work as the settings want it; one line that says why."""
+
+
 @dataclass
 class DeviceWork:
     """What a device did for its backend.
@@ -105,7 +109,7 @@ def make_aggregator(
 
     Raises
     ------
-    ValueError
+    BackendError
         If there is no such backend, it lacks a package, or it cannot work so.
     """
     if name == "numba":
@@ -124,8 +128,8 @@ def make_aggregator(
         try:
             from overlays.pynq_aggregator import PynqAggregator  # noqa: PLC0415
         except ModuleNotFoundError as error:
-            raise ValueError(
+            raise BackendError(
                 f"aggregator = 'pynq' needs the package {error.name}: pip install 'millrace[fpga]'"
             ) from None
         return PynqAggregator(fanout, dimensions, board, bitstream)
-    raise ValueError(f"aggregator = {name!r}: there are 'numba', 'int8', 'numpy' and 'pynq'")
+    raise BackendError(f"aggregator = {name!r}: there are 'numba', 'int8', 'numpy' and 'pynq'")

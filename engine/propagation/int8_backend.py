@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graph import NeighbourRows
-from engine.propagation import int8
+from engine.propagation import BackendError, int8
 from engine.propagation.quantised import QuantisedTable
 
 
@@ -17,7 +17,7 @@ class Int8Aggregator:
 
     def __init__(self, fanout: int) -> None:
         if not 1 <= fanout <= int8.MOST:
-            raise ValueError(f"fanout = {fanout}: aggregation in 8 bits takes 1 to {int8.MOST}")
+            raise BackendError(f"fanout = {fanout}: aggregation in 8 bits takes 1 to {int8.MOST}")
         self.fanout = fanout
         self._tables: dict[str, QuantisedTable] = {}
 
