@@ -113,6 +113,11 @@ class Soc:
         with self._lock:
             self._allocator.release(address)
 
+    @property
+    def free(self) -> int:
+        """Bytes of memory that are not allocated."""
+        return self._allocator.free
+
     def bytes_at(self, address: int, size: int) -> NDArray[np.uint8]:
         """A view of memory: u8[size]."""
         start = address - self.board.memory
