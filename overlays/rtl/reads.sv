@@ -1,0 +1,89 @@
+// The read side of one AXI master. Four sources ask for bursts, earlier stages first: they run ahead
+// only as far as their queues reach. All bursts bear one id, so data come back in order, and a queue
+// of sources tells whose they are; its depth bounds the reads in flight.
+`default_nettype none
+module reads #(
+  parameter int OUTSTANDING_LOG2 = 4
+) (
+  input  wire             clk,
+  input  wire             rst,
+  input  wire             halt,     // issue nothing more, throw away what comes
+  output wire             quiet,
+  output wire             outside,
+  output logic            failed,
+  // requests: targets, degrees, edges, rows
+  input  wire  [3:0]      request,
+  input  wire  [3:0][32:0] address,
+  input  wire  [3:0][3:0] beats,    // less one
+  input  wire  [3:0]      set,
+  input  wire  [1:0][31:0] base,
+  input  wire  [1:0][31:0] limit,
+  output wire  [3:0]      grant,
+  // data: the first three sources have kept room, the rows say when they are ready
+  output wire  [3:0]      arrives,
+  output wire  [63:0]     data,
+  input  wire             rows_ready,
+  // AXI
+  output logic [31:0]     araddr,
+  output logic [3:0]      arlen,
+  output logic            arvalid,
+  input  wire             arready,
+  input  wire  [63:0]     rdata,
+  input  wire             rerror,
+  input  wire             rlast,
+  input  wire             rvalid,
+  output wire             rready
+);
+  wire ready;
+  assign grant = !ready ? 4'b0
+               : request[0] ? 4'b0001
+               : request[1] ? 4'b0010
+               : request[2] ? 4'b0100 : {request[3], 3'b000};
+  wire [1:0] source = grant[0] ? 2'd0 : grant[1] ? 2'd1 : grant[2] ? 2'd2 : 2'd3;
+
+  wire checked, issue;
+  wire [31:0] checked_address;
+  wire [3:0] checked_beats;
+  wire [1:0] checked_source;
+  bounded #(.TAG(2)) bounds (
+    .clk, .rst, .base(base[set[source]]), .limit(limit[set[source]]),
+    .in_valid(|grant), .in_ready(ready), .in_address(address[source]), .in_beats(beats[source]),
+    .in_tag(source), .out_valid(checked), .out_ready(issue), .out_address(checked_address),
+    .out_beats(checked_beats), .out_tag(checked_source), .outside
+  );
+
+  wire flying, arrived, over;
+  wire [1:0] whose;
+  wire [OUTSTANDING_LOG2:0] in_flight;
+  assign issue = checked && (!arvalid || arready) && !in_flight[OUTSTANDING_LOG2] && !halt;
+  fifo #(.WIDTH(2), .LOG2(OUTSTANDING_LOG2)) sources (
+    .clk, .rst, .push(issue), .in(checked_source), .pop(over), .out(whose), .valid(flying),
+    .count(in_flight)
+  );
+  always_ff @(posedge clk)
+    if (rst) arvalid <= 0;
+    else if (!arvalid || arready) arvalid <= issue;
+  always_ff @(posedge clk)
+    if (issue) begin
+      araddr <= checked_address;
+      arlen  <= checked_beats;
+    end
+
+  // A short queue between the bus and us keeps rready off what the accumulator thinks.
+  wire [2:0] waiting;
+  wire take, last;
+  fifo #(.WIDTH(65), .LOG2(2)) arrivals (
+    .clk, .rst, .push(rvalid && rready), .in({rlast, rdata}), .pop(take), .out({last, data}),
+    .valid(arrived), .count(waiting)
+  );
+  assign rready  = !waiting[2];
+  assign take    = arrived && (halt || whose != 2'd3 || rows_ready);
+  assign over    = take && last;
+  assign arrives = (arrived && !halt) ? 4'b0001 << whose : 4'b0;
+  assign quiet   = !arvalid && !flying;
+
+  always_ff @(posedge clk)
+    if (rst) failed <= 0;
+    else if (rvalid && rready && rerror) failed <= 1;
+endmodule
+`default_nettype wire
