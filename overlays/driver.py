@@ -80,7 +80,7 @@ class AggregateCore(DefaultIP):  # type: ignore[misc]
         super().__init__(description_)
         version = self.read(_REGISTERS["VERSION"].offset)
         expected = int(description()["version"])
-        if version != self._done:
+        if version != expected:
             raise UnsupportedConfiguration(
                 f"the core's version is 0x{version:08X}, the driver's 0x{expected:08X}"
             )

@@ -23,6 +23,7 @@ from pynq.remote import (
     remote_device_pb2_grpc,
 )
 
+from overlays.sim.model import BoardError
 from overlays.twin.soc import Soc
 
 PORT = 7967
@@ -34,6 +35,7 @@ _STATUS = {
     KeyError: grpc.StatusCode.NOT_FOUND,
     FileNotFoundError: grpc.StatusCode.NOT_FOUND,
     MemoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    BoardError: grpc.StatusCode.INTERNAL,
 }
 
 
@@ -71,8 +73,9 @@ class _Answers(grpc.ServerInterceptor):  # type: ignore[misc]
 
 
 def _end(context: Any, error: Exception) -> NoReturn:
-    # A KeyError's text is in quotes of its own.
-    context.abort(_STATUS[type(error)], str(error.args[0] if error.args else error))
+    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    # The text of a KeyError is in quotes of its own.
+    context.abort(status, str(error.args[0]))
     raise AssertionError
 
 

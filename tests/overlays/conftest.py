@@ -1,37 +1,39 @@
-"""The board twin, in this process and in one of its own."""
+"""Fixtures of the board twin, in this process and in one of its own."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from overlays.boards import board_named
+from overlays.boards import BOARDS, board_named
 from overlays.hwh import write_overlay
-from overlays.twin.core import make_core
-from overlays.twin.device import TwinDevice
-from overlays.twin.soc import Soc
+from overlays.sim.model import missing_tool
+from tests.overlays.twins import DIMENSIONS, PORTS, Graph, TwinProcess
 
-DIMENSIONS, PORTS, LENGTH = 32, 2, 16
+if TYPE_CHECKING:
+    from overlays.twin.device import TwinDevice
+
+LENGTH = 16
+
+# test_extra.py says so, and fails where CI is set.
+if importlib.util.find_spec("pynq") is None:
+    collect_ignore = ["test_driver.py", "test_hwh.py", "test_pynq_aggregator.py", "test_twin.py"]
 
 
-@dataclass
-class Graph:
-    """What the aggregator reads of the engine's NeighbourRows."""
-
-    edges: NDArray[np.uint32]
-    degree: NDArray[np.int64]
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.length = self.edges.shape[1]
+@pytest.fixture(scope="session")
+def tools() -> None:
+    """Verilator and a C++ compiler; without them the test is skipped."""
+    if missing := missing_tool():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, so the tests of the twin must run: {missing}")
+        pytest.skip(missing)
 
 
 @pytest.fixture
@@ -55,49 +57,32 @@ def values() -> NDArray[np.float32]:
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The .bit of each board."""
     folder = tmp_path_factory.mktemp("overlays")
-    names = ("pynq-z2", "zcu104", "kv260")
-    return {name: write_overlay(folder, board_named(name), DIMENSIONS, PORTS) for name in names}
+    return {name: write_overlay(folder, board, DIMENSIONS, PORTS) for name, board in BOARDS.items()}
 
 
 @pytest.fixture
-def device() -> TwinDevice:
-    """A PYNQ-Z2's twin in this process."""
-    board = board_named("pynq-z2")
-    return TwinDevice(Soc(board, make_core(board, DIMENSIONS, PORTS)))
+def make_device(tools: None) -> Callable[..., TwinDevice]:
+    """Makes a board's twin in this process."""
+    from overlays.twin.core import make_core
+    from overlays.twin.device import TwinDevice
+    from overlays.twin.soc import Soc
+
+    def make(board: str, dimensions: int = DIMENSIONS, ports: int = PORTS) -> TwinDevice:
+        which = board_named(board)
+        return TwinDevice(Soc(which, make_core(which, dimensions, ports)))
+
+    return make
 
 
-class TwinProcess:
-    """``python -m overlays.twin``, to be stopped, killed and started again at its port."""
-
-    def __init__(self, board: str, folder: Path) -> None:
-        self._board, self._folder = board, folder
-        self.port = 0
-        self.process: subprocess.Popen[str]
-        self.start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "overlays.twin", "--board", self._board]
-        command += ["--port", str(self.port), "--overlay", str(self._folder)]
-        command += ["--dimensions", str(DIMENSIONS), "--ports", str(PORTS)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        found = re.search(r":(\d+); its overlay: (.*\.bit)$", said)
-        assert found, f"the twin said {said!r}"
-        self.port, self.bit = int(found[1]), Path(found[2])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+@pytest.fixture
+def device(make_device: Callable[..., TwinDevice]) -> TwinDevice:
+    """A PYNQ-Z2's."""
+    return make_device("pynq-z2")
 
 
 @pytest.fixture(scope="module", params=["pynq-z2", "zcu104"])
 def twin(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tools: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TwinProcess]:
     """A twin's process of each layout in turn."""
     process = TwinProcess(request.param, tmp_path_factory.mktemp("twin"))

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from overlays import reference
 from overlays.pynq_aggregator import PynqAggregator
 from overlays.twin.device import TwinDevice
-
-from .conftest import DIMENSIONS, Graph, TwinProcess
+from tests.overlays.twins import DIMENSIONS, Graph, TwinProcess
 
 FANOUT, DECAY = 11, 0.9
 
@@ -144,7 +143,11 @@ def test_tables_that_grow(
 
 
 def test_a_killed_board_is_replaced_and_found_again(
-    tmp_path: Path, graph: Graph, values: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+    tools: None,
+    tmp_path: Path,
+    graph: Graph,
+    values: NDArray[np.float32],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     twin = TwinProcess("pynq-z2", tmp_path)
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit, retry=0.2)
@@ -170,12 +173,10 @@ def test_a_killed_board_is_replaced_and_found_again(
 
 
 def test_a_frozen_board_costs_one_timeout(
-    tmp_path: Path, graph: Graph, values: NDArray[np.float32]
+    tools: None, tmp_path: Path, graph: Graph, values: NDArray[np.float32]
 ) -> None:
     twin = TwinProcess("zcu104", tmp_path)
-    aggregator = PynqAggregator(
-        FANOUT, DIMENSIONS, twin.address, twin.bit, timeout=0.5, retry=0.5
-    )
+    aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit, timeout=0.5, retry=0.5)
     try:
         before = aggregate(aggregator, graph, ALL, values)
         os.kill(twin.process.pid, signal.SIGSTOP)
