@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from overlays.boards import BOARDS, board_named
 from overlays.hwh import write_overlay
-from overlays.twin.core import Timing, make_core
+from overlays.sim.model import Timing
+from overlays.twin.core import make_core
 from overlays.twin.server import PORT, start_server
 from overlays.twin.soc import Soc
 
@@ -19,7 +21,7 @@ def serve(
     overlay: Path = Path(".cache/overlays"),
     host: str = "127.0.0.1",
     port: int = PORT,
-    timing: Timing | None = None,
+    **timing: float,
 ) -> None:
     """Serve a board's twin until the process ends.
 
@@ -37,7 +39,7 @@ def serve(
         Where; port 0 takes a free one. Whoever reaches it may use the board: pynq's protocol knows
         no passwords.
     timing
-        Of the memory; by default the board's.
+        What of `Timing` (the memory's, in cycles of the core) is to be other than the board's.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def serve(
         If the port is taken.
     """
     which = board_named(board)
-    soc = Soc(which, make_core(which, dimensions, ports, timing))
+    soc = Soc(which, make_core(which, dimensions, ports, **timing))
     bit = write_overlay(overlay, which, dimensions, ports)
     server, bound = start_server(soc, host, port)
     print(f"A simulated {which.name} answers on {host}:{bound}; its overlay: {bit}", flush=True)
@@ -63,8 +65,16 @@ def main() -> None:
     parser.add_argument("--overlay", type=Path, default=Path(".cache/overlays"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=PORT, help="0: a free one")
-    arguments = parser.parse_args()
-    serve(**vars(arguments))
+    timing = parser.add_argument_group(
+        "memory", "in cycles of the core, see Timing in overlays/sim/model.py; else the board's"
+    )
+    for field in fields(Timing):
+        timing.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=argparse.SUPPRESS,
+        )
+    serve(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

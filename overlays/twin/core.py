@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from overlays.boards import Board
 from overlays.sim.model import Model, Timing
 
 
-def make_core(board: Board, dimensions: int, ports: int, timing: Timing | None = None) -> Model:
+def make_core(board: Board, dimensions: int, ports: int, **timing: float) -> Model:
     """A core with a board's contiguous memory. The first of its kind is compiled: a minute or so.
 
     Parameters
@@ -16,7 +18,7 @@ def make_core(board: Board, dimensions: int, ports: int, timing: Timing | None =
     dimensions, ports
         How it is built: D, and the read ports.
     timing
-        Of the memory; by default the board's.
+        What of `Timing` is to be other than the board's.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def make_core(board: Board, dimensions: int, ports: int, timing: Timing | None =
         base=board.memory,
         dimensions=dimensions,
         ports=ports,
-        timing=timing or memory_timing(board),
+        timing=replace(memory_timing(board), **timing),
     )
 
 
