@@ -1,6 +1,6 @@
 // The read side of one AXI master. Four sources ask for bursts, earlier stages first: they run ahead
 // only as far as their queues reach. All bursts bear one id, so data come back in order, and a queue
-// of sources tells whose they are; its depth bounds the reads in flight.
+// of sources tells whose they are.
 `default_nettype none
 module reads #(
   parameter int OUTSTANDING_LOG2 = 4
@@ -35,10 +35,14 @@ module reads #(
   output wire             rready
 );
   wire ready;
+  logic row_next;  // edges and rows take turns: of hashed edges, a run of short reads is a gap later
+  always_ff @(posedge clk)
+    if (rst) row_next <= 0;
+    else if (|grant) row_next <= grant[2];
   assign grant = !ready ? 4'b0
                : request[0] ? 4'b0001
                : request[1] ? 4'b0010
-               : request[2] ? 4'b0100 : {request[3], 3'b000};
+               : request[2] && !(request[3] && row_next) ? 4'b0100 : {request[3], 3'b000};
   wire [1:0] source = grant[0] ? 2'd0 : grant[1] ? 2'd1 : grant[2] ? 2'd2 : 2'd3;
 
   wire checked, issue;
@@ -53,16 +57,27 @@ module reads #(
   );
 
   wire flying, arrived, over;
+  wire answered = rvalid && rready && rlast;
   wire [1:0] whose;
-  wire [OUTSTANDING_LOG2:0] in_flight;
-  assign issue = checked && (!arvalid || arready) && !in_flight[OUTSTANDING_LOG2] && !halt;
-  fifo #(.WIDTH(2), .LOG2(OUTSTANDING_LOG2)) sources (
+  logic [OUTSTANDING_LOG2:0] in_flight;
+  wire [OUTSTANDING_LOG2+1:0] unused_count;
+  assign issue = checked && (!arvalid || arready) && !halt
+               && (!in_flight[OUTSTANDING_LOG2] || answered);
+  // Deeper than the reads in flight by those whose data wait in the short queue below.
+  fifo #(.WIDTH(2), .LOG2(OUTSTANDING_LOG2 + 1)) sources (
     .clk, .rst, .push(issue), .in(checked_source), .pop(over), .out(whose), .valid(flying),
-    .count(in_flight)
+    .count(unused_count)
   );
+
   always_ff @(posedge clk)
-    if (rst) arvalid <= 0;
-    else if (!arvalid || arready) arvalid <= issue;
+    if (rst) begin
+      arvalid   <= 0;
+      in_flight <= 0;
+    end else begin
+      if (!arvalid || arready) arvalid <= issue;
+      if (issue && !answered) in_flight <= in_flight + 1'b1;
+      if (answered && !issue) in_flight <= in_flight - 1'b1;
+    end
   always_ff @(posedge clk)
     if (issue) begin
       araddr <= checked_address;
