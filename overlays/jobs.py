@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from overlays import reference
+from engine.propagation import int8
 
 _NEIGHBOUR = np.uint32(0xFF_FFFF)
 
@@ -69,10 +69,12 @@ class Job:
 
     def run_here(self, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The aggregates, bit for bit as the core computes them: u8[n, d]."""
-        return reference.aggregate(
+        out = np.empty((len(self.edges), table.shape[1]), np.uint8)
+        int8.aggregate(
             self.targets, self.degrees, self.edges, table,
-            self.fanout, reference.RECENT, self.decay, self.shift, seed=0,
+            self.fanout, int8.RECENT, self.decay, self.shift, 0, out,
         )  # fmt: skip
+        return out
 
 
 def make_job(graph: Rows, targets: NDArray[np.int32], fanout: int, decay: float, shift: int) -> Job:

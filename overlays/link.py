@@ -25,7 +25,7 @@ from overlays.jobs import Job
 FAULTS = (RuntimeError, OSError, MemoryError, grpc.RpcError)
 """What a board, its network and pynq raise."""
 _CONNECT_SECONDS = 60.0  # of one call: a bitstream is some 20 MB
-_ALIGNMENT = 128  # of sections of a buffer: no row of a table straddles it
+_ALIGNMENTS = (64, 8, 8, 128)  # of edges, degrees, targets, and a table of any D
 _TWIN = "(twin)"
 
 
@@ -175,22 +175,21 @@ class Link:
 
     def close(self) -> None:
         """Stop the core and give the memory back, as far as the board answers."""
-        with contextlib.suppress(*FAULTS):
+        buffers = [*self._staging.values(), *self._out.values(), *self._tables.values()]
+        with contextlib.suppress(*FAULTS):  # a board that is gone has taken its memory along
             self._core.reset()
-        for buffers in (self._staging, self._out, self._tables):
-            for buffer in buffers.values():
-                with contextlib.suppress(*FAULTS):
-                    buffer.array.freebuffer()
-            buffers.clear()
+            for buffer in buffers:
+                buffer.array.freebuffer()
+        self._staging, self._out, self._tables = {}, {}, {}
         if self._opened:
             self._device.client.channel.close()
 
     def _stage(self, *parts: NDArray[Any]) -> tuple[_Buffer, list[int]]:
-        """Send arrays in one buffer; their offsets in it."""
+        """Send edges, degrees, targets and, if given, a table in one buffer; their offsets."""
         offsets, end = [], 0
-        for part in parts:
-            offsets.append(end)
-            end += -(-part.nbytes // _ALIGNMENT) * _ALIGNMENT
+        for part, alignment in zip(parts, _ALIGNMENTS, strict=False):
+            offsets.append(-(-end // alignment) * alignment)
+            end = offsets[-1] + part.nbytes
         buffer = self._buffer(self._staging, end)
         for offset, part in zip(offsets, parts, strict=True):
             buffer.array[offset : offset + part.nbytes] = part.reshape(-1).view(np.uint8)
@@ -220,7 +219,7 @@ class Link:
 
     def _buffer(self, buffers: dict[int, _Buffer], size: int) -> _Buffer:
         """One of at least `size` bytes and at most a quarter more: all of it is sent."""
-        step = max(_ALIGNMENT, 1 << max(0, size.bit_length() - 3))
+        step = 1 << max(6, size.bit_length() - 3)
         size = -(-size // step) * step
         if size not in buffers:
             array = self._device.allocate((size,), np.uint8)

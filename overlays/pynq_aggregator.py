@@ -9,7 +9,7 @@ of nodes 0 to n-1; so the board needs no copy of the graph. With the table, the 
 - Over the network pynq 4.0.0 sends whole buffers only, also when asked for a slice (it writes the
   slice to offset 0). A resident table would cost its size for every event. So the rows that the
   targets' edges name are gathered here, once each, and follow the edges in one buffer, the edges
-  renumbered. That is some 1.2 kB for a target of 32 neighbours with D = 32, whatever the size of
+  renumbered. That is some 1.3 kB for a target of 32 neighbours with D = 32, whatever the size of
   the catalogue, and leaves to the board the arithmetic only: the far board is for development and
   measurement.
 
@@ -105,6 +105,7 @@ class PynqAggregator:
         self._retry = retry
         self._tables: dict[str, QuantisedTable] = {}
         self._link: Link | None = None
+        self._lost: Link | None = None  # failed, and not closed yet
         self._lock = threading.Lock()
         self._connecting: threading.Thread | None = None
         self._next_try = 0.0
@@ -112,6 +113,11 @@ class PynqAggregator:
         self._closed = False
         self.faults = 0
         self.work = Work()
+        # A fault must not wait for a compiler.
+        nothing = Job(
+            np.zeros((1, 8), np.uint32), np.zeros(1, np.uint64), fanout=1, decay=1, shift=0
+        )
+        nothing.run_here(np.zeros((1, dimensions), np.uint8))
         self._connect()
 
     @property
@@ -176,7 +182,7 @@ class PynqAggregator:
         """Give the board back; what is aggregated later is so on this machine."""
         with self._lock:
             self._closed = True
-            link, self._link = self._link, None
+            link, self._link, self._lost = self._link or self._lost, None, None
         if link is not None:
             link.close()
 
@@ -189,10 +195,8 @@ class PynqAggregator:
             try:
                 return link.run(job, name, table, renewed)
             except FAULTS as error:
-                self._link = None
+                self._link, self._lost = None, link
                 self._fail(error)
-                # What it holds is given back where nobody waits: the board may not answer.
-                threading.Thread(target=link.close, daemon=True).start()
         return job.run_here(table)
 
     def _reconnect(self) -> None:
@@ -222,6 +226,10 @@ class PynqAggregator:
         self._failing = False
 
     def _connect_again(self) -> None:
+        """In the background: the board may not answer."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost.close()
         try:
             self._connect()
         except ValueError as error:  # the overlay was replaced by one that does not fit

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from overlays.reference import SCALES, pick_shift, quantise
+from engine.propagation.int8 import quantise_rows
+from overlays.reference import SCALES, pick_shift
 
 
 class QuantisedTable:
@@ -15,6 +16,8 @@ class QuantisedTable:
     ----------
     rows : u8[m, d]
         Embedding rows (FORMAT.md).
+    shift : int
+        The smallest SHIFT with which no coefficient saturates.
     """
 
     def __init__(self, dimensions: int) -> None:
@@ -23,6 +26,7 @@ class QuantisedTable:
         # How many rows have each scale code: the shift follows from the table alone, not from
         # what its rows once were, so that a replay gives the same bytes.
         self._codes = np.zeros(256, np.int64)
+        self.shift = 0
 
     def changed(self, rows: NDArray[np.int32]) -> None:
         """Note that rows of the float table were learnt.
@@ -59,14 +63,10 @@ class QuantisedTable:
         old = np.unique(np.concatenate(stale)) if stale else fresh[:0]
         self._codes -= np.bincount(_codes(self.rows[old]), minlength=256)
         rows = np.concatenate([old, fresh])
-        self.rows[rows] = quantise(values[rows])
+        quantise_rows(values, rows, self.rows)
         self._codes += np.bincount(_codes(self.rows[rows]), minlength=256)
+        self.shift = pick_shift(SCALES[int(np.flatnonzero(self._codes)[-1])])
         return rows
-
-    @property
-    def shift(self) -> int:
-        """The smallest SHIFT with which no coefficient saturates."""
-        return pick_shift(SCALES[int(np.flatnonzero(self._codes)[-1])])
 
 
 def _codes(rows: NDArray[np.uint8]) -> NDArray[np.int64]:

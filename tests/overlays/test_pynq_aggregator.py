@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from overlays import reference
 from overlays.pynq_aggregator import PynqAggregator
+from overlays.registers import registers
 from overlays.twin.device import TwinDevice
 from tests.overlays.twins import DIMENSIONS, Graph, TwinProcess
 
@@ -140,6 +141,29 @@ def test_tables_that_grow(
     graph.edges += np.uint32(300)
     got = aggregate(aggregator, graph, ALL, large)
     np.testing.assert_array_equal(got, expected(graph, ALL, large))
+
+
+def test_an_error_of_the_core_is_reset_and_the_table_sent_anew(
+    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+) -> None:
+    aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"], retry=0.1)
+    aggregate(aggregator, graph, ALL, values)
+    core = device.soc.board.core
+    device.soc.write_word(core + registers()["COUNT"].offset, 0)
+    device.soc.write_word(core, registers()["CTRL"].word(START=1))
+    learnt = np.array([9, 120], np.int32)
+    for _ in range(2):  # on this machine: with the board failed, and with it away
+        values[learnt] += np.float32(0.5)
+        aggregator.changed("items", learnt)
+        got = aggregate(aggregator, graph, ALL, values)
+        np.testing.assert_array_equal(got, expected(graph, ALL, values))
+    assert (aggregator.faults, aggregator.work.batches) == (1, 1)
+    until_connected(aggregator, graph, values)
+    sent = aggregator.work.bytes_sent
+    got = aggregate(aggregator, graph, ALL, values)
+    np.testing.assert_array_equal(got, expected(graph, ALL, values))
+    assert aggregator.work.batches == 2
+    assert aggregator.work.bytes_sent - sent > 200 * DIMENSIONS
 
 
 def test_a_killed_board_is_replaced_and_found_again(
