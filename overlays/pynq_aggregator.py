@@ -204,6 +204,7 @@ class PynqAggregator:
         if self._link is not None or self._closed or time.monotonic() < self._next_try:
             return
         if self._connecting is None or not self._connecting.is_alive():
+            self._next_try = time.monotonic() + self._retry
             self._connecting = threading.Thread(target=self._connect_again, daemon=True)
             self._connecting.start()
 
