@@ -1,90 +1,42 @@
-"""Fixtures of the board twin, in this process and in one of its own."""
+"""The Verilated cores that the tests share."""
 
-from __future__ import annotations
-
-import importlib.util
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
+from problems import Bench
 
-from overlays.boards import BOARDS, board_named
-from overlays.hwh import write_overlay
 from overlays.sim.model import missing_tool
-from tests.overlays.twins import DIMENSIONS, PORTS, Graph, TwinProcess
-
-if TYPE_CHECKING:
-    from overlays.twin.device import TwinDevice
-
-LENGTH = 16
-
-# test_extra.py says so, and fails where CI is set.
-if importlib.util.find_spec("pynq") is None:
-    collect_ignore = ["test_driver.py", "test_hwh.py", "test_pynq_aggregator.py", "test_twin.py"]
 
 
 @pytest.fixture(scope="session")
-def tools() -> None:
-    """Verilator and a C++ compiler; without them the test is skipped."""
+def verilator() -> None:
+    """Verilator and g++ are there; without them the test is skipped, and fails in CI."""
     if missing := missing_tool():
         if os.environ.get("CI"):
-            pytest.fail(f"CI is set, so the tests of the twin must run: {missing}")
+            pytest.fail(f"CI is set, so the tests of the core must run: {missing}")
         pytest.skip(missing)
 
 
-@pytest.fixture
-def graph() -> Graph:
-    """60 nodes whose rows are empty, half full, full and overwritten; 200 neighbours."""
-    random = np.random.default_rng(5)
-    edges = random.integers(0, 200, (60, LENGTH), dtype=np.uint32)
-    edges |= random.integers(0, 256, (60, LENGTH), dtype=np.uint32) << np.uint32(24)
-    return Graph(edges, random.choice([0, 1, 7, LENGTH, LENGTH + 5, 1000], 60))
+def _bench(dimensions: int, ports: int) -> Iterator[Bench]:
+    bench = Bench(dimensions, ports)
+    yield bench
+    bench.model.close()
+
+
+@pytest.fixture(params=[(64, 1), (32, 2), (128, 1)], ids="D{0[0]}-ports{0[1]}".format)
+def bench(verilator: None, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Each core that the tests build."""
+    yield from _bench(*request.param)
 
 
 @pytest.fixture
-def values() -> NDArray[np.float32]:
-    """The neighbours' embeddings, of many scales: float32[200, 32]."""
-    random = np.random.default_rng(6)
-    scales = np.exp2(random.uniform(-12, 6, (200, 1)))
-    return (random.normal(0, 1, (200, DIMENSIONS)) * scales).astype(np.float32)
+def bench64(verilator: None) -> Iterator[Bench]:
+    """The usual core."""
+    yield from _bench(64, 1)
 
 
-@pytest.fixture(scope="session")
-def overlay(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The .bit of each board."""
-    folder = tmp_path_factory.mktemp("overlays")
-    return {name: write_overlay(folder, board, DIMENSIONS, PORTS) for name, board in BOARDS.items()}
-
-
-@pytest.fixture
-def make_device(tools: None) -> Callable[..., TwinDevice]:
-    """Makes a board's twin in this process."""
-    from overlays.twin.core import make_core
-    from overlays.twin.device import TwinDevice
-    from overlays.twin.soc import Soc
-
-    def make(board: str, dimensions: int = DIMENSIONS, ports: int = PORTS) -> TwinDevice:
-        which = board_named(board)
-        return TwinDevice(Soc(which, make_core(which, dimensions, ports)))
-
-    return make
-
-
-@pytest.fixture
-def device(make_device: Callable[..., TwinDevice]) -> TwinDevice:
-    """A PYNQ-Z2's."""
-    return make_device("pynq-z2")
-
-
-@pytest.fixture(scope="module", params=["pynq-z2", "zcu104"])
-def twin(
-    request: pytest.FixtureRequest, tools: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TwinProcess]:
-    """A twin's process of each layout in turn."""
-    process = TwinProcess(request.param, tmp_path_factory.mktemp("twin"))
-    yield process
-    process.kill()
+@pytest.fixture(params=[(64, 1), (32, 2)], ids="D{0[0]}-ports{0[1]}".format)
+def either(verilator: None, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A core with one port, and one with two."""
+    yield from _bench(*request.param)

@@ -12,7 +12,7 @@ from overlays.hwh import CLOCK, overlay_hwh
 from overlays.registers import description, registers
 from overlays.vivado.build import finish, register_commands
 
-FOLDER = Path(__file__).parents[2] / "overlays" / "vivado"
+FOLDER = Path(__file__).parents[3] / "overlays" / "vivado"
 
 
 @pytest.mark.parametrize("name", list(BOARDS))

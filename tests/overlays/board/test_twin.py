@@ -16,7 +16,7 @@ from overlays.boards import board_named
 from overlays.hwh import write_overlay
 from overlays.twin.device import TwinDevice
 from overlays.twin.memory import PAGE, Allocator
-from tests.overlays.twins import TwinProcess
+from tests.overlays.board.twins import TwinProcess
 
 
 @pytest.fixture

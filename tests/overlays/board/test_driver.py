@@ -21,7 +21,7 @@ from overlays.sim.model import Timing
 from overlays.twin.core import make_core
 from overlays.twin.device import TwinDevice
 from overlays.twin.soc import Soc
-from tests.overlays.twins import DIMENSIONS, PORTS, Graph
+from tests.overlays.board.twins import DIMENSIONS, PORTS, Graph
 
 TARGETS = np.array([3, 59, 0, 17], np.uint32)
 FANOUT, DECAY, SHIFT = 8, 60_000, 13
@@ -122,7 +122,7 @@ def test_reset_after_an_error(
     np.testing.assert_array_equal(prepared.out, prepared.expected)
 
 
-def test_a_batch_that_takes_too_long(tools: None, overlay: dict[str, Path], graph: Graph) -> None:
+def test_a_batch_that_takes_too_long(verilator: None, overlay: dict[str, Path], graph: Graph) -> None:
     board = board_named("pynq-z2")
     model = make_core(board, DIMENSIONS, PORTS, latency=400_000, outstanding=1)
     device = TwinDevice(Soc(board, model))

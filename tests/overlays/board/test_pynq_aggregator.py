@@ -15,7 +15,7 @@ from overlays import reference
 from overlays.pynq_aggregator import PynqAggregator
 from overlays.registers import registers
 from overlays.twin.device import TwinDevice
-from tests.overlays.twins import DIMENSIONS, Graph, TwinProcess
+from tests.overlays.board.twins import DIMENSIONS, Graph, TwinProcess
 
 FANOUT, DECAY = 11, 0.9
 
@@ -167,7 +167,7 @@ def test_an_error_of_the_core_is_reset_and_the_table_sent_anew(
 
 
 def test_a_killed_board_is_replaced_and_found_again(
-    tools: None,
+    verilator: None,
     tmp_path: Path,
     graph: Graph,
     values: NDArray[np.float32],
@@ -197,7 +197,7 @@ def test_a_killed_board_is_replaced_and_found_again(
 
 
 def test_a_frozen_board_costs_one_timeout(
-    tools: None, tmp_path: Path, graph: Graph, values: NDArray[np.float32]
+    verilator: None, tmp_path: Path, graph: Graph, values: NDArray[np.float32]
 ) -> None:
     twin = TwinProcess("zcu104", tmp_path)
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit, timeout=0.5, retry=0.5)
