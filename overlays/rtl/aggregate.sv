@@ -103,7 +103,7 @@ module aggregate #(
   wire rst = !aresetn;
 
   // ---- registers
-  wire start, reset, bad, idle, full, over, zero;
+  wire start, reset, bad, idle, running, full, over, zero;
   wire [3:0] error, length_log2;
   wire [7:0] done;
   wire [6:0] fanout;
@@ -127,8 +127,8 @@ module aggregate #(
   wire [PORTS-1:0] quiet, finished, gathered;
   wire [PORTS-1:0][2:0] failed;
   batches #(.PORTS(PORTS)) batches (
-    .clk, .rst, .start, .reset, .bad, .idle, .full, .error, .done, .over, .zero, .load, .set,
-    .launch, .halt, .clear, .quiet, .finished, .failed
+    .clk, .rst, .start, .reset, .bad, .idle, .running, .full, .error, .done, .over, .zero, .load,
+    .set, .launch, .halt, .clear, .quiet, .finished, .failed
   );
   logic [1:0][31:0] targets_s, degrees_s, edges_s, table_s, out_s, base_s, limit_s, seed_s;
   logic [1:0][16:0] decay_s;
@@ -203,7 +203,7 @@ module aggregate #(
       rows <= 0;
       beats_now <= 0;
     end else begin
-      cycles <= cycles + {31'd0, !idle};
+      cycles <= cycles + {31'd0, running};
       read_beats <= read_beats + {30'd0, beats_now};
       rows <= rows + {30'd0, &rows_now, ^rows_now};
     end

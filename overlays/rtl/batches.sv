@@ -11,6 +11,7 @@ module batches #(
   input  wire               reset,
   input  wire               bad,          // what START would queue cannot run
   output wire               idle,
+  output wire               running,
   output wire               full,
   output logic [3:0]        error,
   output logic [7:0]        done,
@@ -39,9 +40,14 @@ module batches #(
     cause = 0;
     for (int p = 0; p < PORTS; p++) cause = cause | causes[p];
   end
-  assign halt = halting;
-  assign idle = used == 0 && !halting && !load && !launch;
-  assign full = used[1] || halting || clear;
+  // The lanes are reset a cycle after clear, and must not begin anything before.
+  logic cleared;
+  always_ff @(posedge clk) cleared <= clear;
+  wire closed = halting || clear || cleared;
+  assign halt = closed;
+  assign idle = used == 0 && !closed && !load && !launch;
+  assign running = used != 0;
+  assign full = used[1] || closed;
   wire accept = start && !reset && error == 0 && !full;
   wire retire = &has_finished && !halting;
   wire calm = halting && halted && &quiet;
@@ -78,7 +84,7 @@ module batches #(
       if (accept && bad) begin
         error   <= 3;
         halting <= 1;
-      end else if (cause != 0 && !halting && !clear) begin
+      end else if (cause != 0 && !closed) begin
         if (error == 0) error <= cause[0] ? 4'd1 : cause[1] ? 4'd2 : 4'd5;
         halting <= 1;
       end

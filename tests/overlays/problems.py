@@ -13,7 +13,7 @@ from overlays.sim.model import BASE, Model, Timing
 
 CTRL = registers()["CTRL"]
 CONFIG = registers()["CONFIG"]
-MEMORY = 1 << 19
+MEMORY = 1 << 21
 GUARD = 0xA5  # what lies where the core must not write
 
 
@@ -60,7 +60,10 @@ def problem(rng: np.random.Generator, dimensions: int, most_targets: int = 12) -
     degrees = np.choose(which, kinds).astype(np.uint64)
     rows = int(rng.integers(1, 200))
     edges = rng.integers(0, rows, (nodes, length)).astype(np.uint32)
-    weights = [rng.integers(0, 256, edges.shape), np.full(edges.shape, int(rng.choice([0, 1, 255])))]
+    weights = [
+        rng.integers(0, 256, edges.shape),
+        np.full(edges.shape, int(rng.choice([0, 1, 255]))),
+    ]
     edges |= weights[int(rng.random() < 0.15)].astype(np.uint32) << np.uint32(24)
     table = rng.integers(0, 256, (rows, dimensions)).astype(np.uint8)
     if rng.random() < 0.5:  # rows as the engine writes them: near each other in scale
