@@ -157,14 +157,16 @@ class Recommender:
         known = len(self.items)
         user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
         weight = KIND_WEIGHTS[interaction.kind]
-        new = not self._seen.has(user, item)
+        counted = self._seen.weight(user, item)
         history = self._history(user)
         # An item that its own event made known could not have been shown: that it was taken would
         # teach that what is new and unpopular is taken.
-        if weight > 0 and new and item < known and len(history):
+        if weight > 0 and counted is None and item < known and len(history):
             self._learn(user, item, history)
+        # What was disliked first and taken later is counted then.
+        new = not counted and (weight > 0 or counted is None)
         if new:
-            self._seen.add(user, item, weight)
+            self._seen.put(user, item, weight)
         self._judge(user, item, interaction)
         clock.lap("learn")
         if weight > 0:
