@@ -173,7 +173,7 @@ class Bench:
         self.write(CTRL=CTRL.word(RESET=1))
         self.wait("IDLE", 1)
 
-    def wait(self, name: str, value: int, limit: int = 400_000) -> None:
+    def wait(self, name: str, value: int, limit: int = 4_000_000) -> None:
         """Run until a field of CTRL has a value."""
         end = self.model.cycles + limit
         while self.control(name) != value:
@@ -214,7 +214,7 @@ def check_random(bench: Bench, seed: int, batches: int) -> int:
         for values in loaded:
             bench.wait("FULL", 0)
             bench.start(values)
-        end = bench.model.cycles + 2_000_000
+        end = bench.model.cycles + 4_000_000
         while not bench.control("IDLE"):
             assert bench.model.cycles < end, "The core hangs."
         assert bench.model.open_writes == 0
