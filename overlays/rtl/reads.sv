@@ -34,7 +34,7 @@ module reads #(
   input  wire             rvalid,
   output wire             rready
 );
-  wire ready;
+  wire ready, queued, bounds_ready;
   logic row_next;  // edges and rows take turns: of hashed edges, a run of short reads is a gap later
   always_ff @(posedge clk)
     if (rst) row_next <= 0;
@@ -49,23 +49,40 @@ module reads #(
   wire [31:0] checked_address;
   wire [3:0] checked_beats;
   wire [1:0] checked_source;
+  // A short queue keeps the grants off whether the bus is ready.
+  wire [2:0] queue_count;
+  wire queued_set;
+  wire [1:0] queued_source;
+  wire [3:0] queued_beats;
+  wire [32:0] queued_address;
+  assign ready = !queue_count[2];
+  fifo #(.WIDTH(40), .LOG2(2)) granted (
+    .clk, .rst, .push(|grant), .in({set[source], source, beats[source], address[source]}),
+    .pop(queued && bounds_ready), .out({queued_set, queued_source, queued_beats, queued_address}),
+    .valid(queued), .count(queue_count)
+  );
   bounded #(.TAG(2)) bounds (
-    .clk, .rst, .base(base[set[source]]), .limit(limit[set[source]]),
-    .in_valid(|grant), .in_ready(ready), .in_address(address[source]), .in_beats(beats[source]),
-    .in_tag(source), .out_valid(checked), .out_ready(issue), .out_address(checked_address),
+    .clk, .rst, .base(base[queued_set]), .limit(limit[queued_set]), .in_valid(queued),
+    .in_ready(bounds_ready), .in_address(queued_address), .in_beats(queued_beats),
+    .in_tag(queued_source), .out_valid(checked), .out_ready(issue), .out_address(checked_address),
     .out_beats(checked_beats), .out_tag(checked_source), .outside
   );
 
   wire flying, arrived, over;
   wire answered = rvalid && rready && rlast;
-  wire [1:0] whose;
+  // The source of the next beat, in a register: much hangs on it.
+  logic awaited, row;
+  logic [1:0] whose;
+  wire [1:0] next_source;
+  wire next_awaited = flying && (!awaited || over);
   logic [OUTSTANDING_LOG2:0] in_flight;
   wire [OUTSTANDING_LOG2+1:0] unused_count;
   assign issue = checked && (!arvalid || arready) && !halt
                && (!in_flight[OUTSTANDING_LOG2] || answered);
   // Deeper than the reads in flight by those whose data wait in the short queue below.
   fifo #(.WIDTH(2), .LOG2(OUTSTANDING_LOG2 + 1)) sources (
-    .clk, .rst, .push(issue), .in(checked_source), .pop(over), .out(whose), .valid(flying),
+    .clk, .rst, .push(issue), .in(checked_source), .pop(next_awaited), .out(next_source),
+    .valid(flying),
     .count(unused_count)
   );
 
@@ -84,6 +101,14 @@ module reads #(
       arlen  <= checked_beats;
     end
 
+  always_ff @(posedge clk) begin
+    awaited <= !rst && (next_awaited || (awaited && !over));
+    if (next_awaited) begin
+      whose <= next_source;
+      row   <= next_source == 2'd3;
+    end
+  end
+
   // A short queue between the bus and us keeps rready off what the accumulator thinks.
   wire [2:0] waiting;
   wire take, last;
@@ -92,10 +117,10 @@ module reads #(
     .valid(arrived), .count(waiting)
   );
   assign rready  = !waiting[2];
-  assign take    = arrived && (halt || whose != 2'd3 || rows_ready);
+  assign take    = arrived && awaited && (halt || !row || rows_ready);
   assign over    = take && last;
-  assign arrives = (arrived && !halt) ? 4'b0001 << whose : 4'b0;
-  assign quiet   = !arvalid && !flying;
+  assign arrives = (arrived && awaited && !halt) ? 4'b0001 << whose : 4'b0;
+  assign quiet   = !arvalid && !flying && !awaited;
 
   always_ff @(posedge clk)
     if (rst) failed <= 0;
