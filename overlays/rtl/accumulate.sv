@@ -8,10 +8,10 @@ module accumulate #(
   input  wire              clk,
   input  wire              rst,
   input  wire  [1:0][4:0]  shift,
-  input  wire              announced,
-  input  wire  [17:0]      announcement,  // set, weight, last, empty
-  output wire              next,          // done with this announcement
-  output wire              gathered,      // ... and it was a row's
+  input  wire              in_valid,
+  input  wire  [17:0]      in,            // announcement: set, weight, last, empty
+  output wire              in_take,
+  output wire              gathered,      // one cycle: a row is complete
   input  wire              arrives,
   input  wire  [63:0]      data,
   output wire              ready,
@@ -28,9 +28,15 @@ module accumulate #(
 );
   localparam int WORDS = D / 8;
   localparam int INDEX = $clog2(WORDS);
-  wire set, last, empty;
-  wire [14:0] weight;
-  assign {set, weight, last, empty} = announcement;
+  // The announcement in hand, in registers: whether a beat may enter hangs on it.
+  logic announced, set, last, empty;
+  logic [14:0] weight;
+  wire next;
+  assign in_take = in_valid && (!announced || next);
+  always_ff @(posedge clk) begin
+    announced <= !rst && (in_take || (announced && !next));
+    if (in_take) {set, weight, last, empty} <= in;
+  end
 
   // ---- stage 0: what enters
   logic [INDEX-1:0] word;

@@ -193,19 +193,21 @@ module aggregate #(
 
   // ---- counters
   wire [1:0] beats = {rvalid[1] && rready[1], rvalid[0] && rready[0]};
-  wire [1:0] rows_now = {PORTS == 2 && gathered[PORTS-1], gathered[0]};
-  logic [1:0] beats_now;
+  wire [1:0] gathers = {PORTS == 2 && gathered[PORTS-1], gathered[0]};
+  logic [1:0] beats_now, rows_now;
   always_ff @(posedge clk) begin
     beats_now <= {&beats, ^beats};
+    rows_now <= {&gathers, ^gathers};
     if (rst || zero) begin
       cycles <= 0;
       read_beats <= 0;
       rows <= 0;
       beats_now <= 0;
+      rows_now <= 0;
     end else begin
       cycles <= cycles + {31'd0, running};
       read_beats <= read_beats + {30'd0, beats_now};
-      rows <= rows + {30'd0, &rows_now, ^rows_now};
+      rows <= rows + {30'd0, rows_now};
     end
   end
 

@@ -110,13 +110,13 @@ module lane #(
     .out_empty(edge_empty), .out_take(edge_take)
   );
 
-  wire announced, next;
+  wire announced, announcement_take;
   wire [17:0] announcement;
   gather #(.D(D)) gather (
     .clk, .rst, .table_base, .in_valid(edge_valid), .in_neighbour(neighbour), .in_weight(weight),
     .in_set(edge_set), .in_last(edge_last), .in_empty(edge_empty), .in_take(edge_take),
     .request(request[3]), .address(address[3]), .beats(beats[3]), .set(set[3]), .grant(grant[3]),
-    .out_valid(announced), .out(announcement), .out_take(next)
+    .out_valid(announced), .out(announcement), .out_take(announcement_take)
   );
 
   wire bank_room, reserve, sums_valid, sums_last, total_take;
@@ -125,7 +125,7 @@ module lane #(
   wire [7:0][29:0] sums;
   wire [21:0] total;
   accumulate #(.D(D)) accumulate (
-    .clk, .rst, .shift, .announced, .announcement, .next, .gathered, .arrives(arrives[3]), .data,
+    .clk, .rst, .shift, .in_valid(announced), .in(announcement), .in_take(announcement_take), .gathered, .arrives(arrives[3]), .data,
     .ready(rows_ready), .room(bank_room), .reserve, .out_valid(sums_valid), .out_word(sums_word),
     .out_last(sums_last), .out_sums(sums), .out_total(total), .total_valid(unused_total_valid),
     .total_take

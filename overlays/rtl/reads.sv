@@ -34,7 +34,7 @@ module reads #(
   input  wire             rvalid,
   output wire             rready
 );
-  wire ready;
+  wire ready, queued, bounds_ready;
   logic row_next;  // edges and rows take turns: of hashed edges, a run of short reads is a gap later
   always_ff @(posedge clk)
     if (rst) row_next <= 0;
@@ -49,10 +49,22 @@ module reads #(
   wire [31:0] checked_address;
   wire [3:0] checked_beats;
   wire [1:0] checked_source;
+  // A short queue keeps the grants off whether the bus is ready.
+  wire [2:0] queue_count;
+  wire queued_set;
+  wire [1:0] queued_source;
+  wire [3:0] queued_beats;
+  wire [32:0] queued_address;
+  assign ready = !queue_count[2];
+  fifo #(.WIDTH(40), .LOG2(2)) granted (
+    .clk, .rst, .push(|grant), .in({set[source], source, beats[source], address[source]}),
+    .pop(queued && bounds_ready), .out({queued_set, queued_source, queued_beats, queued_address}),
+    .valid(queued), .count(queue_count)
+  );
   bounded #(.TAG(2)) bounds (
-    .clk, .rst, .base(base[set[source]]), .limit(limit[set[source]]),
-    .in_valid(|grant), .in_ready(ready), .in_address(address[source]), .in_beats(beats[source]),
-    .in_tag(source), .out_valid(checked), .out_ready(issue), .out_address(checked_address),
+    .clk, .rst, .base(base[queued_set]), .limit(limit[queued_set]), .in_valid(queued),
+    .in_ready(bounds_ready), .in_address(queued_address), .in_beats(queued_beats),
+    .in_tag(queued_source), .out_valid(checked), .out_ready(issue), .out_address(checked_address),
     .out_beats(checked_beats), .out_tag(checked_source), .outside
   );
 
