@@ -2,8 +2,8 @@
 
     python -m benchmarks.overlay [--quick] [--json FILE] [--figure FILE]
 
-Everything about the core is simulated: cycles of its Verilated RTL, times by a stated clock. Nothing
-ran on a board. The CPU's side is measured here, on one core, by a kernel that gives the same bytes.
+All about the core is simulated: cycles of its Verilated RTL, times by a stated clock. Nothing ran
+on a board. The CPU's side is measured here, on one core, by a kernel that gives the same bytes.
 """
 
 from __future__ import annotations

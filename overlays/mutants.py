@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant("exponent one too small", "scale.sv", "peak > bound", "peak > (bound << 1)"),
     Mutant("quotient not rounded", "divide.sv", "quotient[12]} + 9'd1", "quotient[12]}"),
     Mutant("127 to 128", "divide.sv", "size13 == 127 ? 7'd126 : ", ""),
-    Mutant("code over even values", "divide.sv", "first && !zero && code[lane]", "first && code[lane]"),
+    Mutant("code over even values", "divide.sv", "first && !zero && code", "first && code"),
     Mutant("odd count of targets", "targets.sv", "half || out_left == 1", "half"),
     Mutant("room that is promised", "targets.sv", "state == ASK && room >= 8", "state == ASK"),
     Mutant("more reads than allowed", "reads.sv", "(!in_flight[OUTSTANDING_LOG2] ||", "(1'b1 ||"),

@@ -52,7 +52,7 @@ module sampler (
   logic [5:0] room;    // beats of the weigher's queue that nobody was promised
   wire [5:0] described;
   wire [4:0] reach = log2 == 3 ? 5'd8 - {2'd0, slot[2:0]} : 5'd16 - {1'b0, slot[3:0]};
-  wire [4:0] words = ({4'd0, slot[0]} + burst + 5'd1) >> 1;
+  logic [4:0] words;   // beats of the burst
   wire [31:0] start = list[set];
   wire [41:0] row = {10'd0, target} << log2;
   wire [41:0] sum = {13'd0, start[31:3]} + {1'b0, place[41:1]};
@@ -117,7 +117,10 @@ module sampler (
         if (!hashed) burst <= left < {2'd0, reach} ? left[4:0] : reach;
         place <= row | {32'd0, slot};
       end
-      ADD: address <= {sum[41:29] != 0, sum[28:0], 3'b0};
+      ADD: begin
+        address <= {sum[41:29] != 0, sum[28:0], 3'b0};
+        words <= ({4'd0, slot[0]} + burst + 5'd1) >> 1;
+      end
       ASK: if (grant) slot <= slot + {5'd0, burst};
       default: ;
     endcase

@@ -34,6 +34,7 @@ module targets #(
   wire [3:0] reach = 4'd8 - {1'b0, pointer[2:0]};
   wire next = state == NEXT && waiting != 0;
   wire pop;
+  logic released;  // a beat of the queue is free again
   assign request = state == ASK && room >= 8;
   assign address = {1'b0, pointer, 3'b0};
   assign beats   = burst - 4'd1;
@@ -44,9 +45,11 @@ module targets #(
       waiting <= 0;
       set <= 1;
       room <= 16;
+      released <= 0;
     end else begin
+      released <= pop;
       waiting <= waiting + {1'b0, launch} - {1'b0, next};
-      room <= room + {4'd0, pop} - (grant ? {1'b0, burst} : 5'd0);
+      room <= room + {4'd0, released} - (grant ? {1'b0, burst} : 5'd0);
       case (state)
         NEXT: if (next) begin
           set   <= !set;

@@ -8,7 +8,7 @@ module weigher (
   input  wire  [1:0][16:0] decay,
   input  wire              arrives,
   input  wire  [63:0]      data,
-  output wire              released,
+  output logic             released,    // a beat of the queue is free again
   output wire              fading_busy,
   input  wire              in_valid,
   input  wire  [14:0]      in,          // the sampler's descriptor
@@ -21,28 +21,38 @@ module weigher (
   output logic             out_empty,   // no edge at all: the target has none
   input  wire              out_take
 );
-  wire set, plain, upper, last;
-  wire [4:0] edges;
-  wire [5:0] first;
-  assign {set, plain, upper, edges, first, last} = in;
-
+  // The descriptor in hand, in registers: what is left of its burst.
+  logic hand, set, plain, odd, last, empty, ends;
+  logic [4:0] left;
+  logic [5:0] draw;
   wire held, known;
   wire [63:0] pair;
   wire [5:0] unused_count;
   wire [15:0] fade;
-  logic [4:0] at;
-  wire empty = edges == 0;
-  wire odd = at[0] ^ upper;
-  wire ends = empty || at + 5'd1 == edges;
-  wire [5:0] draw = first - {1'b0, at};
   wire step = !out_valid || out_take;
-  wire take = step && in_valid && (empty || (held && known));
-  assign in_take = take && ends;
-  assign released = take && !empty && (odd || ends);
+  wire take = step && hand && (empty || (held && known));
+  wire pop = take && !empty && (odd || ends);
+  assign in_take = in_valid && (!hand || (take && ends));
   wire [31:0] picked = odd ? pair[63:32] : pair[31:0];
+  wire [4:0] in_left = in[11:7];
+
+  always_ff @(posedge clk) begin
+    hand <= !rst && (in_take || (hand && !(take && ends)));
+    released <= pop && !rst;
+    if (in_take) begin
+      {set, plain, odd, left, draw, last} <= in;
+      empty <= in_left == 0;
+      ends <= in_left <= 1;
+    end else if (take) begin
+      odd <= !odd;
+      left <= left - 1'b1;
+      draw <= draw - 1'b1;
+      ends <= left == 2;
+    end
+  end
 
   fifo #(.WIDTH(64), .LOG2(5)) pairs (
-    .clk, .rst, .push(arrives), .in(data), .pop(released), .out(pair), .valid(held),
+    .clk, .rst, .push(arrives), .in(data), .pop, .out(pair), .valid(held),
     .count(unused_count)
   );
   fading fading (.clk, .rst, .launch, .decay, .set, .draw, .fade, .known,
@@ -55,12 +65,10 @@ module weigher (
   wire [23:0] rounded = product2 + 24'd128;
   always_ff @(posedge clk)
     if (rst) begin
-      at <= 0;
       valid1 <= 0;
       valid2 <= 0;
       out_valid <= 0;
     end else begin
-      if (take) at <= ends ? 5'd0 : at + 5'd1;
       if (step) begin
         valid1 <= take;
         valid2 <= valid1;

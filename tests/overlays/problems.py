@@ -220,6 +220,7 @@ def check_random(bench: Bench, seed: int, batches: int) -> int:
             got, expected = bench.result(values), batch.expected()
             assert np.array_equal(got, expected), describe(batch, got, expected)
         assert not bench.model.violations
+        assert bench.model.most_in_flight <= 16
     return ran
 
 
