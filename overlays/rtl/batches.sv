@@ -21,7 +21,7 @@ module batches #(
   output logic              load,         // copy the registers into set
   output logic              set,
   output logic              launch,
-  output wire               halt,
+  output logic              halt,
   output logic              clear,
   input  wire  [PORTS-1:0]  quiet,
   input  wire  [PORTS-1:0]  finished,
@@ -44,7 +44,7 @@ module batches #(
   logic cleared;
   always_ff @(posedge clk) cleared <= clear;
   wire closed = halting || clear || cleared;
-  assign halt = closed;
+  always_ff @(posedge clk) halt <= closed;
   assign idle = used == 0 && !closed && !load && !launch;
   assign running = used != 0;
   assign full = used[1] || closed;

@@ -70,14 +70,19 @@ module reads #(
 
   wire flying, arrived, over;
   wire answered = rvalid && rready && rlast;
-  wire [1:0] whose;
+  // The source of the next beat, in a register: much hangs on it.
+  logic awaited, row;
+  logic [1:0] whose;
+  wire [1:0] next_source;
+  wire next_awaited = flying && (!awaited || over);
   logic [OUTSTANDING_LOG2:0] in_flight;
   wire [OUTSTANDING_LOG2+1:0] unused_count;
   assign issue = checked && (!arvalid || arready) && !halt
                && (!in_flight[OUTSTANDING_LOG2] || answered);
   // Deeper than the reads in flight by those whose data wait in the short queue below.
   fifo #(.WIDTH(2), .LOG2(OUTSTANDING_LOG2 + 1)) sources (
-    .clk, .rst, .push(issue), .in(checked_source), .pop(over), .out(whose), .valid(flying),
+    .clk, .rst, .push(issue), .in(checked_source), .pop(next_awaited), .out(next_source),
+    .valid(flying),
     .count(unused_count)
   );
 
@@ -96,6 +101,14 @@ module reads #(
       arlen  <= checked_beats;
     end
 
+  always_ff @(posedge clk) begin
+    awaited <= !rst && (next_awaited || (awaited && !over));
+    if (next_awaited) begin
+      whose <= next_source;
+      row   <= next_source == 2'd3;
+    end
+  end
+
   // A short queue between the bus and us keeps rready off what the accumulator thinks.
   wire [2:0] waiting;
   wire take, last;
@@ -104,10 +117,10 @@ module reads #(
     .valid(arrived), .count(waiting)
   );
   assign rready  = !waiting[2];
-  assign take    = arrived && (halt || whose != 2'd3 || rows_ready);
+  assign take    = arrived && awaited && (halt || !row || rows_ready);
   assign over    = take && last;
-  assign arrives = (arrived && !halt) ? 4'b0001 << whose : 4'b0;
-  assign quiet   = !arvalid && !flying;
+  assign arrives = (arrived && awaited && !halt) ? 4'b0001 << whose : 4'b0;
+  assign quiet   = !arvalid && !flying && !awaited;
 
   always_ff @(posedge clk)
     if (rst) failed <= 0;

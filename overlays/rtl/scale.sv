@@ -18,7 +18,7 @@ module scale (
   input  wire              out_take
 );
   typedef enum logic [3:0] {
-    IDLE, TIMES127, TIMES31, EXPONENT, MANTISSA, DIVIDE, ROUND, MULTIPLY, SETTLE, DONE
+    IDLE, TIMES127, TIMES31, COMPARE, EXPONENT, MANTISSA, DIVIDE, ROUND, MULTIPLY, SETTLE, DONE
   } state_t;
   state_t state;
   logic [20:0] total;
@@ -30,8 +30,12 @@ module scale (
   logic [34:0] unit;    // 127 W, doubled; then times 16, 8, ...
   logic [34:0] bound;   // 31 * 127 W, doubled
   logic set, zero, beyond;
-  wire over = peak > bound;
-  wire over_doubled = {peak, 1'b0} > {1'b0, bound};
+  // Compared in one cycle, acted on in the next.
+  logic over, over_doubled;
+  always_ff @(posedge clk) begin
+    over <= peak > bound;
+    over_doubled <= {peak, 1'b0} > {1'b0, bound};
+  end
   wire [34:0] rest = peak - unit;
   assign in_take = state == IDLE && in_valid;
   assign out_valid = state == DONE;
@@ -45,8 +49,9 @@ module scale (
       case (state)
         IDLE: if (in_valid) state <= TIMES127;
         TIMES127: state <= TIMES31;
-        TIMES31: state <= zero ? DONE : EXPONENT;
-        EXPONENT: if (left == 0 && (!over || e == 15)) state <= MANTISSA;
+        TIMES31: state <= zero ? DONE : COMPARE;
+        COMPARE: state <= EXPONENT;
+        EXPONENT: state <= left == 0 && (!over || e == 15) ? MANTISSA : COMPARE;
         MANTISSA: state <= DIVIDE;
         DIVIDE: if (step == 4) state <= ROUND;
         ROUND: state <= MULTIPLY;

@@ -37,6 +37,7 @@ struct Port {
   uint32_t araddr = 0, awaddr = 0;
   uint8_t arlen = 0, awlen = 0;
   uint64_t wdata = 0;
+  uint64_t open_writes() const { return writes.size() + answers.size(); }
 };
 
 // Eight banks whose rows close after each access, four activations in a window, one data bus, and
@@ -270,7 +271,8 @@ uint64_t board_count(Board* board, int which) {
   const uint64_t counts[] = {board->violations[PAGE],   board->violations[UNSTABLE],
                              board->violations[WLAST],  board->violations[WDATA],
                              board->violations[LENGTH], board->longest_queue,
-                             board->read_beats,         board->write_beats};
+                             board->read_beats,         board->write_beats,
+                             board->ports[0].open_writes() + board->ports[1].open_writes()};
   return counts[which];
 }
 }

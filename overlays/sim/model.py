@@ -191,6 +191,11 @@ class Model:
         """Beats that the memory has taken."""
         return self._count(7)
 
+    @property
+    def open_writes(self) -> int:
+        """Writes that the memory has not answered."""
+        return self._count(8)
+
     def _count(self, which: int) -> int:
         return int(self._library.board_count(self._board, which))
 

