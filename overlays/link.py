@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 import warnings
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from overlays.jobs import Job
 FAULTS = (RuntimeError, OSError, MemoryError, grpc.RpcError)
 """What a board, its network and pynq raise."""
 _CONNECT_SECONDS = 60.0  # of one call: a bitstream is some 20 MB
+_REACH_SECONDS = 2.0
 _ALIGNMENTS = (64, 8, 8, 128)  # of edges, degrees, targets, and a table of any D
 _TWIN = "(twin)"
 
@@ -232,8 +234,11 @@ def _open(board: str) -> Device:
     """The device of an address, or this machine's own."""
     if not board:
         return Device.active_device
-    host, _, port = board.partition(":")
-    return RemoteDevice(0, host, int(port or PYNQ_PORT))
+    host, _, number = board.partition(":")
+    port = int(number or PYNQ_PORT)
+    # Says at once that nobody is there; pynq's own attempt takes 5 s to.
+    socket.create_connection((host, port), timeout=_REACH_SECONDS).close()
+    return RemoteDevice(0, host, port)
 
 
 def _find_core(overlay: Overlay) -> AggregateCore:

@@ -43,13 +43,16 @@ class QuantisedTable:
         Parameters
         ----------
         values : float32[m, d]
-            The table; never fewer rows than before.
+            The table. With fewer rows than before it is taken for another one.
 
         Returns
         -------
         NDArray
             int64[n], the rows that were quantised anew, rising.
         """
+        if len(values) < len(self.rows):
+            self.rows, self._stale = self.rows[:0], []
+            self._codes[:] = 0
         have = len(self.rows)
         fresh = np.arange(have, len(values))
         stale = [rows[rows < have] for rows in self._stale]

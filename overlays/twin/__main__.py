@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def main() -> None:
             type=type(field.default),
             default=argparse.SUPPRESS,
         )
-    serve(**vars(parser.parse_args()))
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def make_core(board: Board, dimensions: int, ports: int, **timing: float) -> Mod
         base=board.memory,
         dimensions=dimensions,
         ports=ports,
-        timing=replace(memory_timing(board), **timing),
+        timing=replace(memory_timing(board), **timing),  # type: ignore[arg-type]
     )
 
 

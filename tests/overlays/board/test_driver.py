@@ -122,7 +122,9 @@ def test_reset_after_an_error(
     np.testing.assert_array_equal(prepared.out, prepared.expected)
 
 
-def test_a_batch_that_takes_too_long(verilator: None, overlay: dict[str, Path], graph: Graph) -> None:
+def test_a_batch_that_takes_too_long(
+    verilator: None, overlay: dict[str, Path], graph: Graph
+) -> None:
     board = board_named("pynq-z2")
     model = make_core(board, DIMENSIONS, PORTS, latency=400_000, outstanding=1)
     device = TwinDevice(Soc(board, model))

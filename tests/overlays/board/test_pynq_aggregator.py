@@ -166,6 +166,16 @@ def test_an_error_of_the_core_is_reset_and_the_table_sent_anew(
     assert aggregator.work.bytes_sent - sent > 200 * DIMENSIONS
 
 
+def test_a_table_that_was_replaced_by_a_smaller_one(
+    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+) -> None:
+    aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"])
+    aggregate(aggregator, graph, ALL, np.concatenate([values, 1000 * values]))
+    other = values[::-1].copy()
+    got = aggregate(aggregator, graph, ALL, other)
+    np.testing.assert_array_equal(got, expected(graph, ALL, other))
+
+
 def test_a_killed_board_is_replaced_and_found_again(
     verilator: None,
     tmp_path: Path,
