@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from pynq import Clocks, Device, Overlay
     from pynq.pl_server.remote_device import PYNQ_PORT, RemoteDevice
 
+from engine.propagation import BackendError, DeviceWork
 from overlays.deadlines import Deadline
 from overlays.driver import VLNV, AggregateCore, Batch
 from overlays.jobs import Job
@@ -29,36 +30,6 @@ _CONNECT_SECONDS = 60.0  # of one call: a bitstream is some 20 MB
 _REACH_SECONDS = 2.0
 _ALIGNMENTS = (64, 8, 8, 128)  # of edges, degrees, targets, and a table of any D
 _TWIN = "(twin)"
-
-
-@dataclass
-class Work:
-    """What the device did.
-
-    The two times are of different clocks and never to be added: with a twin, the host's is that of
-    the simulation, and only the device's says anything of a board.
-
-    Attributes
-    ----------
-    simulated
-        Whether the device is a twin.
-    batches, targets
-        Finished on the device.
-    bytes_sent, bytes_received
-        Of buffers, without the protocol around them.
-    host_seconds
-        From the first byte to the last, as this machine saw it.
-    device_seconds
-        The core's cycles over its clock.
-    """
-
-    simulated: bool = False
-    batches: int = 0
-    targets: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    host_seconds: float = 0.0
-    device_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +52,11 @@ class Link:
 
     Attributes
     ----------
-    work : Work
+    work : DeviceWork
 
     Raises
     ------
-    ValueError
+    BackendError
         If the overlay has another D, or no core of the driver's version.
     RuntimeError, OSError, grpc.RpcError
         If the board does not answer.
@@ -107,7 +78,7 @@ class Link:
         overlay = Overlay(str(bitstream.resolve()), device=self._device)
         self._core = _find_core(overlay)
         if self._core.dimensions != dimensions:
-            raise ValueError(
+            raise BackendError(
                 f"{bitstream.name} is built for dimensions = {self._core.dimensions}, "
                 f"not {dimensions}"
             )
@@ -115,7 +86,7 @@ class Link:
         self._staging: dict[int, _Buffer] = {}
         self._out: dict[int, _Buffer] = {}
         self._tables: dict[str, _Buffer] = {}
-        self.work = Work(simulated=self._device.name.endswith(_TWIN))
+        self.work = DeviceWork(simulated=self._device.name.endswith(_TWIN))
         if deadline is not None:
             deadline.seconds = timeout
 
@@ -130,7 +101,7 @@ class Link:
             Of the table.
         table : u8[m, d]
         renewed : int64[n]
-            Its rows that are others than at the last call with that name.
+            Its rows that are others than at the last call with that name; one may be named twice.
 
         Returns
         -------
@@ -210,6 +181,7 @@ class Link:
             buffer = self._tables[name] = _Buffer(array, array.device_address)
             renewed = np.arange(len(table))
         if len(renewed):
+            renewed = np.unique(renewed)
             copy = np.asarray(buffer.array)[: table.nbytes].reshape(table.shape)
             copy[renewed] = table[renewed]
             self._send(buffer, len(renewed) * table.shape[1])
@@ -246,6 +218,6 @@ def _find_core(overlay: Overlay) -> AggregateCore:
         if entry.get("type") == VLNV:
             core = getattr(overlay, name)
             if not isinstance(core, AggregateCore):  # pynq has warned, and bound its own driver
-                raise ValueError("the overlay's core has another version than the driver")
+                raise BackendError("the overlay's core has another version than the driver")
             return core
-    raise ValueError(f"the overlay has no {VLNV}")
+    raise BackendError(f"the overlay has no {VLNV}")

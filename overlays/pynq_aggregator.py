@@ -20,7 +20,6 @@ board is tried again later, in the background: an event never waits for a connec
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import replace
@@ -31,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pynq import Device
 
-from overlays import reference
+from engine.propagation import BackendError, DeviceWork, int8
+from engine.propagation.quantised import QuantisedTable
 from overlays.jobs import Job, Rows, make_job
-from overlays.link import FAULTS, Link, Work
-from overlays.quantised import QuantisedTable
+from overlays.link import FAULTS, Link
 
 _LOG = logging.getLogger(__name__)
 _DIMENSIONS = (32, 64, 128)
@@ -52,9 +51,9 @@ class PynqAggregator:
         Of the embeddings: 32, 64 or 128, as the overlay was built.
     board
         "" for this machine's own fabric, "address" or "address:port" for a board (or a twin) that
-        runs pynq's remote server, or a pynq device. By default MILLRACE_BOARD of the environment.
+        runs pynq's remote server, or a pynq device.
     bitstream
-        The overlay's .bit, its .hwh beside it. By default MILLRACE_BITSTREAM.
+        The overlay's .bit, its .hwh beside it.
     timeout
         Seconds that a batch, and each call over the network, may take.
     retry
@@ -62,13 +61,11 @@ class PynqAggregator:
 
     Attributes
     ----------
-    faults : int
-        Times that the board failed, when connecting too.
-    work : Work
+    work : DeviceWork
 
     Raises
     ------
-    ValueError
+    BackendError
         If the settings cannot work, on whatever board: `dimensions`, `fanout`, or an overlay that
         does not exist or has another D or version. A board that does not answer is a fault, not
         an error.
@@ -78,28 +75,27 @@ class PynqAggregator:
         self,
         fanout: int,
         dimensions: int,
-        board: str | Device | None = None,
-        bitstream: str | Path | None = None,
+        board: str | Device,
+        bitstream: str | Path,
         timeout: float = 1.0,
         retry: float = 10.0,
     ) -> None:
         if dimensions not in _DIMENSIONS:
-            raise ValueError(
+            raise BackendError(
                 f"dimensions = {dimensions}: aggregator = 'pynq' takes 32, 64 or 128, "
                 "for which the core is built"
             )
-        if not 1 <= fanout <= reference.MOST:
-            raise ValueError(f"fanout = {fanout}: the core takes 1 to {reference.MOST}")
+        if not 1 <= fanout <= int8.MOST:
+            raise BackendError(f"fanout = {fanout}: the core takes 1 to {int8.MOST}")
         self._fanout = fanout
         self._dimensions = dimensions
-        self._board = os.environ.get("MILLRACE_BOARD", "") if board is None else board
-        self._bitstream = Path(
-            os.environ.get("MILLRACE_BITSTREAM", "") if bitstream is None else bitstream
-        )
+        self._board = board
+        self._bitstream = Path(bitstream)
         for file in (self._bitstream, self._bitstream.with_suffix(".hwh")):
             if not file.is_file():
-                raise ValueError(
-                    f"aggregator = 'pynq' needs an overlay (MILLRACE_BITSTREAM): no file {file}"
+                raise BackendError(
+                    f"aggregator = 'pynq' needs an overlay, bitstream = {str(bitstream)!r}: "
+                    f"there is no file {file}"
                 )
         self._timeout = timeout
         self._retry = retry
@@ -111,8 +107,7 @@ class PynqAggregator:
         self._next_try = 0.0
         self._failing = False
         self._closed = False
-        self.faults = 0
-        self.work = Work()
+        self.work = DeviceWork()
         # A fault must not wait for a compiler.
         nothing = Job(
             np.zeros((1, 8), np.uint32), np.zeros(1, np.uint64), fanout=1, decay=1, shift=0
@@ -164,18 +159,18 @@ class PynqAggregator:
 
         Raises
         ------
-        ValueError
+        BackendError
             If `values` has another width than the aggregator was made for.
         """
         if values.shape[1] != self._dimensions:
-            raise ValueError(f"values of width {values.shape[1]}, not {self._dimensions}")
+            raise BackendError(f"values of width {values.shape[1]}, not {self._dimensions}")
         quantised = self._tables.setdefault(table, QuantisedTable(self._dimensions))
         renewed = quantised.refresh(values)
         self._reconnect()
         for start in range(0, len(targets), _BATCH):
             part = slice(start, start + _BATCH)
             job = make_job(graph, targets[part], self._fanout, decay, quantised.shift)
-            out[part] = reference.dequantise(self._run(job, table, quantised.rows, renewed))
+            int8.dequantise_rows(self._run(job, table, quantised.rows, renewed), out[part])
             renewed = renewed[:0]
 
     def close(self) -> None:
@@ -233,12 +228,12 @@ class PynqAggregator:
             lost.close()
         try:
             self._connect()
-        except ValueError as error:  # the overlay was replaced by one that does not fit
+        except BackendError as error:  # the overlay was replaced by one that does not fit
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         """Count a fault, say so unless the board was failing already, and try again later."""
-        self.faults += 1
+        self.work.faults += 1
         self._next_try = time.monotonic() + self._retry
         if not self._failing:
             _LOG.warning(

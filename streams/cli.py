@@ -252,6 +252,10 @@ def board(
     overlay: Annotated[Path, typer.Option(help="Folder for the .bit and the .hwh.")] = Path(
         ".cache/overlays"
     ),
+    timing: Annotated[
+        list[str] | None,
+        typer.Option(help="Timing of the memory in cycles, as name=value. May be given again."),
+    ] = None,
 ) -> None:
     """Serve a simulated FPGA board: the real RTL, behind pynq's remote protocol (extra fpga).
 
@@ -266,7 +270,8 @@ def board(
             raise BackendError(
                 f"the board needs the package {error.name}: pip install 'millrace[fpga]'"
             ) from None
-        serve(name, dimensions, ports, overlay, host, port)
+        _log_to_stderr()
+        serve(name, dimensions, ports, overlay, host, port, timing or [])
 
 
 @topics_app.command("create")

@@ -33,13 +33,14 @@ def scale_code(row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def dequantise_row(row, out):  # type: ignore[no-untyped-def]
-    """Write what an embedding row (u8[d]) stands for to out (float32[d])."""
-    code = scale_code(row)
-    scale = np.float32(((16 + (code & 15)) << (code >> 4)) / 1048576.0)
-    for d in range(len(row)):
-        value = row[d] & 0xFE if d < 8 else row[d]
-        out[d] = np.float32(np.int8(value)) * scale
+def dequantise_rows(rows, out):  # type: ignore[no-untyped-def]
+    """Write what embedding rows (u8[n, d]) stand for to out (float32[n, d])."""
+    for t in range(len(rows)):
+        code = scale_code(rows[t])
+        scale = np.float32(((16 + (code & 15)) << (code >> 4)) / 1048576.0)
+        for d in range(rows.shape[1]):
+            value = rows[t, d] & 0xFE if d < 8 else rows[t, d]
+            out[t, d] = np.float32(np.int8(value)) * scale
 
 
 @kernel
@@ -47,8 +48,7 @@ def aggregate_dequantised(targets, degrees, edges, table, fanout, decay, shift, 
     """`aggregate` of the most recent neighbours, written to float32[n, d]."""
     rows = np.empty(out.shape, np.uint8)
     aggregate(targets, degrees, edges, table, fanout, RECENT, decay, shift, 1, rows)
-    for t in range(len(targets)):
-        dequantise_row(rows[t], out[t])
+    dequantise_rows(rows, out)
 
 
 @kernel

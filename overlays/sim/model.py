@@ -90,7 +90,7 @@ class _Timing(ctypes.Structure):
 
     @classmethod
     def of(cls, timing: Timing) -> Self:
-        return cls(*(getattr(timing, name) for name, _ in cls._fields_))
+        return cls(*(getattr(timing, name) for name, *_ in cls._fields_))
 
 
 class Model:

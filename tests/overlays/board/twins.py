@@ -27,7 +27,7 @@ class Graph:
 
 
 class TwinProcess:
-    """``python -m overlays.twin``, to be stopped, killed and started again at its port."""
+    """``millrace board``, to be stopped, killed and started again at its port."""
 
     def __init__(self, board: str, folder: Path) -> None:
         self._board, self._folder = board, folder
@@ -40,13 +40,13 @@ class TwinProcess:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "overlays.twin", "--board", self._board]
+        command = [sys.executable, "-m", "streams.cli", "board", "--board", self._board]
         command += ["--port", str(self.port), "--overlay", str(self._folder)]
         command += ["--dimensions", str(DIMENSIONS), "--ports", str(PORTS)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
-        found = re.search(r":(\d+); its overlay: (.*\.bit)$", said)
+        found = re.fullmatch(r"board=127.0.0.1:(\d+) bitstream=(.*\.bit)\n", said)
         assert found, f"the twin said {said!r}"
         self.port, self.bit = int(found[1]), Path(found[2])
 
