@@ -1,21 +1,9 @@
 """The Verilated cores that the tests share."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from problems import Bench
-
-from overlays.sim.model import missing_tool
-
-
-@pytest.fixture(scope="session")
-def verilator() -> None:
-    """Verilator and g++ are there; without them the test is skipped, and fails in CI."""
-    if missing := missing_tool():
-        if os.environ.get("CI"):
-            pytest.fail(f"CI is set, so the tests of the core must run: {missing}")
-        pytest.skip(missing)
 
 
 def _bench(dimensions: int, ports: int) -> Iterator[Bench]:
