@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import Bench
 
-from overlays.registers import description, markdown, registers
+from overlays.registers import DESCRIPTION, description, markdown, registers
 
 SOME = (0x0000_0000, 0xFFFF_FFFF, 0xA5A5_A5A5, 0x5A5A_5A5A, 0x0001_0203)
 ACTIONS = {"CTRL", "IRQ_STATUS"}  # writing them does something else than store
@@ -80,3 +80,8 @@ def test_the_table_names_every_register_and_field() -> None:
     fields = sum(len(register.fields) for register in registers().values())
     assert len(rows) == len(named) + fields
     assert np.unique([line.count("|") for line in lines]).size == 1
+
+
+def test_the_documentation_has_the_table() -> None:
+    readme = (DESCRIPTION.parent / "README.md").read_text()
+    assert readme.endswith("## Registers\n\n" + markdown())
