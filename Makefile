@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test install kafka lint clean
 
-demo: install
-	@$(BIN)/millrace demo $(if $(DATA),--data $(DATA)) $(ARGS)
+# AGGREGATOR=pynq runs the main job through a simulated FPGA board.
+demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
+	@$(BIN)/millrace demo $(if $(DATA),--data $(DATA)) $(if $(AGGREGATOR),--aggregator $(AGGREGATOR)) $(ARGS)
 
 test: install-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest
@@ -28,7 +29,15 @@ $(VENV)/.installed: pyproject.toml requirements.txt | $(VENV)/.python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev,fpga]'
+	@touch $@
+
+.PHONY: install-fpga
+install-fpga: $(VENV)/.installed-fpga
+
+$(VENV)/.installed-fpga: $(VENV)/.installed
+	@command -v g++ >/dev/null || { echo "The simulated board is compiled: install g++ (Debian: apt-get install g++)." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[fpga]'
 	@touch $@
 
 # A real Kafka without Docker, for `make kafka` and the tests that need one.

@@ -151,10 +151,10 @@ def by_rank(rng: np.random.Generator, size: int, exponent: float, count: int) ->
 def count_only(engine: Recommender, event: Interaction, at: int) -> None:
     """What `observe` does, less learning and ranking."""
     user, item = engine._intern_user(event.user), engine._intern_item(event.item or "")
-    if engine._seen.has(user, item):
+    if engine._seen.weight(user, item) is not None:
         return
     history = engine._history(user)
-    engine._seen.add(user, item, 1.0)
+    engine._seen.put(user, item, 1.0)
     engine.graph.insert(user, item, 1.0, START_MS + at)
     engine._count(user, item, history, 1.0, event)
     engine.taste.record(user, engine.vectors.vectors[item])

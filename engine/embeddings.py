@@ -60,11 +60,11 @@ class GraphEmbeddings:
         ),
         values={"_steps": int},
         generators=("_random",),
-        unsaved=("_aggregator", "_dimensions", "_aggregates"),
+        unsaved=("aggregator", "_dimensions", "_aggregates"),
     )  # fmt: skip
 
     def __init__(self, aggregator: Aggregator, dimensions: int, seed: int) -> None:
-        self._aggregator = aggregator
+        self.aggregator = aggregator
         self._random = np.random.default_rng(seed)
         self._dimensions = dimensions
         self.inputs: NDArray[np.float32] = np.zeros((2, 0, dimensions), np.float32)
@@ -108,7 +108,7 @@ class GraphEmbeddings:
         """Re-aggregate the user and the item that an event touched."""
         target = np.array([user], np.int32)
         long, short, hop = self._aggregates
-        aggregate = self._aggregator.aggregate
+        aggregate = self.aggregator.aggregate
         aggregate(graph.users, target, "long", self.inputs[0], _DECAYS[0], long)
         aggregate(graph.users, target, "short", self.inputs[1], _DECAYS[1], short)
         self.users[user] = _GAINS[0] * long[0] + _GAINS[1] * short[0]
@@ -147,15 +147,15 @@ class GraphEmbeddings:
             self.personal[user], self.directions[user], self._accumulated_users[user : user + 1],
             history[:FANOUT], candidates, probabilities, target, draw,
         )  # fmt: skip
-        self._aggregator.changed("long", history[:FANOUT])
-        self._aggregator.changed("short", history[:FANOUT])
-        self._aggregator.changed("directions", np.array([user], np.int32))
+        self.aggregator.changed("long", history[:FANOUT])
+        self.aggregator.changed("short", history[:FANOUT])
+        self.aggregator.changed("directions", np.array([user], np.int32))
 
     def forget(self, user: int) -> None:
         """Forget a user's embeddings."""
         self.users[user] = self.personal[user] = self.directions[user] = 0.0
         self._accumulated_users[user] = 1.0
-        self._aggregator.changed("directions", np.array([user], np.int32))
+        self.aggregator.changed("directions", np.array([user], np.int32))
 
 
 @kernel

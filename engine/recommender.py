@@ -124,7 +124,9 @@ class Recommender:
         self.popularity = Popularity()
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
-            make_aggregator(s.aggregator, FANOUT), s.dimensions, s.seed
+            make_aggregator(s.aggregator, FANOUT, s.dimensions, s.board, s.bitstream),
+            s.dimensions,
+            s.seed,
         )
         self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
         self.taste = Taste(self.vectors.width)
@@ -155,14 +157,16 @@ class Recommender:
         known = len(self.items)
         user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
         weight = KIND_WEIGHTS[interaction.kind]
-        new = not self._seen.has(user, item)
+        counted = self._seen.weight(user, item)
         history = self._history(user)
         # An item that its own event made known could not have been shown: that it was taken would
         # teach that what is new and unpopular is taken.
-        if weight > 0 and new and item < known and len(history):
+        if weight > 0 and counted is None and item < known and len(history):
             self._learn(user, item, history)
+        # What was disliked first and taken later is counted then.
+        new = not counted and (weight > 0 or counted is None)
         if new:
-            self._seen.add(user, item, weight)
+            self._seen.put(user, item, weight)
         self._judge(user, item, interaction)
         clock.lap("learn")
         if weight > 0:
@@ -553,7 +557,9 @@ def warm_up(settings: EngineSettings) -> None:
 
     Without a cache on disk they are compiled: about half a minute, once.
     """
-    engine = Recommender(settings.model_copy(update={"model": "gnn"}))
+    # A board serves one engine at a time; what stands in for it is compiled.
+    aggregator = "int8" if settings.aggregator == "pynq" else settings.aggregator
+    engine = Recommender(settings.model_copy(update={"model": "gnn", "aggregator": aggregator}))
     for number in range(3):
         engine.upsert_item(Item(item=str(number)))
         engine.observe(

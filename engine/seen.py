@@ -16,7 +16,7 @@ _WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)
 
 
 class SeenItems:
-    """Item numbers by user, in order of first interaction, and the weight each was counted with."""
+    """Item numbers by user, in the order they were taken in, and what each was counted with."""
 
     STATE: ClassVar[State] = State(lists=("_items", "_weights"), values={"_counts": list})
 
@@ -42,18 +42,23 @@ class SeenItems:
         """A view of the weights of those items: float32[n]."""
         return self._weights[user][: self._counts[user]]
 
-    def has(self, user: int, item: int) -> bool:
-        """Whether the user has taken the item."""
-        return bool(_contains(self._items[user], self._counts[user], item))
+    def weight(self, user: int, item: int) -> float | None:
+        """What the item was counted with; None if the user has not taken it."""
+        slot = _find(self._items[user], self._counts[user], item)
+        return float(self._weights[user][slot]) if slot >= 0 else None
 
-    def add(self, user: int, item: int, weight: float) -> None:
-        """Add an item that the user does not have."""
-        count = self._counts[user]
-        items = self._items[user] = grown(self._items[user], max(8, count + 1))
-        weights = self._weights[user] = grown(self._weights[user], max(8, count + 1))
-        items[count] = item
-        weights[count] = weight
-        self._counts[user] = count + 1
+    def put(self, user: int, item: int, weight: float) -> None:
+        """Add an item as the latest; one that the user has is moved there."""
+        slot, count = _find(self._items[user], self._counts[user], item), self._counts[user]
+        if slot < 0:
+            self._items[user] = grown(self._items[user], max(8, count + 1))
+            self._weights[user] = grown(self._weights[user], max(8, count + 1))
+            self._counts[user] = count = count + 1
+        else:
+            for array in (self._items[user], self._weights[user]):
+                array[slot : count - 1] = array[slot + 1 : count]
+        self._items[user][count - 1] = item
+        self._weights[user][count - 1] = weight
 
     def clear(self, user: int) -> None:
         """Forget a user's items."""
@@ -63,8 +68,8 @@ class SeenItems:
 
 
 @kernel
-def _contains(items, count, item):  # type: ignore[no-untyped-def]
-    for slot in range(count):  # noqa: SIM110 - numba has no any()
+def _find(items, count, item):  # type: ignore[no-untyped-def]
+    for slot in range(count):
         if items[slot] == item:
-            return True
-    return False
+            return slot
+    return -1

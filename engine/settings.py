@@ -17,9 +17,15 @@ class EngineSettings(BaseModel):
     model: Literal["hybrid", "gnn", "llm"] = Field(
         "hybrid", description="parts that rank: graph and text, the graph alone, the text alone"
     )
-    aggregator: Literal["numba", "numpy"] = Field(
-        "numba", description="backend that aggregates neighbour embeddings"
+    aggregator: Literal["numba", "int8", "numpy", "pynq"] = Field(
+        "numba",
+        description="backend that aggregates neighbour embeddings: in 32 bits, in 8 bits, slowly "
+        "and obviously, on an FPGA in 8 bits (gives what int8 gives)",
     )
+    board: str = Field(
+        "", description="address of the FPGA board, for pynq; empty: this machine is one"
+    )
+    bitstream: str = Field("", description="the overlay's .bit, for pynq; its .hwh lies beside it")
     dimensions: int = Field(32, ge=4, le=256, description="width of a graph embedding")
     text_dimensions: int = Field(
         20, ge=4, le=256, description="width of a projected text embedding"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -72,6 +72,10 @@ def demo(
     kafka: Annotated[
         bool, typer.Option("--kafka", help="On a real Apache Kafka instead of the embedded broker.")
     ] = False,
+    aggregator: Annotated[
+        Literal["numba", "int8", "pynq"] | None,
+        typer.Option(help="What aggregates embeddings; pynq on a simulated FPGA board."),
+    ] = None,
     seed: SeedFlag = 0,
 ) -> None:
     """Watch the whole path at work: broker, worker, replay and subscriber.
@@ -87,7 +91,9 @@ def demo(
         limit = events if data or events else 10_000
         dataset = _dataset(data, None if data else limit, seed, strict=False)
         run = Demo(
-            demo_settings(load_settings()),
+            demo_settings(
+                load_settings(None, [f"engine.aggregator={aggregator}"] if aggregator else None)
+            ),
             source=[str(data)] if data else ["--synthetic", str(limit)],
             data=f"{dataset.name} ({dataset.format})",
             seed=seed,
@@ -232,6 +238,40 @@ def broker(
         from streams.brokers import run_broker  # noqa: PLC0415
 
         run_broker("kafka" if kafka else "embedded", port, _settings(config, set_), data)
+
+
+@app.command()
+def board(
+    name: Annotated[
+        Literal["pynq-z2", "zcu104", "kv260"], typer.Option("--board", help="Which board.")
+    ] = "pynq-z2",
+    dimensions: Annotated[int, typer.Option(help="Width of the embeddings: 32, 64 or 128.")] = 32,
+    ports: Annotated[int, typer.Option(min=1, max=2, help="Read ports of the core.")] = 1,
+    host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 7967,
+    overlay: Annotated[Path, typer.Option(help="Folder for the .bit and the .hwh.")] = Path(
+        ".cache/overlays"
+    ),
+    timing: Annotated[
+        list[str] | None,
+        typer.Option(help="Timing of the memory in cycles, as name=value. May be given again."),
+    ] = None,
+) -> None:
+    """Serve a simulated FPGA board: the real RTL, behind pynq's remote protocol (extra fpga).
+
+    Example: millrace board --board kv260
+    """
+    with _one_line_errors():
+        from engine.propagation import BackendError  # noqa: PLC0415
+
+        try:
+            from overlays.twin.serving import serve  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise BackendError(
+                f"the board needs the package {error.name}: pip install 'millrace[fpga]'"
+            ) from None
+        _log_to_stderr()
+        serve(name, dimensions, ports, overlay, host, port, timing or [])
 
 
 @topics_app.command("create")
@@ -391,6 +431,7 @@ def _one_line_errors() -> Iterator[None]:
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
     from engine.datasets import DatasetError  # noqa: PLC0415
+    from engine.propagation import BackendError  # noqa: PLC0415
     from streams.brokers import BrokerError  # noqa: PLC0415
 
     def fail(message: object, status: int) -> NoReturn:
@@ -401,7 +442,7 @@ def _one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SettingsError, DatasetError, BrokerError) as error:
+    except (SettingsError, DatasetError, BrokerError, BackendError) as error:
         fail(error, 2)
     except DemoError as error:
         fail(error, 1)

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from engine.evaluation.provenance import provenance
 from streams import topics
@@ -72,6 +73,11 @@ class Demo:
             lines = processes.start("broker", *kind, settings=self.settings)
             line = processes.wait_for(lambda: lines and lines[0], "broker")
             settings = _on_broker(self.settings, line.removeprefix("bootstrap="), not self.kafka)
+            if settings.engine.aggregator == "pynq" and not settings.engine.board:
+                self.phase = "building the simulated board (compiled once, a minute)"
+                lines = processes.start("board", "--port", "0", settings=settings)
+                line = processes.wait_for(lambda: lines and lines[0], "board")
+                settings = _on_board(settings, line)
             topics.create(settings)
             self.phase = "starting the worker (the first start compiles its kernels, half a minute)"
             metrics = f"http://127.0.0.1:{settings.worker.metrics_port}/metrics"
@@ -83,6 +89,7 @@ class Demo:
             self.phase = "replaying"
             progress = processes.start("replay", *self._replay_arguments(), settings=settings)
             duplicates = self._collect(processes, answers, progress, metrics)
+            overlay = _overlay(metrics)
         sent = int(self.replay["interactions"])
         counted = self.tally.report()
         return {
@@ -91,6 +98,7 @@ class Demo:
             "dead_letters": counted.pop("dead_letters"),
             "duplicates": duplicates,
             **counted,
+            **({"overlay": overlay} if overlay else {}),
             **provenance(self.data, self.seed),
         }
 
@@ -157,6 +165,13 @@ def demo_settings(settings: Settings) -> Settings:
 def _on_broker(settings: Settings, bootstrap: str, embedded: bool) -> Settings:
     broker = settings.broker.model_copy(update={"bootstrap": bootstrap, "embedded": embedded})
     return settings.model_copy(update={"broker": broker})
+
+
+def _on_board(settings: Settings, line: str) -> Settings:
+    """`line` is what `millrace board` says of itself: board=... bitstream=..."""
+    board, bitstream = line.removeprefix("board=").split(" bitstream=", 1)
+    engine = settings.engine.model_copy(update={"board": board, "bitstream": bitstream})
+    return settings.model_copy(update={"engine": engine})
 
 
 class _Lines:
@@ -233,16 +248,29 @@ class _Processes:
 
 def _metric(address: str, name: str) -> float | None:
     """A sample of /metrics, or None while nobody serves it."""
+    return next((sample.value for sample in _samples(address) if sample.name == name), None)
+
+
+def _overlay(address: str) -> dict[str, Any]:
+    """What a board did, by the worker's metrics; empty without one."""
+    prefix = "millrace_overlay_"
+    found = [sample for sample in _samples(address) if sample.name.startswith(prefix)]
+    figures: dict[str, Any] = {
+        sample.name.removeprefix(prefix).removesuffix("_total"): sample.value for sample in found
+    }
+    if found:
+        figures["simulated"] = found[0].labels["simulated"] == "true"
+    return figures
+
+
+def _samples(address: str) -> list[Sample]:
+    """All samples of /metrics; none while nobody serves it."""
     try:
         with urllib.request.urlopen(address, timeout=5) as response:
             text = response.read().decode()
     except OSError:
-        return None
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == name:
-                return float(sample.value)
-    return None
+        return []
+    return [s for family in text_string_to_metric_families(text) for s in family.samples]
 
 
 def _free_port() -> int:

@@ -96,8 +96,24 @@ def print_report(console: Console, report: dict[str, Any], tally: Tally, account
     )
     mark = "[green]✓[/]" if accounted else "[red]✗ DOES NOT ADD UP:[/]"
     console.print(f"{mark} {balance}")
+    if report.get("overlay"):
+        console.print(_overlay(report["overlay"]))
     console.print(
         f"[dim]seed {report['seed']} · millrace {report['version']} · {report['machine']}"
+    )
+
+
+def _overlay(figures: dict[str, Any]) -> str:
+    """The board's own time, and apart from it what this machine waited."""
+    targets = max(figures["targets"], 1)
+    board, waited = "board", "waited for it"
+    if figures["simulated"]:
+        board, waited = "simulated board", "waited for the simulation"
+    return (
+        f"{board}: {figures['targets']:,.0f} nodes aggregated, "
+        f"{figures['device_seconds'] / targets * 1e6:.2f} µs each by its own clock · "
+        f"this machine {waited} {figures['host_seconds'] / targets * 1e6:,.0f} µs each · "
+        f"{figures['faults']:.0f} faults"
     )
 
 

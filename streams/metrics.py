@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from engine.propagation import DeviceWork
 from streams.pipeline import Pipeline
 
 
@@ -44,11 +45,31 @@ class WorkerMetrics(Collector):
         for error, count in sorted(counts.dead_letters.items()):
             dead.add_metric([error], count)
         yield dead
+        yield from _of_device(self._pipeline.device_work)
         yield GaugeMetricFamily(
             "millrace_worker_partitions",
             "Partitions of the input that this worker reads.",
             value=len(self._pipeline.active),
         )
+
+
+def _of_device(work: DeviceWork | None) -> Iterator[Metric]:
+    """What the board did. Its time is labelled as simulated where it is."""
+    if work is None:
+        return
+    simulated = str(work.simulated).lower()
+    for name, value, text in (
+        ("device_seconds", work.device_seconds, "Time of the core: cycles over its clock."),
+        ("host_seconds", work.host_seconds, "Time that this machine waited for the board."),
+        ("batches", work.batches, "Batches that the board aggregated."),
+        ("targets", work.targets, "Nodes that the board aggregated."),
+        ("sent_bytes", work.bytes_sent, "Bytes of buffers sent to the board."),
+        ("received_bytes", work.bytes_received, "Bytes of buffers received from it."),
+        ("faults", work.faults, "Times that the board failed; the CPU takes over."),
+    ):
+        family = CounterMetricFamily(f"millrace_overlay_{name}", text, labels=["simulated"])
+        family.add_metric([simulated], value)
+        yield family
 
 
 def serve(pipeline: Pipeline, host: str, port: int) -> None:

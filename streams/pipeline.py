@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
 from engine.events import Interaction
+from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from streams.messages import (
     BadMessage,
@@ -72,6 +73,11 @@ class Pipeline:
         self._outbox = outbox
         self._topics = topics
         self._model = model
+
+    @property
+    def device_work(self) -> DeviceWork | None:
+        """What a device did for the engine, if it has one."""
+        return self._engine.embeddings.aggregator.work
 
     def handle(self, record: Record) -> None:
         """Apply one record.

@@ -1,4 +1,4 @@
-"""Brokers for the tests: the embedded one, and a real Kafka where Java and Maven are."""
+"""What many tests need: brokers (a real Kafka where Java and Maven are), Verilator."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from overlays.sim.model import missing_tool
 from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
 from streams.brokers.kafka import find_jars
 from streams.settings import Settings
@@ -23,6 +24,15 @@ hypothesis.settings.load_profile("millrace")
 
 ROOT = Path(__file__).parents[1]
 TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+
+
+@pytest.fixture(scope="session")
+def verilator() -> None:
+    """Verilator and g++ are there; without them the test is skipped, and fails in CI."""
+    if missing := missing_tool():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, so the tests of the core must run: {missing}")
+        pytest.skip(missing)
 
 
 @pytest.fixture(scope="session")

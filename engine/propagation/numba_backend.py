@@ -12,6 +12,8 @@ from engine.graph import NODES, NeighbourRows
 class NumbaAggregator:
     """Eq. 1 compiled by numba, in float32, on the calling thread."""
 
+    work = None
+
     def __init__(self, fanout: int) -> None:
         self.fanout = fanout
 

@@ -11,6 +11,8 @@ from engine.graph import NeighbourRows
 class NumpyAggregator:
     """Eq. 1 in plain numpy, in float64."""
 
+    work = None
+
     def __init__(self, fanout: int) -> None:
         self.fanout = fanout
 

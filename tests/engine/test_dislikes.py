@@ -151,3 +151,18 @@ def test_the_last_eight_are_kept_latest_last() -> None:
     assert kept.of(0).tolist() == []
     kept.clear(3)
     assert kept.of(3).tolist() == []
+
+
+@both
+def test_an_item_disliked_first_and_taken_later_counts_once(settings: EngineSettings) -> None:
+    made = in_circles(settings)
+    made.observe(took("bob", "a 1", 9002, kind="dislike"))
+    for at in (9003, 9004):
+        answer = made.observe(took("bob", "a 1", at, kind="purchase"))
+        assert made.contexts.lengths[made.users.find("bob")] == 1
+        assert "trending" not in {entry.reason for entry in answer.items[:3]}
+    bob, before = made.users.find("bob"), made.popularity.counts.copy()
+    assert bob is not None
+    made.forget("bob")
+    item = made.items.find("a 1")
+    assert before[item] - made.popularity.counts[item] == 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.graph import NeighbourRows
-from engine.propagation import make_aggregator
+from engine.propagation import Aggregator, make_aggregator
 
 ITEMS, DIMENSIONS = 30, 8
 
@@ -87,6 +87,54 @@ def test_a_neighbour_that_repeats_weighs_twice_and_one_without_weight_nothing(
         graph, np.arange(2, dtype=np.int32), "table", table, 1.0, out
     )
     np.testing.assert_allclose(out, [[2, 1], [0, 0]], rtol=1e-6)
+
+
+def aggregated(backend: Aggregator, graph: NeighbourRows, table: np.ndarray) -> np.ndarray:
+    out = np.empty((12, table.shape[1]), np.float32)
+    backend.aggregate(graph, np.arange(12, dtype=np.int32), "table", table, 0.9, out)
+    return out
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    length=st.integers(1, 20),
+    fanout=st.integers(1, 25),
+    size=st.sampled_from([0.01, 0.1, 1.0, 50.0]),
+)
+def test_8_bits_are_near(seed: int, length: int, fanout: int, size: float) -> None:
+    graph = random_graph(seed, length)
+    table = np.random.default_rng(seed).normal(size=(ITEMS, 32)).astype(np.float32)
+    table *= np.float32(size / np.abs(table).max())
+    near, exact = (
+        aggregated(make_aggregator(backend, fanout), graph, table) for backend in ("int8", "numpy")
+    )
+    # Half a step of the neighbours' rows and one and a half of the result's; its first values
+    # are even, and coefficients have some ten bits.
+    assert np.abs(near - exact).max() <= 0.03 * size
+    assert (near[graph.degree == 0] == 0).all()
+
+
+def test_8_bits_follow_what_changed_and_what_grew() -> None:
+    graph = random_graph(seed=5, length=9)
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(ITEMS, 32)).astype(np.float32)
+    kept = make_aggregator("int8", 7)
+    first = aggregated(kept, graph, table)
+    table[3:6] *= 2
+    kept.changed("other", np.array([3], np.int32))
+    np.testing.assert_array_equal(aggregated(kept, graph, table), first)  # nobody said so
+    kept.changed("table", np.array([3, 4, 4, 5, ITEMS + 1], np.int32))
+    table = np.concatenate([table, 5 * rng.normal(size=(4, 32)).astype(np.float32)])
+    graph.insert(1, ITEMS + 2, 1.0, 0)
+    after = aggregated(kept, graph, table)
+    np.testing.assert_array_equal(after, aggregated(make_aggregator("int8", 7), graph, table))
+    assert not np.array_equal(after, first)
+
+
+def test_8_bits_take_64_neighbours_at_most() -> None:
+    with pytest.raises(ValueError, match="65"):
+        make_aggregator("int8", 65)
 
 
 def test_an_unknown_backend_is_named() -> None:

@@ -14,8 +14,9 @@ from engine.evaluation.prequential import PrequentialEvaluator
 ML_100K = Path(__file__).parents[3] / "shared" / "data" / "ml-100k"
 
 
-def evaluated(source: Dataset) -> PrequentialEvaluator:
-    evaluator = PrequentialEvaluator(EngineSettings(), source.items())
+def evaluated(source: Dataset, aggregator: str = "numba") -> PrequentialEvaluator:
+    settings = EngineSettings.model_validate({"aggregator": aggregator})
+    evaluator = PrequentialEvaluator(settings, source.items())
     for _ in evaluator.run(source.interactions()):
         pass
     return evaluator
@@ -28,8 +29,10 @@ def test_the_synthetic_stream_is_learnt_far_better_than_popularity() -> None:
 
 
 @pytest.mark.skipif(not ML_100K.is_dir(), reason="MovieLens 100K is not beside the repository")
-def test_movielens_100k_is_ranked_well() -> None:
+def test_movielens_100k_is_ranked_well_and_in_8_bits_as_well() -> None:
     report = evaluated(open_dataset(ML_100K)).report()
+    in_8_bits = evaluated(open_dataset(ML_100K), "int8").report()
+    assert in_8_bits["ndcg@10"] > report["ndcg@10"] - 0.0005
     assert report["ndcg@10"] > 0.117
     assert report["second_half"]["ndcg@10"] > 0.125
     assert report["batch_strict"]["ndcg@10"] > 0.103

@@ -24,8 +24,9 @@ Step = Interaction | tuple[Item, np.ndarray | None]
 HYBRID = EngineSettings(dimensions=32, text_dimensions=20, neighbours=64, transitions=256)
 INDEXED = EngineSettings(exact_items=60, candidates=100)
 GNN = EngineSettings(model="gnn", neighbours=8, transitions=8, aggregator="numpy")
+INT8 = EngineSettings(aggregator="int8", neighbours=64)
 LLM = EngineSettings(model="llm", exclude_categories=["Horror"], low_value=3.0)
-UNTOLD = {"_features", "_encoder", "_every", "_position", "_aggregator", "_aggregates", "_index"}
+UNTOLD = {"_features", "_encoder", "_every", "_position", "aggregator", "_aggregates", "_index"}
 """Scratch, of which nothing is promised."""
 
 
@@ -118,8 +119,16 @@ def assert_same(one: Recommender, two: Recommender) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "half"),
-    [(HYBRID, 0), (HYBRID, 400), (INDEXED, 30), (INDEXED, 400), (GNN, 400), (LLM, 400)],
-    ids=["empty", "hybrid", "before the indexes", "indexed", "gnn", "llm"],
+    [
+        (HYBRID, 0),
+        (HYBRID, 400),
+        (INDEXED, 30),
+        (INDEXED, 400),
+        (GNN, 400),
+        (INT8, 400),
+        (LLM, 400),
+    ],
+    ids=["empty", "hybrid", "before the indexes", "indexed", "gnn", "int8", "llm"],
 )
 def test_a_loaded_engine_goes_on_as_one_that_was_never_saved(
     tmp_path: Path, settings: EngineSettings, half: int, monkeypatch: pytest.MonkeyPatch

@@ -14,15 +14,15 @@ taken = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_fro
 
 
 @given(taken, st.integers(0, 4))
-def test_users_have_what_was_added_in_order_with_its_weight(
+def test_users_have_what_was_put_in_order_with_its_weight(
     added: list[tuple[int, int, float]], cleared: int
 ) -> None:
     seen, reference = SeenItems(), {user: dict[int, float]() for user in range(5)}
     for user, item, weight in added:
-        assert seen.has(user, item) == (item in reference[user])
-        if item not in reference[user]:
-            seen.add(user, item, weight)
-            reference[user][item] = weight
+        found = seen.weight(user, item)
+        assert found == pytest.approx(reference[user].pop(item, None))
+        seen.put(user, item, weight)
+        reference[user][item] = weight
     seen.clear(cleared)
     reference[cleared] = {}
     for user, items in reference.items():
@@ -32,11 +32,11 @@ def test_users_have_what_was_added_in_order_with_its_weight(
 
 def test_making_room_for_users_keeps_what_they_have() -> None:
     seen = SeenItems()
-    seen.add(1023, 5, 1.0)
+    seen.put(1023, 5, 1.0)
     seen.reserve(5000)
     assert seen.of(1023).tolist() == [5]
     assert seen.of(4999).tolist() == []
-    assert not seen.has(4999, 5)
+    assert seen.weight(4999, 5) is None
 
 
 @pytest.mark.parametrize(("size", "expected"), [(3, 3), (4, 6), (20, 20)])

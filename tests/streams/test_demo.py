@@ -70,6 +70,21 @@ def test_the_demo_accounts_for_every_event(
     assert {"seed", "version", "machine"} <= report.keys()
 
 
+def test_the_demo_runs_on_a_simulated_board(tmp_path: Path, verilator: None) -> None:
+    file, mark = tmp_path / "report.json", uuid.uuid4().hex
+    options = ["--aggregator", "pynq", "--events", "60", "--rate", "30", "--json", str(file)]
+    demo = start_demo(mark, *options)
+    out, err = demo.communicate(timeout=200)
+    assert demo.returncode == 0, out + err
+    assert running(mark) == []
+    overlay = json.loads(file.read_text())["overlay"]
+    # Three aggregates an event: the user's two, and the item's.
+    assert (overlay["targets"], overlay["faults"]) == (180, 0)
+    assert overlay["simulated"] is True
+    assert 0 < overlay["device_seconds"] < overlay["host_seconds"]
+    assert "simulated board: 180 nodes" in out
+
+
 def test_a_lost_event_does_not_add_up() -> None:
     report = {"events_in": 10, "recommendations": 7, "dead_letters": 1, "duplicates": 1}
     assert not accounted(report)

@@ -1,0 +1,1 @@
+"""The FPGA aggregation core: its RTL, its simulation, and what describes it."""

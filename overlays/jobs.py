@@ -1,0 +1,95 @@
+"""One aggregation, packed densely: what a board gets, and what computes the same without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.propagation import int8
+
+_NEIGHBOUR = np.uint32(0xFF_FFFF)
+
+
+class Rows(Protocol):
+    """What is read of the engine's `NeighbourRows`."""
+
+    length: int
+    edges: NDArray[np.uint32]
+    """[nodes, length], the edge words of FORMAT.md."""
+    degree: NDArray[np.int64]
+    """[nodes]"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch whose targets are nodes 0 to n-1 of a graph of their own.
+
+    Attributes
+    ----------
+    edges : u32[n, width]
+        Ring rows with the targets' most recent edges only, oldest first.
+    degrees : u64[n]
+        Edges in each.
+    fanout, decay, shift
+        The registers of these names.
+    """
+
+    edges: NDArray[np.uint32]
+    degrees: NDArray[np.uint64]
+    fanout: int
+    decay: int
+    shift: int
+
+    @property
+    def targets(self) -> NDArray[np.uint32]:
+        """u32[n]"""
+        return np.arange(len(self.edges), dtype=np.uint32)
+
+    def gathered(self, table: NDArray[np.uint8]) -> tuple[Job, NDArray[np.uint8]]:
+        """The same job over a table of nothing but the rows that it reads.
+
+        Parameters
+        ----------
+        table : u8[m, d]
+
+        Returns
+        -------
+        tuple
+            The job, and u8[k, d].
+        """
+        held = np.arange(self.edges.shape[1]) < self.degrees[:, np.newaxis]
+        words = self.edges[held]
+        neighbours, numbers = np.unique(words & _NEIGHBOUR, return_inverse=True)
+        edges = np.zeros_like(self.edges)
+        edges[held] = (words & ~_NEIGHBOUR) | numbers.astype(np.uint32)
+        return replace(self, edges=edges), table[neighbours]
+
+    def run_here(self, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The aggregates, bit for bit as the core computes them: u8[n, d]."""
+        out = np.empty((len(self.edges), table.shape[1]), np.uint8)
+        int8.aggregate(
+            self.targets, self.degrees, self.edges, table,
+            self.fanout, int8.RECENT, self.decay, self.shift, 0, out,
+        )  # fmt: skip
+        return out
+
+
+def make_job(graph: Rows, targets: NDArray[np.int32], fanout: int, decay: float, shift: int) -> Job:
+    """Pack the targets' `fanout` most recent edges.
+
+    Parameters
+    ----------
+    targets : int32[n]
+    decay
+        In (0, 1].
+    """
+    width = max(8, 1 << (fanout - 1).bit_length())
+    degrees = graph.degree[targets]
+    held = np.minimum(degrees, min(graph.length, fanout))
+    slots = ((degrees - held)[:, np.newaxis] + np.arange(width)) % graph.length
+    edges = graph.edges[targets[:, np.newaxis], slots]
+    edges[np.arange(width) >= held[:, np.newaxis]] = 0
+    return Job(edges, held.astype(np.uint64), fanout, max(1, round(decay * 65536)), shift)

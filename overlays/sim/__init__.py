@@ -1,0 +1,1 @@
+"""The Verilated core and a memory for it."""

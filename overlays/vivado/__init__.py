@@ -1,0 +1,1 @@
+"""Builds real overlays with Vivado. Untested: there is none here."""

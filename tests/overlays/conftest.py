@@ -1,0 +1,30 @@
+"""The Verilated cores that the tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+from problems import Bench
+
+
+def _bench(dimensions: int, ports: int) -> Iterator[Bench]:
+    bench = Bench(dimensions, ports)
+    yield bench
+    bench.model.close()
+
+
+@pytest.fixture(params=[(64, 1), (32, 2), (128, 1)], ids="D{0[0]}-ports{0[1]}".format)
+def bench(verilator: None, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Each core that the tests build."""
+    yield from _bench(*request.param)
+
+
+@pytest.fixture
+def bench64(verilator: None) -> Iterator[Bench]:
+    """The usual core."""
+    yield from _bench(64, 1)
+
+
+@pytest.fixture(params=[(64, 1), (32, 2)], ids="D{0[0]}-ports{0[1]}".format)
+def either(verilator: None, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A core with one port, and one with two."""
+    yield from _bench(*request.param)

