@@ -119,12 +119,12 @@ module accumulate #(
   logic [INDEX-1:0] word6;
   logic valid6, finishes6, adds6;
   (* ram_style = "distributed" *) logic [239:0] memory[WORDS];
-  always_comb
-    for (int b = 0; b < 8; b++)
-      sums[b] = (adds6 ? sums6[b] : 30'd0) + {{5{product6[b][24]}}, product6[b]};
-  always_ff @(posedge clk) begin
-    for (int b = 0; b < 8; b++)
+  for (genvar b = 0; b < 8; b++) begin : values
+    assign sums[b] = (adds6 ? sums6[b] : 30'd0) + {{5{product6[b][24]}}, product6[b]};
+    always_ff @(posedge clk)
       product6[b] <= $signed({1'b0, c}) * $signed({x5[8*b+1+:7], x5[8*b] && !starts[5]});
+  end
+  always_ff @(posedge clk) begin
     sums6 <= memory[word5];
     {word6, adds6, finishes6} <= {word5, adds[5], finishes[5]};
     valid6 <= valid[5] && !rst;

@@ -74,13 +74,10 @@ module divide #(
   // stage 13: round and saturate; 14: even, sign, code
   logic [2:0] lane;
   logic first;   // among a row's first eight
-  logic [6:0] size13, even;
+  logic [6:0] size13;
   wire [8:0] rounded = {1'b0, quotient[12]} + 9'd1;
-  always_comb begin
-    even = size13;
-    if (size13[0]) even = size13 == 127 ? 7'd126 : size13[1] ? size13 + 7'd1 : size13 - 7'd1;
-    if (!first) even = size13;
-  end
+  wire [6:0] four = size13[1] ? size13 + 7'd1 : size13 - 7'd1;
+  wire [6:0] even = !(first && size13[0]) ? size13 : size13 == 127 ? 7'd126 : four;
   wire [7:0] signed_value = negative[13] ? -{1'b0, even} : {1'b0, even};
   wire [7:0] value = {signed_value[7:1], signed_value[0] || (first && !zero && code[lane])};
   always_ff @(posedge clk) begin

@@ -48,13 +48,18 @@ module results #(
   logic [5:1] valid, last;
   logic first;
   wire [2:0] unused_count;
-  always_ff @(posedge clk) begin
-    for (int b = 0; b < 8; b++)
-      size1[b] <= in_sums[b][29] ? -in_sums[b][28:0] : in_sums[b][28:0];
-    for (int b = 0; b < 4; b++)
+  for (genvar b = 0; b < 8; b++) begin : magnitudes
+    always_ff @(posedge clk) size1[b] <= in_sums[b][29] ? -in_sums[b][28:0] : in_sums[b][28:0];
+  end
+  for (genvar b = 0; b < 4; b++) begin : pairs
+    always_ff @(posedge clk)
       size2[b] <= size1[2*b] > size1[2*b+1] ? size1[2*b] : size1[2*b+1];
-    for (int b = 0; b < 2; b++)
+  end
+  for (genvar b = 0; b < 2; b++) begin : quads
+    always_ff @(posedge clk)
       size3[b] <= size2[2*b] > size2[2*b+1] ? size2[2*b] : size2[2*b+1];
+  end
+  always_ff @(posedge clk) begin
     size4 <= size3[0] > size3[1] ? size3[0] : size3[1];
     if (valid[4] && (first || size4 > size5)) size5 <= size4;
     last <= {last[4:1], in_last};

@@ -33,6 +33,9 @@ module targets #(
   logic [4:0] room;  // beats of the queue that nobody was promised
   wire [3:0] reach = 4'd8 - {1'b0, pointer[2:0]};
   wire next = state == NEXT && waiting != 0;
+  // Selects in two steps: Icarus takes no bits of an element whose index varies.
+  wire [31:0] next_list  = list[!set];
+  wire [15:0] next_count = count[!set];
   wire pop;
   logic released;  // a beat of the queue is free again
   assign request = state == ASK && room >= 8;
@@ -53,7 +56,7 @@ module targets #(
       case (state)
         NEXT: if (next) begin
           set   <= !set;
-          state <= count[!set] == 0 ? NEXT : CUT;
+          state <= next_count == 0 ? NEXT : CUT;
         end
         CUT:  state <= ASK;
         default: if (grant) state <= left == {12'd0, burst} ? NEXT : CUT;
@@ -61,8 +64,8 @@ module targets #(
     end
   always_ff @(posedge clk) begin
     if (next) begin
-      pointer <= list[!set][31:3];
-      left <= PORTS == 2 ? count[!set] : {1'b0, count[!set][15:1]} + {15'd0, count[!set][0]};
+      pointer <= next_list[31:3];
+      left <= PORTS == 2 ? next_count : {1'b0, next_count[15:1]} + {15'd0, next_count[0]};
     end
     if (state == CUT) burst <= {12'd0, reach} > left ? left[3:0] : reach;
     if (grant) begin

