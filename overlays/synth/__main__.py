@@ -44,8 +44,10 @@ def synthesise(
     families
         Xilinx families to count for.
     """
+    # The tools' sandbox has a /tmp of its own.
+    if CACHE.is_relative_to("/tmp"):
+        raise RuntimeError(f"yosys and nextpnr see nothing in /tmp, where {CACHE} is: move it")
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Not in /tmp: the tools' sandbox has one of its own.
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
         folder = Path(name)
         resources = {
