@@ -121,14 +121,7 @@ class PynqAggregator:
         return self._link is not None
 
     def changed(self, table: str, rows: NDArray[np.int32]) -> None:
-        """Note that rows of a table were learnt.
-
-        Parameters
-        ----------
-        table
-            Its name, as `aggregate` gets it.
-        rows : int32[n]
-        """
+        """See `Aggregator.changed`."""
         if table in self._tables:  # else all of them are new
             self._tables[table].changed(rows)
 
@@ -141,21 +134,7 @@ class PynqAggregator:
         decay: float,
         out: NDArray[np.float32],
     ) -> None:
-        """Write each target's aggregate to its row of `out`.
-
-        Parameters
-        ----------
-        graph
-            The targets' rows; their neighbours index `values`.
-        targets : int32[n]
-            Nodes to aggregate. One without neighbours gets zeros.
-        table
-            A name for `values`, under which `changed` reports what is learnt.
-        values : float32[m, d]
-            The neighbours' embeddings.
-        decay
-            Weight of a neighbour relative to the next more recent one, in (0, 1].
-        out : float32[n, d]
+        """See `Aggregator.aggregate`.
 
         Raises
         ------
