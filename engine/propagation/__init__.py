@@ -103,9 +103,10 @@ def make_aggregator(
 
     Parameters
     ----------
-    dimensions, board, bitstream
-        Of "pynq" alone: width of the embeddings, where the board is ("" for this machine) and the
-        file that programs it.
+    dimensions
+        Width of the embeddings, which "int8" and "pynq" do not all take.
+    board, bitstream
+        Of "pynq" alone: where the board is ("" for this machine), the file that programs it.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def make_aggregator(
     if name == "int8":
         from engine.propagation.int8_backend import Int8Aggregator  # noqa: PLC0415
 
-        return Int8Aggregator(fanout)
+        return Int8Aggregator(fanout, dimensions)
     if name == "numpy":
         from engine.propagation.numpy_backend import NumpyAggregator  # noqa: PLC0415
 

@@ -12,6 +12,8 @@ from engine.compiled import kernel
 RECENT, HASHED, ALL = 0, 1, 2
 MOST = 64
 """Neighbours of one target at most."""
+SCALE_BITS = 8
+"""First values of a row, whose lowest bits hold its scale."""
 LARGEST_WEIGHT = (255 * 32768 + 128) >> 8
 """Of an edge that nothing fades."""
 

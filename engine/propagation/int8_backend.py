@@ -15,9 +15,13 @@ class Int8Aggregator:
 
     work = None
 
-    def __init__(self, fanout: int) -> None:
+    def __init__(self, fanout: int, dimensions: int) -> None:
         if not 1 <= fanout <= int8.MOST:
             raise BackendError(f"fanout = {fanout}: aggregation in 8 bits takes 1 to {int8.MOST}")
+        if dimensions < int8.SCALE_BITS:
+            raise BackendError(
+                f"dimensions = {dimensions}: aggregation in 8 bits takes {int8.SCALE_BITS} or more"
+            )
         self.fanout = fanout
         self._tables: dict[str, QuantisedTable] = {}
 

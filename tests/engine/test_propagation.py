@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import EngineSettings, Recommender
 from engine.graph import NeighbourRows
-from engine.propagation import Aggregator, make_aggregator
+from engine.propagation import Aggregator, BackendError, make_aggregator
 
 ITEMS, DIMENSIONS = 30, 8
 
@@ -132,9 +133,11 @@ def test_8_bits_follow_what_changed_and_what_grew() -> None:
     assert not np.array_equal(after, first)
 
 
-def test_8_bits_take_64_neighbours_at_most() -> None:
-    with pytest.raises(ValueError, match="65"):
+def test_what_8_bits_do_not_take_is_named() -> None:
+    with pytest.raises(BackendError, match="fanout = 65"):
         make_aggregator("int8", 65)
+    with pytest.raises(BackendError, match="dimensions = 4"):
+        Recommender(EngineSettings(aggregator="int8", dimensions=4))
 
 
 def test_an_unknown_backend_is_named() -> None:
