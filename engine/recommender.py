@@ -107,7 +107,7 @@ class Recommender:
         ),
         arrays=("_hidden",),
         values={"catalogue": _catalogue, "_because": list},
-        unsaved=("settings", "rules", "_reads_text", "_encoder", "_features"),
+        unsaved=("settings", "rules", "_reads_text", "_encoder", "_features", "_kept"),
         then="_categorise",
     )  # fmt: skip
 
@@ -139,6 +139,9 @@ class Recommender:
         self._encoder: TextEncoder | None = None
         # Scratch: features of the candidates.
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
+        # Whom the last contest was for, and it, until anything changes: users act in bursts, and
+        # what their next event teaches starts from the scores that the last answer was made of.
+        self._kept: tuple[int, _Contest] | None = None
         # By item number, made once: ten are needed for every answer.
         self._because: list[str] = []
 
@@ -163,6 +166,7 @@ class Recommender:
         # teach that what is new and unpopular is taken.
         if weight > 0 and counted is None and item < known and len(history):
             self._learn(user, item, history)
+        self._kept = None
         # What was disliked first and taken later is counted then.
         new = not counted and (weight > 0 or counted is None)
         if new:
@@ -195,6 +199,7 @@ class Recommender:
         embedding : float32[384], optional
             The encoder's embedding of `item_text(item)`; without it the text is encoded here.
         """
+        self._kept = None
         number = self._intern_item(item.item)
         self.catalogue[number] = item
         self.categories.set_item(number, item.categories)
@@ -218,6 +223,7 @@ class Recommender:
         number = self.users.find(user)
         if number is None:
             return
+        self._kept = None
         items, weights = self._seen.of(number), self._seen.weights_of(number)
         self.popularity.forget(items, weights)
         self._take_back(number)
@@ -328,11 +334,12 @@ class Recommender:
         None if the item did not compete: put among the candidates by hand it would teach that
         what is taken is what nothing speaks for.
         """
-        candidates = self._competing(user, history)
+        kept = self._kept_for(user)
+        candidates = kept.candidates if kept else self._competing(user, history)
         target = int(np.searchsorted(candidates, item))
         if target == len(candidates) or candidates[target] != item:
             return
-        contest = self._score(user, history, candidates)
+        contest = kept or self._score(user, history, candidates)
         probabilities = head.softmax(contest.scores)
         learn_head_and_taste(
             contest.features, contest.weights, self.popularity.counts, contest.vectors,
@@ -406,10 +413,15 @@ class Recommender:
 
     # ------------------------------------------------------------------ the inside: ranking
 
+    def _kept_for(self, user: int) -> _Contest | None:
+        """The last contest, if it was this user's and nothing has changed since."""
+        return self._kept[1] if self._kept and self._kept[0] == user else None
+
     def _score(
         self, user: int, history: NDArray[np.int32], candidates: NDArray[np.int32]
     ) -> _Contest:
         """Score these candidates (int32[n], ascending) for a user."""
+        self._kept = None  # its features are overwritten
         p, e, h = self.popularity, self.embeddings, self.head
         length = int(self.contexts.lengths[user])
         stage, share = stage_of(length)
@@ -484,9 +496,13 @@ class Recommender:
         if user is None or self.contexts.lengths[user] == 0:
             return self._rank_unknown(user, k, rules)
         history = self._history(user)
-        candidates = self._competing(user, history, rules.include)
-        contest = self._score(user, history, candidates)
-        scores = contest.scores
+        contest = None if rules.include else self._kept_for(user)
+        if contest is None:
+            contest = self._score(user, history, self._competing(user, history, rules.include))
+        if not rules.include:
+            self._kept = (user, contest)
+        candidates = contest.candidates
+        scores = contest.scores.copy() if rules.restrict else contest.scores
         restrict(rules, self.categories, candidates, scores)
         best = self._chosen(rules, candidates, scores, contest.vectors, k)
         numbers = candidates[best]

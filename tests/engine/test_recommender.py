@@ -73,8 +73,12 @@ def test_recommending_changes_nothing_and_agrees_with_the_answer(settings: Engin
         assert state(made) == before
 
 
-def test_asking_between_events_changes_no_later_answer() -> None:
-    asked, quiet = Recommender(WITHOUT_TEXT), Recommender(WITHOUT_TEXT)
+@pytest.mark.parametrize(
+    "settings", [WITHOUT_TEXT, EngineSettings(exact_items=20, candidates=100)], ids=["all", "named"]
+)
+def test_asking_between_events_changes_no_later_answer(settings: EngineSettings) -> None:
+    # What was scored for an answer is used again for the next event if nothing came between.
+    asked, quiet = Recommender(settings), Recommender(settings)
     for event in mixed():
         asked.recommend(event.user)
         asked.recommend("user-1", k=50)

@@ -26,7 +26,16 @@ INDEXED = EngineSettings(exact_items=60, candidates=100)
 GNN = EngineSettings(model="gnn", neighbours=8, transitions=8, aggregator="numpy")
 INT8 = EngineSettings(aggregator="int8", neighbours=64)
 LLM = EngineSettings(model="llm", exclude_categories=["Horror"], low_value=3.0)
-UNTOLD = {"_features", "_encoder", "_every", "_position", "aggregator", "_aggregates", "_index"}
+UNTOLD = {
+    "_kept",
+    "_features",
+    "_encoder",
+    "_every",
+    "_position",
+    "aggregator",
+    "_aggregates",
+    "_index",
+}
 """Scratch, of which nothing is promised."""
 
 
