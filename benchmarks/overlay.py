@@ -12,7 +12,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +102,10 @@ def simulate(
 
     def put(array: NDArray[Any]) -> int:
         nonlocal top
-        raw = array.view(np.uint8).reshape(-1)
-        memory[top : top + raw.size] = raw
+        raw, start = array.view(np.uint8).reshape(-1), top
+        memory[start : start + raw.size] = raw
         top += -(-raw.size // 4096) * 4096
-        return BASE + top - -(-raw.size // 4096) * 4096
+        return BASE + start
 
     targets = problem.targets[:count]
     expected = np.empty((count, problem.dimensions), np.uint8)
@@ -162,13 +161,13 @@ def roofline(
     """Where the core stands against the PYNQ-Z2's memory, by clock and a model of its DDR."""
     count = len(problem.targets)
     ddr = {name: ns * CLOCK_MHZ / 1e3 for name, ns in Z2_NS.items()}
-    timing = replace(Timing(latency=round(Z2_LATENCY_NS * CLOCK_MHZ / 1e3)), **ddr)
+    timing = Timing(latency=round(Z2_LATENCY_NS * CLOCK_MHZ / 1e3), **ddr)
     per_second = {
         f"{ports}_ports_{name}_targets_s": CLOCK_MHZ * 1e6 * count / result["CYCLES"]
         for ports in (1, 2)
         for name, result in (
             ("ideal_memory", simulate(problem, count, ports=ports)),
-            ("ddr_model", simulate(problem, count, ports=ports, timing=replace(timing))),
+            ("ddr_model", simulate(problem, count, ports=ports, timing=timing)),
         )
     }
     return {

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.graph import NODES, NeighbourRows
 from engine.propagation import int8
 
-_NEIGHBOUR = np.uint32(0xFF_FFFF)
-
-
-class Rows(Protocol):
-    """What is read of the engine's `NeighbourRows`."""
-
-    length: int
-    edges: NDArray[np.uint32]
-    """[nodes, length], the edge words of FORMAT.md."""
-    degree: NDArray[np.int64]
-    """[nodes]"""
+_NEIGHBOUR = np.uint32(NODES - 1)
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,9 @@ class Job:
         return out
 
 
-def make_job(graph: Rows, targets: NDArray[np.int32], fanout: int, decay: float, shift: int) -> Job:
+def make_job(
+    graph: NeighbourRows, targets: NDArray[np.int32], fanout: int, decay: float, shift: int
+) -> Job:
     """Pack the targets' `fanout` most recent edges.
 
     Parameters

@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pynq import Device
 
+from engine.graph import NeighbourRows
 from engine.propagation import BackendError, DeviceWork, int8
 from engine.propagation.quantised import QuantisedTable
-from overlays.jobs import Job, Rows, make_job
+from overlays.jobs import Job, make_job
 from overlays.link import FAULTS, Link
 
 _LOG = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class PynqAggregator:
 
     def aggregate(
         self,
-        graph: Rows,
+        graph: NeighbourRows,
         targets: NDArray[np.int32],
         table: str,
         values: NDArray[np.float32],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.compiled import kernel
+from engine.graph import NODES
 
 RECENT, HASHED, ALL = 0, 1, 2
 MOST = 64
@@ -29,19 +30,24 @@ def coefficient(product, shift):  # type: ignore[no-untyped-def]
 def scale_code(row):  # type: ignore[no-untyped-def]
     """The scale code of an embedding row: bit 0 of its first eight bytes."""
     code = np.int64(0)
-    for d in range(8):
+    for d in range(SCALE_BITS):
         code |= np.int64(row[d] & 1) << d
     return code
+
+
+@kernel
+def scale_of(code):  # type: ignore[no-untyped-def]
+    """S of a scale code."""
+    return (16 + (code & 15)) << (code >> 4)
 
 
 @kernel
 def dequantise_rows(rows, out):  # type: ignore[no-untyped-def]
     """Write what embedding rows (u8[n, d]) stand for to out (float32[n, d])."""
     for t in range(len(rows)):
-        code = scale_code(rows[t])
-        scale = np.float32(((16 + (code & 15)) << (code >> 4)) / 1048576.0)
+        scale = np.float32(scale_of(scale_code(rows[t])) / 1048576.0)
         for d in range(rows.shape[1]):
-            value = rows[t, d] & 0xFE if d < 8 else rows[t, d]
+            value = rows[t, d] & 0xFE if d < SCALE_BITS else rows[t, d]
             out[t, d] = np.float32(np.int8(value)) * scale
 
 
@@ -136,13 +142,11 @@ def aggregate(targets, degrees, edges, table, fanout, mode, decay, shift, seed, 
             if mode != HASHED:
                 fade = (fade * decay + 32768) >> 16
             total += weight
-            row = table[edge & 0xFF_FFFF]
-            code = scale_code(row)
-            product = weight * ((16 + (code & 15)) << (code >> 4))
-            share = np.int32(coefficient(product, shift))
-            for d in range(8):
+            row = table[edge & (NODES - 1)]
+            share = np.int32(coefficient(weight * scale_of(scale_code(row)), shift))
+            for d in range(SCALE_BITS):
                 sums[d] += share * np.int32(np.int8(row[d] & 0xFE))
-            for d in range(8, width):
+            for d in range(SCALE_BITS, width):
                 sums[d] += share * np.int32(np.int8(row[d]))
         for d in range(width):
             wide[d] = sums[d]
@@ -174,10 +178,10 @@ def _quantise(sums, weight, shift, row):  # type: ignore[no-untyped-def]
         e += 1
     m = min(np.int64(15), max(np.int64(0), ((need + (np.int64(1) << e) - 1) >> e) - 16))
     code = e << 4 | m
-    divisor = ((16 + m) << e) * weight
+    divisor = scale_of(code) * weight
     for d in range(width):
         size = min((2 * (abs(sums[d]) << shift) + divisor) // (2 * divisor), np.int64(127))
-        if d < 8:
+        if d < SCALE_BITS:
             if size & 1:
                 size = np.int64(126) if size == 127 else (size + 1) & ~np.int64(3)
             value = -size if sums[d] < 0 else size

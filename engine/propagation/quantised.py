@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
-from engine.propagation.int8 import LARGEST_WEIGHT, coefficient, renew_rows
+from engine.propagation.int8 import LARGEST_WEIGHT, coefficient, renew_rows, scale_of
 
 
 class QuantisedTable:
@@ -55,5 +55,5 @@ class QuantisedTable:
     def shift(self) -> int:
         """The smallest SHIFT with which no coefficient saturates: the finest sums."""
         code = int(np.flatnonzero(self._codes)[-1])
-        product = LARGEST_WEIGHT * ((16 + (code & 15)) << (code >> 4))
+        product = LARGEST_WEIGHT * scale_of(code)
         return next(shift for shift in range(32) if coefficient(product, shift) < 65535)

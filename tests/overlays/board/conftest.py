@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.graph import NeighbourRows
 from overlays.boards import BOARDS, board_named
 from overlays.hwh import write_overlay
-from tests.overlays.board.twins import DIMENSIONS, PORTS, Graph, TwinProcess
+from tests.overlays.board.twins import DIMENSIONS, PORTS, TwinProcess
 
 if TYPE_CHECKING:
     from overlays.twin.device import TwinDevice
@@ -26,12 +27,14 @@ if importlib.util.find_spec("pynq") is None:
 
 
 @pytest.fixture
-def graph() -> Graph:
+def graph() -> NeighbourRows:
     """60 nodes whose rows are empty, half full, full and overwritten; 200 neighbours."""
     random = np.random.default_rng(5)
-    edges = random.integers(0, 200, (60, LENGTH), dtype=np.uint32)
-    edges |= random.integers(0, 256, (60, LENGTH), dtype=np.uint32) << np.uint32(24)
-    return Graph(edges, random.choice([0, 1, 7, LENGTH, LENGTH + 5, 1000], 60))
+    rows = NeighbourRows(LENGTH, 60)
+    rows.edges = random.integers(0, 200, (60, LENGTH), dtype=np.uint32)
+    rows.edges |= random.integers(0, 256, (60, LENGTH), dtype=np.uint32) << np.uint32(24)
+    rows.degree = random.choice([0, 1, 7, LENGTH, LENGTH + 5, 1000], 60)
+    return rows
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pynq
 import pytest
 from pynq import Device
 
+from engine.graph import NeighbourRows
 from overlays import reference
 from overlays.boards import board_named
 from overlays.driver import AggregateCore, Batch, CoreError
@@ -21,7 +22,7 @@ from overlays.sim.model import Timing
 from overlays.twin.core import make_core
 from overlays.twin.device import TwinDevice
 from overlays.twin.soc import Soc
-from tests.overlays.board.twins import DIMENSIONS, PORTS, Graph
+from tests.overlays.board.twins import DIMENSIONS, PORTS
 
 TARGETS = np.array([3, 59, 0, 17], np.uint32)
 FANOUT, DECAY, SHIFT = 8, 60_000, 13
@@ -38,7 +39,7 @@ def put(device: Device, array: np.ndarray) -> pynq.buffer.PynqBuffer:
 class Prepared:
     """A batch in the board's memory, and what it gives."""
 
-    def __init__(self, device: Device, graph: Graph, dimensions: int) -> None:
+    def __init__(self, device: Device, graph: NeighbourRows, dimensions: int) -> None:
         random = np.random.default_rng(1)
         table = random.integers(0, 256, (200, dimensions), dtype=np.uint8)
         degrees = graph.degree.astype(np.uint64)
@@ -65,7 +66,7 @@ class Prepared:
 def test_a_batch_through_the_driver(
     make_device: Callable[..., TwinDevice],
     tmp_path: Path,
-    graph: Graph,
+    graph: NeighbourRows,
     dimensions: int,
     ports: int,
 ) -> None:
@@ -83,7 +84,7 @@ def test_a_batch_through_the_driver(
 
 
 def test_a_batch_through_the_register_map(
-    device: TwinDevice, overlay: dict[str, Path], graph: Graph
+    device: TwinDevice, overlay: dict[str, Path], graph: NeighbourRows
 ) -> None:
     core = pynq.Overlay(str(overlay["pynq-z2"]), device=device).aggregate_0
     prepared = Prepared(device, graph, DIMENSIONS)
@@ -107,7 +108,7 @@ def test_a_batch_through_the_register_map(
 def test_reset_after_an_error(
     device: TwinDevice,
     overlay: dict[str, Path],
-    graph: Graph,
+    graph: NeighbourRows,
     wrong: dict[str, int],
     error: int,
 ) -> None:
@@ -123,7 +124,7 @@ def test_reset_after_an_error(
 
 
 def test_a_batch_that_takes_too_long(
-    verilator: None, overlay: dict[str, Path], graph: Graph
+    verilator: None, overlay: dict[str, Path], graph: NeighbourRows
 ) -> None:
     board = board_named("pynq-z2")
     model = make_core(board, DIMENSIONS, PORTS, latency=400_000, outstanding=1)

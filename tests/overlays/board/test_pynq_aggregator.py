@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.graph import NeighbourRows
 from engine.propagation import BackendError
 from overlays import reference
 from overlays.pynq_aggregator import PynqAggregator
 from overlays.registers import registers
 from overlays.twin.device import TwinDevice
-from tests.overlays.board.twins import DIMENSIONS, Graph, TwinProcess
+from tests.overlays.board.twins import DIMENSIONS, TwinProcess
 
 FANOUT, DECAY = 11, 0.9
 
 
 def expected(
-    graph: Graph, targets: NDArray[np.int32], values: NDArray[np.float32]
+    graph: NeighbourRows, targets: NDArray[np.int32], values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The reference over the graph as it is: float32[n, d]."""
     table = reference.quantise(values)
@@ -42,7 +43,7 @@ def expected(
 
 def aggregate(
     aggregator: PynqAggregator,
-    graph: Graph,
+    graph: NeighbourRows,
     targets: NDArray[np.int32],
     values: NDArray[np.float32],
 ) -> NDArray[np.float32]:
@@ -52,7 +53,10 @@ def aggregate(
 
 
 def until_connected(
-    aggregator: PynqAggregator, graph: Graph, values: NDArray[np.float32], seconds: float = 20
+    aggregator: PynqAggregator,
+    graph: NeighbourRows,
+    values: NDArray[np.float32],
+    seconds: float = 20,
 ) -> None:
     deadline = time.monotonic() + seconds
     while not aggregator.connected:
@@ -66,7 +70,7 @@ ALL = np.arange(60, dtype=np.int32)
 
 
 def test_equals_the_reference_in_process(
-    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+    device: TwinDevice, overlay: dict[str, Path], graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"])
     for targets in (TARGETS, ALL, TARGETS[:1]):
@@ -77,7 +81,7 @@ def test_equals_the_reference_in_process(
 
 
 def test_equals_the_reference_over_the_network(
-    twin: TwinProcess, graph: Graph, values: NDArray[np.float32]
+    twin: TwinProcess, graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit)
     for targets in (TARGETS, ALL, TARGETS[:1]):
@@ -89,7 +93,7 @@ def test_equals_the_reference_over_the_network(
 
 
 def test_times_of_host_and_device_are_apart_and_marked(
-    twin: TwinProcess, graph: Graph, values: NDArray[np.float32]
+    twin: TwinProcess, graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit)
     aggregate(aggregator, graph, ALL, values)
@@ -101,7 +105,7 @@ def test_times_of_host_and_device_are_apart_and_marked(
 
 
 def test_only_learnt_rows_go_to_a_resident_table(
-    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+    device: TwinDevice, overlay: dict[str, Path], graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"])
     targets = TARGETS[:1]
@@ -124,7 +128,7 @@ def test_only_learnt_rows_go_to_a_resident_table(
 
 
 def test_bytes_over_the_network_do_not_grow_with_the_table(
-    twin: TwinProcess, graph: Graph, values: NDArray[np.float32]
+    twin: TwinProcess, graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit)
     large = np.concatenate([values] * 20)
@@ -134,7 +138,7 @@ def test_bytes_over_the_network_do_not_grow_with_the_table(
 
 
 def test_tables_that_grow(
-    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+    device: TwinDevice, overlay: dict[str, Path], graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"])
     aggregate(aggregator, graph, TARGETS, values)
@@ -145,7 +149,7 @@ def test_tables_that_grow(
 
 
 def test_an_error_of_the_core_is_reset_and_the_table_sent_anew(
-    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+    device: TwinDevice, overlay: dict[str, Path], graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"], retry=0.1)
     aggregate(aggregator, graph, ALL, values)
@@ -170,7 +174,7 @@ def test_an_error_of_the_core_is_reset_and_the_table_sent_anew(
 def test_a_killed_board_is_replaced_and_found_again(
     verilator: None,
     tmp_path: Path,
-    graph: Graph,
+    graph: NeighbourRows,
     values: NDArray[np.float32],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -198,7 +202,7 @@ def test_a_killed_board_is_replaced_and_found_again(
 
 
 def test_a_frozen_board_costs_one_timeout(
-    verilator: None, tmp_path: Path, graph: Graph, values: NDArray[np.float32]
+    verilator: None, tmp_path: Path, graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     twin = TwinProcess("zcu104", tmp_path)
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, twin.address, twin.bit, timeout=0.5, retry=0.5)
@@ -222,7 +226,7 @@ def test_a_frozen_board_costs_one_timeout(
 
 
 def test_a_board_that_is_not_there(
-    overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+    overlay: dict[str, Path], graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, "127.0.0.1:9", overlay["pynq-z2"])
     assert aggregator.work.faults == 1
@@ -231,7 +235,7 @@ def test_a_board_that_is_not_there(
 
 
 def test_closing_gives_the_memory_back(
-    device: TwinDevice, overlay: dict[str, Path], graph: Graph, values: NDArray[np.float32]
+    device: TwinDevice, overlay: dict[str, Path], graph: NeighbourRows, values: NDArray[np.float32]
 ) -> None:
     free = device.soc.free
     aggregator = PynqAggregator(FANOUT, DIMENSIONS, device, overlay["pynq-z2"])

@@ -1,29 +1,13 @@
-"""A graph as the aggregator reads it, and a board's twin in a process of its own."""
+"""A board's twin in a process of its own."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 DIMENSIONS, PORTS = 32, 2
-
-
-@dataclass
-class Graph:
-    """What the aggregator reads of the engine's NeighbourRows."""
-
-    edges: NDArray[np.uint32]
-    degree: NDArray[np.int64]
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.length = self.edges.shape[1]
 
 
 class TwinProcess:
