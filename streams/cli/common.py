@@ -1,0 +1,117 @@
+"""What the commands share: their flags, and how they end when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+from rich.console import Console
+
+from streams.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from engine.datasets import Dataset
+
+out = Console()
+err = Console(stderr=True)
+
+ConfigFlag = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; else millrace.toml, if it is here.")
+]
+SetFlag = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, as section.name=value. May be given again."),
+]
+BrokerFlag = Annotated[str | None, typer.Option("--broker", help="host:port of Kafka.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON lines, for pipes.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")]
+SeedFlag = Annotated[
+    int, typer.Option(min=0, help="Seed of the order of ties, or of the synthetic stream.")
+]
+StrictFlag = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row.")]
+Synthetic = Annotated[
+    int | None,
+    typer.Option("--synthetic", min=1, metavar="N", help="N invented events, no data set."),
+]
+DatasetPath = Annotated[
+    Path | None, typer.Argument(help="Folder or file of MovieLens, Amazon Reviews or Yelp.")
+]
+
+
+def effective_settings(
+    config: Path | None, set_: list[str] | None, broker: str | None = None
+) -> Settings:
+    overrides = list(set_ or [])
+    if broker:
+        overrides.append(f'broker.bootstrap="{broker}"')
+    return load_settings(config, overrides)
+
+
+def chosen_dataset(path: Path | None, synthetic: int | None, seed: int, strict: bool) -> Dataset:
+    from engine.datasets import Synthetic as SyntheticDataset  # noqa: PLC0415
+    from engine.datasets import open_dataset  # noqa: PLC0415
+
+    if (path is None) == (synthetic is None):
+        raise typer.BadParameter("name a data set, or --synthetic N for an invented one")
+    if path is not None:
+        return open_dataset(path, strict=strict, seed=seed)
+    return SyntheticDataset(events=cast(int, synthetic), seed=seed)
+
+
+def report_problems(dataset: Dataset) -> None:
+    problems = dataset.problems
+    if problems.count:
+        err.print(f"[yellow]{problems.count:,} malformed rows were skipped, such as")
+        for row in problems.rows[:5]:
+            err.print(f"  {row}", highlight=False, markup=False)
+
+
+def write_json(file: Path | None, report: dict[str, Any]) -> None:
+    if file is not None:
+        file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def log_to_stderr() -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("millrace").setLevel(logging.INFO)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Errors that the user can mend end the command with one line; ours keep their traceback."""
+    from confluent_kafka import KafkaException  # noqa: PLC0415
+
+    from engine.datasets import DatasetError  # noqa: PLC0415
+    from engine.propagation import BackendError  # noqa: PLC0415
+    from streams.brokers import BrokerError  # noqa: PLC0415
+
+    def fail(message: object, status: int) -> NoReturn:
+        err.print(f"[red]millrace:[/] {message}", highlight=False)
+        raise typer.Exit(status) from None
+
+    from streams.demo import DemoError  # noqa: PLC0415
+
+    try:
+        yield
+    except (SettingsError, DatasetError, BrokerError, BackendError) as error:
+        fail(error, 2)
+    except DemoError as error:
+        fail(error, 1)
+    except KafkaException as error:
+        fail(f"Kafka: {error.args[0].str() or error.args[0].name()}", 1)
+    except BrokenPipeError:  # whoever read us has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -1,0 +1,98 @@
+"""Commands for researchers, and what tells about Millrace itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli.common import (
+    BrokerFlag,
+    ConfigFlag,
+    DatasetPath,
+    JsonFile,
+    SeedFlag,
+    SetFlag,
+    StrictFlag,
+    Synthetic,
+    chosen_dataset,
+    effective_settings,
+    err,
+    one_line_errors,
+    out,
+    report_problems,
+    write_json,
+)
+from streams.settings import as_toml
+
+
+def evaluate(
+    path: DatasetPath = None,
+    synthetic: Synthetic = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Events to read at most.")] = None,
+    json_file: JsonFile = None,
+    strict: StrictFlag = False,
+    seed: SeedFlag = 0,
+    config: ConfigFlag = None,
+    set_: SetFlag = None,
+) -> None:
+    """Measure the engine alone, without Kafka: rank each event first, then learn it.
+
+    Example: millrace evaluate ml-100k --json report.json
+    """
+    with one_line_errors():
+        from streams.evaluate import evaluate_dataset, print_evaluation  # noqa: PLC0415
+
+        dataset = chosen_dataset(path, synthetic, seed, strict)
+        report = evaluate_dataset(effective_settings(config, set_), dataset, limit, seed, err)
+        report_problems(dataset)
+        print_evaluation(out, report)
+        write_json(json_file, report)
+
+
+def config_command(
+    config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None
+) -> None:
+    """Print the effective settings as a commented TOML file.
+
+    Example: millrace config > millrace.toml
+    """
+    with one_line_errors():
+        print(as_toml(effective_settings(config, set_, broker)), end="")
+
+
+def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]) -> None:
+    """Write the JSON Schema of every message.
+
+    Example: millrace schemas schemas/
+    """
+    with one_line_errors():
+        from streams.messages import json_schemas  # noqa: PLC0415
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, schema in json_schemas().items():
+            file = folder / f"{name}.schema.json"
+            file.write_text(json.dumps(schema, indent=2) + "\n")
+            out.print(str(file))
+
+
+def download(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ml-100k, ml-1m, ml-latest-small, ml-20m, ml-25m or ml-32m; "
+            "amazon and yelp tell what to fetch by hand."
+        ),
+    ],
+    folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data"),
+) -> None:
+    """Fetch a MovieLens release, checked and unpacked.
+
+    Example: millrace download ml-1m
+    """
+    with one_line_errors():
+        from engine.datasets import download as fetch  # noqa: PLC0415
+
+        out.print(str(fetch(name, folder)))
