@@ -46,7 +46,7 @@ def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
     folder = Checkpoints(tmp_path / "kept", 3)
     state = engine(60)
     cut = engine(60)
-    writing = folder.begin(state, notes(60))
+    writing = folder.begin(state, {0: 60}, lambda: notes(60))
     for event in Synthetic(events=90, users=10, items=30, seed=1).interactions():
         state.observe(event)  # while the child writes
     writing.wait()
@@ -121,11 +121,11 @@ def test_the_last_few_are_kept(tmp_path: Path) -> None:
 
 def test_one_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     folder = Checkpoints(tmp_path / "kept", 2)
-    writing = folder.begin(engine(5), notes(10))
+    writing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
     writing.wait()
     writing.discard()
     assert list(folder.folder.iterdir()) == []
     folder.folder.rmdir()
-    failing = folder.begin(engine(5), notes(10))
+    failing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
     with pytest.raises(OSError, match="no checkpoint was written"):
         failing.wait()
