@@ -141,9 +141,7 @@ class TrainedModel:
             held = self._graph.degree[rows]
             degree = int(held.sum())
             means = np.zeros((len(rows), self._width), np.float32)
-            self._aggregator.aggregate(
-                self._graph, rows, "rows", self.tables.rows, 1.0, means
-            )
+            self._aggregator.aggregate(self._graph, rows, "rows", self.tables.rows, 1.0, means)
             total = held.astype(np.float32) @ means
         if asked is not None:
             total = total + asked

@@ -44,9 +44,7 @@ class Teacher:
         Width of the part for liking.
     """
 
-    def __init__(
-        self, users: NDArray[np.float32], outputs: NDArray[np.float32], like: int
-    ) -> None:
+    def __init__(self, users: NDArray[np.float32], outputs: NDArray[np.float32], like: int) -> None:
         self.users, self.outputs = torch.from_numpy(users), torch.from_numpy(outputs)
         self.like = like
 
