@@ -134,7 +134,7 @@ def main(job: Path) -> None:
     features, projection = features_of(recipe, data, tower)
     torch.manual_seed(seed)
     model = Hybrid(recipe, data, features)
-    trainer = JointTrainer(recipe, data, model, seed)
+    trainer = JointTrainer(recipe, data, model, seed, rank=rank)
     clock.resume()
     own, whole_state = train_with_zero(recipe, trainer, data, held, clock, job)
     states = gathered(own, world)

@@ -39,8 +39,11 @@ def test_every_file_is_a_recipe_and_the_rows_differ() -> None:
         ('name = "x"\ndescription = ""\ngraph = false', "graph = true"),
         ('name = "x"\ndescription = ""\nepochs = 0', "epochs = 0 needs"),
         ('name = "x"\ndescription = ""\n[text]\npooling = "max"', "text.pooling = 'max'"),
-        ("name = ", "line 1"),
-        ("name = ''\n[deepspeed]\nranks = 2\npipeline_stages = 3", "pipeline_stages"),
+        ("name = ", "Invalid value"),
+        (
+            'name = "x"\ndescription = ""\n[deepspeed]\nranks = 2\npipeline_stages = 3',
+            "pipeline_stages",
+        ),
     ],
 )
 def test_a_recipe_that_does_not_fit_is_told_in_a_line(text: str, says: str, tmp_path: Path) -> None:

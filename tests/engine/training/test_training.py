@@ -22,14 +22,16 @@ from engine.training.recipe import Recipe  # noqa: E402
 from engine.training.text import Tower, pairs, tune  # noqa: E402
 from tests.engine.training.conftest import catalogue, planted  # noqa: E402
 
-EPOCHS = 12
+EPOCHS, ALONE = 30, 60
 
 
 def with_encoder(name: str, encoder: Path, **changes: object) -> Recipe:
     recipe = load_recipe(name)
     assert recipe.text is not None
     text = recipe.text.model_copy(update={"encoder": str(encoder), "dimensions": 8, "epochs": 1})
-    return recipe.model_copy(update={"text": text, "epochs": min(recipe.epochs, EPOCHS)} | changes)
+    return recipe.model_copy(
+        update={"text": text, "epochs": EPOCHS if recipe.epochs else 0} | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +53,11 @@ def ranked_in_order(model: TrainedModel, users: int = 60) -> float:
 
 
 def test_the_graph_alone_learns_planted_tastes(tmp_path: Path) -> None:
-    recipe = load_recipe("gnn").model_copy(update={"epochs": EPOCHS})
+    recipe = load_recipe("gnn").model_copy(update={"epochs": ALONE})
     report = train(recipe, planted(), catalogue(), tmp_path / "gnn", validate=True, target=0.9)
     assert ranked_in_order(TrainedModel.load(tmp_path / "gnn")) > 0.9
     assert report.epoch_losses[-1] < report.epoch_losses[0]
-    assert len(report.epoch_quality) == len(report.epoch_seconds) == EPOCHS
+    assert len(report.epoch_quality) == len(report.epoch_seconds) == ALONE
     first = next(n for n, q in enumerate(report.epoch_quality) if q >= 0.9)
     assert report.seconds_to_quality == report.epoch_seconds[first] <= report.seconds
 
@@ -121,7 +123,8 @@ def test_what_is_foretold_is_not_in_the_graph(monkeypatch: pytest.MonkeyPatch) -
     for users in trainer.epoch():
         trainer.loss(users)
     for hidden, block in calls:
-        foretold = set(hidden["took"].tolist())
+        (foretold,) = {tuple(edges.tolist()) for edges in hidden.values()}
+        foretold = set(foretold)
         assert len(foretold) > 100
         for direction in ("took", "taken by"):
             read_edges = set(block.edges[direction].data["_ID"].tolist())
@@ -191,13 +194,13 @@ def test_adapters_alone_are_learnt_and_merge_into_what_was_trained(
     assert names
     assert all("lora_" in name and "layer.1." in name for name in names)
     after = tower.everything()
-    assert not np.allclose(after, before, atol=1e-3)
+    assert not np.allclose(after, before, atol=1e-4)
     tower.save(tmp_path)
     merged = Tower(
         recipe.text.model_copy(update={"encoder": str(tmp_path / "encoder"), "tune": "none"}),
         data.texts,
     )
-    assert np.allclose(merged.everything(), after, atol=1e-4)
+    assert np.allclose(merged.everything(), after, atol=2e-5)
     assert (tmp_path / "adapters" / "adapter_model.safetensors").is_file()
 
 
