@@ -108,6 +108,12 @@ class Candidates:
         if self._texts.is_built and vector.any():
             self._texts.put(item, vector)
 
+    def drop(self, item: int) -> None:
+        """Take an item out of the indexes."""
+        self._texts.remove(item)
+        for version in range(len(_REINDEXED_AT)):
+            self._embeddings.remove(item * len(_REINDEXED_AT) + version)
+
     def index_embeddings(self, outputs: NDArray[np.float32], events: NDArray[np.int64]) -> None:
         """Index the output embeddings of all items that were taken a few times."""
         known = np.flatnonzero(events >= _REINDEXED_AT[0])

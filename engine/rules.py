@@ -76,11 +76,17 @@ class Categories:
 
     def set_item(self, item: int, categories: Iterable[str]) -> None:
         """Replace an item's categories."""
-        for category in self._of.get(item, ()):
-            self._items[category].discard(item)
+        self.remove(item)
         self._of[item] = tuple(categories)
         for category in self._of[item]:
             self._items[category].add(item)
+
+    def remove(self, item: int) -> None:
+        """Forget an item, and a category that was its alone."""
+        for category in set(self._of.pop(item, ())):
+            self._items[category].discard(item)
+            if not self._items[category]:
+                del self._items[category]
 
     def of(self, item: int) -> tuple[str, ...]:
         """An item's categories."""

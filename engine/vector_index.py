@@ -39,7 +39,7 @@ class VectorIndex:
     def __init__(self) -> None:
         self._index: Any = None
         self._base: NDArray[np.uint8] = np.zeros(0, np.uint8)
-        # What was put in since the index was loaded from its base.
+        # What was put in since the index was loaded from its base; of what was taken out, ~key.
         self._since = 0
         self._keys: NDArray[np.int64] = np.zeros(0, np.int64)
         self._vectors: NDArray[np.float32] = np.zeros((0, 0), np.float32)
@@ -58,6 +58,16 @@ class VectorIndex:
 
     def put(self, key: int, vector: NDArray[np.float32]) -> None:
         """Add a vector (float32[width]), or replace the one of its key."""
+        self._note(key, vector)
+        self._put(key, vector)
+
+    def remove(self, key: int) -> None:
+        """Take a key's vector out, if it is there."""
+        if self.is_built and key in self._index:
+            self._note(~key, 0.0)
+            self._index.remove(key)
+
+    def _note(self, key: int, vector: NDArray[np.float32] | float) -> None:
         if self._since >= max(_RELOADED_AFTER, len(self._index) // _RELOADED_SHARE):
             self._reload()
         self._keys = grown(self._keys, self._since + 1)
@@ -65,7 +75,6 @@ class VectorIndex:
         self._keys[self._since] = key
         self._vectors[self._since] = vector
         self._since += 1
-        self._put(key, vector)
 
     def __contains__(self, key: int) -> bool:
         return key in self._index
@@ -95,7 +104,11 @@ class VectorIndex:
         if len(self._base):
             self._index = self._loaded()
             for at in range(self._since):
-                self._put(int(self._keys[at]), self._vectors[at])
+                key = int(self._keys[at])
+                if key < 0:
+                    self._index.remove(~key)
+                else:
+                    self._put(key, self._vectors[at])
 
 
 def _new_index(dimensions: int) -> Index:
