@@ -123,7 +123,7 @@ class Transitions:
         _record(
             self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
             self._top, self._free, self._free_counts, history, item,
-            np.float32(weight) * _SHORT**between, np.float32(weight) * _LONG**between,
+            np.float32(weight * _SHORT**between), np.float32(weight * _LONG**between),
         )  # fmt: skip
 
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
