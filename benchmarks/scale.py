@@ -97,8 +97,27 @@ def _measured_there(size: int, settings: EngineSettings) -> dict[str, Any]:
 
 def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[str, Any]:
     """Fill an engine of `size` items and users, and measure it."""
-    rng = np.random.default_rng(settings.seed)
     before = resident_bytes()
+    engine, history, stream = filled(size, settings, console)
+    spent = [cpu_us(engine, event) for event in stream]
+    resident = resident_bytes() - before
+    per_user = bytes_per_user(settings)
+    return {
+        "items": size,
+        "users": size,
+        "events_before": history,
+        "total_us": percentiles(spent),
+        "bytes_per_item": resident // size - per_user,
+        "bytes_per_user": per_user,
+        "resident_gib": round(resident / 2**30, 3),
+    }
+
+
+def filled(
+    size: int, settings: EngineSettings, console: Console
+) -> tuple[Recommender, int, Iterator[Interaction]]:
+    """An engine of `size` items and users, the events it counted, and those to measure with."""
+    rng = np.random.default_rng(settings.seed)
     engine = Recommender(settings)
     centres = rng.normal(size=(COMMUNITIES, 384))
     for item in track(range(size), f"{size:,} items", console=console, transient=True):
@@ -114,18 +133,7 @@ def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[
         engine._intern_user(f"u{user}")
     for at in track(range(history), f"{size:,} users", console=console, transient=True):
         count_only(engine, next(stream), at)
-    spent = [cpu_us(engine, event) for event in stream]
-    resident = resident_bytes() - before
-    per_user = bytes_per_user(settings)
-    return {
-        "items": size,
-        "users": size,
-        "events_before": history,
-        "total_us": percentiles(spent),
-        "bytes_per_item": resident // size - per_user,
-        "bytes_per_user": per_user,
-        "resident_gib": round(resident / 2**30, 3),
-    }
+    return engine, history, stream
 
 
 def interactions(rng: np.random.Generator, size: int, count: int) -> Iterator[Interaction]:

@@ -465,7 +465,7 @@ class Recommender:
         history: NDArray[np.int32],
         weight: float,
         event: Interaction,
-        later: int,
+        later: int = 0,
     ) -> None:
         """Count what a user took for the first time, in transitions, popularity and context."""
         self.transitions.record(history, item, weight)
