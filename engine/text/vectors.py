@@ -51,7 +51,7 @@ class ItemVectors:
         self.width = text_dimensions + CATEGORY_DIMENSIONS + len(_YEARS)
         self.vectors: NDArray[np.float32] = np.zeros((items, self.width), np.float32)
         # What a later fit or a later review needs again, and in which row it is of each item.
-        self._embeddings: NDArray[np.float16] = np.zeros((16, encoder_dimensions), np.float16)
+        self._embeddings: NDArray[np.float16] = np.zeros((0, encoder_dimensions), np.float16)
         self._rows: dict[int, int] = {}
         self._free_rows: list[int] = []
         self._reviews: NDArray[np.int32] = np.zeros(items, np.int32)
