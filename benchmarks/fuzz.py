@@ -160,7 +160,8 @@ def in_child(count: int, start: int) -> dict[str, Any]:
             kept = Path(tempfile.mkdtemp(prefix="millrace-fuzz-"))
             for found in Path(folder).glob("crash-*"):
                 found.rename(kept / found.name)
-            raise SystemExit(f"{done.stderr[-4000:]}\natheris stopped; its inputs are in {kept}")
+            _, _, cause = done.stderr.partition("=== Uncaught")
+            raise SystemExit(f"{cause[:4000]}\natheris stopped; its inputs are in {kept}")
         messages, good, bad = np.fromfile(counters, np.int64).tolist()
     if messages != good + bad:
         raise SystemExit(f"{messages} messages, but {good} good and {bad} bad ones")
