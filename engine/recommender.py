@@ -24,7 +24,7 @@ from engine.model import learn_head_and_taste, score_candidates
 from engine.popularity import QUALITY, RECENT, Popularity, stage_of
 from engine.propagation import make_aggregator
 from engine.rules import Categories, Rules, choose, restrict
-from engine.saving import SavedStateError, State, by_number, read_state, write_state
+from engine.saving import SavedStateError, State, read_state, write_state
 from engine.seen import SeenItems
 from engine.settings import EngineSettings
 from engine.text.encoder import TextEncoder
@@ -78,11 +78,6 @@ class _Contest(NamedTuple):
     vectors: NDArray[np.float32]
 
 
-def _catalogue(saved: dict[str, Any]) -> dict[int, Item]:
-    # Not checked again: an item that was let in by code need not keep to what messages must.
-    return {number: Item(**fields) for number, fields in by_number(saved).items()}
-
-
 class Recommender:
     """A hybrid of graph and text that learns from every interaction.
 
@@ -119,9 +114,8 @@ class Recommender:
             "_candidates", "_user_order", "_item_order",
         ),
         arrays=("_hidden", "_purged"),
-        values={"catalogue": _catalogue, "_because": list, "_users_evicted": int},
+        values={"_because": list, "_users_evicted": int},
         unsaved=("settings", "rules", "_reads_text", "_encoder", "_features", "_kept"),
-        then="_categorise",
     )  # fmt: skip
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
@@ -130,7 +124,6 @@ class Recommender:
         self.rules = Rules.of(s)
         self.users = IdTable()
         self.items = IdTable()
-        self.catalogue: dict[int, Item] = {}
         self.categories = Categories()
         self.graph = InteractionGraph(s.neighbours, FANOUT)
         self.departures = Departures()
@@ -224,7 +217,6 @@ class Recommender:
         """
         self._kept = None
         number = self._intern_item(item.item)
-        self.catalogue[number] = item
         self.categories.set_item(number, item.categories)
         self._hidden[number] = item.hidden
         self._because[number] = f"because of {item.title or item.item}"
@@ -326,10 +318,6 @@ class Recommender:
 
         return read_state(Path(path), made, TextEncoder.name)
 
-    def _categorise(self) -> None:
-        for number, item in self.catalogue.items():
-            self.categories.set_item(number, item.categories)
-
     # ------------------------------------------------------------------ the inside: learning
 
     def _intern_user(self, name: str) -> int:
@@ -399,7 +387,6 @@ class Recommender:
         self.embeddings.renew_item(item)
         self._candidates.drop(item)
         self.categories.remove(item)
-        self.catalogue.pop(item, None)
         self._hidden[item] = False
 
     def _purge(self, user: int, *items: int) -> None:

@@ -116,9 +116,9 @@ def test_a_manifest_that_is_none_is_refused(whole: bytes, tmp_path: Path, manife
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("catalogue", b'{"0": null}'),
-        ("catalogue", b'{"a": {}}'),
-        ("catalogue", b'{"0": {"item": 5, "odd": 1}}'),
+        ("categories._of", b'{"0": null}'),
+        ("categories._of", b'{"a": {}}'),
+        ("categories._of", b"[]"),
         ("users.names", b"5"),
         ("users.names", b"[[]]"),
         ("popularity.events", b"[]"),

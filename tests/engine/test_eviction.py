@@ -132,7 +132,7 @@ class Limits(RuleBasedStateMachine):
             assert [table.find(name) for name in table.names] == list(range(len(table)))
         assert self.engine.evicted == tuple(self.evicted)
         assert len(self.engine._because) == len(self.engine.items)
-        assert set(self.engine.catalogue) <= set(range(ITEMS))
+        assert set(self.engine.categories._of) <= set(range(ITEMS))
 
     @rule()
     def look_at_counts_and_transitions(self) -> None:
