@@ -146,7 +146,7 @@ class Recommender:
         self._reads_text = s.model != "gnn"
         self._seen = SeenItems()
         self._hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
-        self._candidates = Candidates(s.exact_items, s.candidates)
+        self._candidates = Candidates(s.exact_items, s.candidates, self.departures)
         self._encoder: TextEncoder | None = None
         # Scratch: features of the candidates.
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
@@ -378,6 +378,7 @@ class Recommender:
     def _evict_item(self, item: int) -> None:
         """Empty the rows of an item for a newcomer; `departures` tells those who name it."""
         self._kept = None
+        self._candidates.drop(item)
         self.departures.add(item)
         self.graph.items.clear(item)
         self.transitions.clear(item)
@@ -385,7 +386,6 @@ class Recommender:
         self.head.clear(item)
         self.vectors.clear(item)
         self.embeddings.renew_item(item)
-        self._candidates.drop(item)
         self.categories.remove(item)
         self._hidden[item] = False
 

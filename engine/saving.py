@@ -45,6 +45,10 @@ _GROWS = 1024
 class SavedStateError(ValueError):
     """A file that no engine can be loaded from; its message is one line that says why."""
 
+    def __init__(self, message: str) -> None:
+        # It may quote what the file says.
+        super().__init__("".join(c if c.isprintable() else " " for c in message)[:1000])
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -12,11 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engine import EngineSettings, Item, Recommender
+from engine import EngineSettings, Item, Recommender, vector_index
 from engine.datasets import Synthetic
 from engine.eviction import UseOrder
 from engine.text.encoder import TextEncoder
 from engine.text.vectors import CATEGORY_DIMENSIONS, ItemVectors
+from engine.vector_index import VectorIndex
 from tests.engine.builders import forgets, ids, state, took
 from tests.engine.reference import TransitionsReference
 
@@ -262,3 +263,21 @@ def test_names_of_categories_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(told) <= set(range(CATEGORY_DIMENSIONS))
     assert len(set(told)) > 20
     assert len(vectors._categories) == 5
+
+
+def test_what_is_taken_out_of_an_index_is_not_found_and_leaves_it_at_the_next_reload() -> None:
+    vectors = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    index = VectorIndex()
+    index.build(np.arange(200), vectors)
+    for key in range(0, 200, 2):
+        index.remove(key)
+    assert 0 not in index
+    assert 1 in index
+    assert not {key for vector in vectors for key in index.search(vector, 50)} & {*range(0, 200, 2)}
+    index.put(4, vectors[4])
+    assert 4 in index
+    for at in range(vector_index._RELOADED_AFTER):
+        index.put(1000 + at, vectors[at % 200])
+    assert not index._gone
+    assert len(index._index) == 101 + vector_index._RELOADED_AFTER
+    assert not {key for vector in vectors for key in index.search(vector, 50)} & {*range(6, 200, 2)}

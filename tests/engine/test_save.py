@@ -36,6 +36,7 @@ UNTOLD = {
     "_aggregates",
     "_index",
     "_departures",  # the same object as `departures`
+    "_gone",
 }
 """Scratch, of which nothing is promised; and what is compared where it belongs."""
 
