@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
@@ -27,26 +29,22 @@ from streams.messages import (
 from streams.settings import Settings
 from streams.torture.account import Sent, account
 from streams.torture.plan import make_plan
-from streams.torture.run import Torture, passed
 from streams.torture.state import following_ndcg
 from streams.torture.traffic import RUBBISH
 from tests.streams.conftest import Path, interaction
 
 
 @pytest.mark.usefixtures("kafka_jars")
-def test_killed_and_frozen_workers_and_a_killed_broker_lose_and_double_nothing() -> None:
-    run = Torture(
-        Settings(topics={"partitions": 1}, worker={"session_seconds": 6.0}),
-        Synthetic(2_000, seed=3),
-        events=1_500,
-        kills=2,
-        freezes=1,
-        broker_kills=1,
-        workers=1,
-        seed=3,
-    )
-    report = run.run()
-    assert passed(report), json.dumps(report)
+def test_killed_and_frozen_workers_and_a_killed_broker_lose_and_double_nothing(
+    tmp_path: FilePath,
+) -> None:
+    file = tmp_path / "report.json"
+    arguments = "--events 1500 --kills 2 --freezes 1 --broker-kills 1 --workers 1 --seed 3"
+    command = [sys.executable, "-m", "streams.cli", "torture", *arguments.split()]
+    ended = subprocess.run([*command, "--json", file], check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = json.loads(file.read_text())
+    assert [report[name] for name in ("lost", "duplicates", "out_of_order", "unburied")] == [0] * 4
     assert (report["kills"], report["freezes"], report["broker_kills"]) == (2, 1, 1)
     assert report["events"] == report["answers"] == 1_500
     assert report["dead_letters"] == report["malformed"] > 0
