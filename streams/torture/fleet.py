@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
-import urllib.request
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Self
 
 from streams.processes import Child
 from streams.settings import Settings, as_environment
 
-PROBE_SECONDS = 0.5
+_READY = b"answering partitions"
 _LEAVE_SECONDS = 60.0
 """How long a worker may take to stop after SIGTERM; then it is killed, and counted."""
 _AGAIN_SECONDS = 0.5
@@ -32,7 +28,7 @@ _AGAIN_SECONDS = 0.5
 
 @dataclass
 class Slot:
-    """A place for a worker, with a port for its health and a log of its own.
+    """A place for a worker, with a log of its own.
 
     Attributes
     ----------
@@ -42,11 +38,12 @@ class Slot:
         When a frozen worker wakes (`time.monotonic`, as the others).
     killed
         Whether the last worker here was killed, until the one after it is ready.
-    started, leaving, again
-        When it was started; when it was asked to stop; when it is to be started again.
+    started, from_byte
+        When it was started, and where its log began then.
+    leaving, again
+        When it was asked to stop; when it is to be started again.
     """
 
-    settings: Settings
     log: IO[bytes]
     child: Child | None = None
     wanted: bool = False
@@ -54,8 +51,15 @@ class Slot:
     ready: bool = False
     killed: bool = False
     started: float = 0.0
+    from_byte: int = 0
     leaving: float | None = None
     again: float | None = None
+
+    @property
+    def says_ready(self) -> bool:
+        """Whether its log says which partitions it answers; none, if it only follows others."""
+        self.log.seek(self.from_byte)
+        return _READY in self.log.read()
 
     @property
     def busy(self) -> bool:
@@ -77,6 +81,7 @@ class Fleet:
         Workers that SIGTERM did not stop in time.
     """
 
+    settings: Settings
     slots: list[Slot]
     recovery_seconds: list[float] = field(default_factory=list)
     ended: Counter[int] = field(default_factory=Counter)
@@ -85,12 +90,9 @@ class Fleet:
     @classmethod
     def of(cls, settings: Settings, workers: int, logs: Path) -> Self:
         """Room for `workers` workers, none started; each writes its log to a file of its own."""
-        slots = []
-        for number in range(workers):
-            worker = settings.worker.model_copy(update={"metrics_port": _free_port()})
-            own = settings.model_copy(update={"worker": worker})
-            slots.append(Slot(own, (logs / f"worker-{number}.log").open("ab")))
-        return cls(slots)
+        quiet = settings.worker.model_copy(update={"metrics_port": 0})  # one port, many workers
+        slots = [Slot((logs / f"worker-{number}.log").open("a+b")) for number in range(workers)]
+        return cls(settings.model_copy(update={"worker": quiet}), slots)
 
     @property
     def running(self) -> list[Slot]:
@@ -106,11 +108,11 @@ class Fleet:
         """Start a worker, once the one before it has stopped."""
         slot.wanted, slot.again = True, None
         if slot.child is None:
-            slot.started = time.monotonic()
+            slot.started, slot.from_byte = time.monotonic(), slot.log.seek(0, os.SEEK_END)
             slot.child = Child(
                 [sys.executable, "-m", "streams.cli", "worker"],
                 output=slot.log,
-                env=os.environ | as_environment(slot.settings),
+                env=os.environ | as_environment(self.settings),
             )
 
     def kill(self, slot: Slot, away: float) -> None:
@@ -145,7 +147,7 @@ class Fleet:
             elif slot.leaving is not None and now > slot.leaving + _LEAVE_SECONDS:
                 self.stopped_late += 1
                 self._end(slot)
-            elif not slot.ready and is_ready(slot.settings):
+            elif not slot.ready and slot.says_ready:
                 slot.ready = True
                 if slot.killed:
                     self.recovery_seconds.append(time.monotonic() - slot.started)
@@ -195,23 +197,7 @@ class Fleet:
         slot.child, slot.leaving, slot.frozen_until, slot.ready = None, None, None, False
 
 
-def is_ready(settings: Settings) -> bool:
-    """Whether a worker's health says that it is ready."""
-    address = f"http://{settings.worker.metrics_host}:{settings.worker.metrics_port}/health/ready"
-    try:
-        with urllib.request.urlopen(address, timeout=PROBE_SECONDS) as response:
-            return bool(response.status == HTTPStatus.OK)
-    except (OSError, HTTPException):
-        return False
-
-
 def _signal(slot: Slot, number: int) -> None:
     if slot.child is not None and slot.child.running:
         with suppress(ProcessLookupError):
             os.killpg(slot.child.pid, number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -28,6 +28,8 @@ from streams.torture.traffic import Subscriber, Traffic
 
 FOLLOWING = 10_000
 """Events after those sent that the final states are judged by."""
+CHECKPOINT_SECONDS = 5.0
+"""Checkpoints are written as often as this, so that kills meet them, too."""
 _START_SECONDS = 240.0
 _STALL_SECONDS = 90.0
 """Without a message for this long, with nothing going wrong any more, the rest counts as lost."""
@@ -129,7 +131,15 @@ class Torture:
             }
 
     def _on(self, bootstrap: str, folder: Path) -> Settings:
-        sections = {"broker": {"bootstrap": bootstrap, "embedded": False}}
+        sections: dict[str, dict[str, object]] = {
+            "broker": {"bootstrap": bootstrap, "embedded": False},
+            "worker": {
+                "checkpoints": str(folder / "checkpoints"),
+                "checkpoint_seconds": min(
+                    CHECKPOINT_SECONDS, self.settings.worker.checkpoint_seconds
+                ),
+            },
+        }
         return self.settings.model_copy(
             update={
                 name: getattr(self.settings, name).model_copy(update=values)
@@ -288,18 +298,18 @@ class Torture:
     ) -> dict[str, Any]:
         self.phase = "folding the input, undisturbed"
         self.on_tick()
-        whole, others = state.undisturbed(settings, found.sent, found.answers)
+        whole, others, partitions = state.undisturbed(settings, found.sent, found.answers)
         report: dict[str, Any] = {
             "answers_differing": len(others) if settings.topics.partitions == 1 else None,
             "differing_answers": others[:_NAMED],
         }
         survivor = state.survivor(settings)
         if survivor is None:
-            return report | {"state_identical": None}
+            return report | {"state_identical": False, "state_differs": ["no checkpoint is left"]}
         self.phase = "judging both states by what follows"
         self.on_tick()
         following = islice(stream, FOLLOWING)
-        return report | state.compare(settings, survivor, whole, found.sent, following)
+        return report | state.compare(settings, survivor, whole, partitions, found.sent, following)
 
 
 def passed(report: dict[str, Any]) -> bool:
@@ -308,5 +318,5 @@ def passed(report: dict[str, Any]) -> bool:
     return (
         not any(report[name] for name in counts)
         and not report["answers_differing"]
-        and report["state_identical"] is not False
+        and report["state_identical"]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from engine.commuting import commuting_state, differing
@@ -13,7 +14,9 @@ from engine.events import Interaction
 from engine.recommender import Recommender
 from engine.saving import differing_entries, state_digest
 from streams.catalogue import CatalogueTail
+from streams.checkpoints import Checkpoint, Checkpoints
 from streams.messages import RankedItem
+from streams.partitions import Partition
 from streams.settings import Settings
 from streams.torture.account import Place, Sent
 
@@ -23,35 +26,44 @@ _NAMED = 10
 
 def undisturbed(
     settings: Settings, sent: list[Sent], answers: dict[Place, list[RankedItem]]
-) -> tuple[Recommender, list[Place]]:
+) -> tuple[Recommender, list[Place], dict[int, Partition]]:
     """Fold the input into an engine here, in this process: no Kafka group, no crash, no replay.
 
     With several partitions one of the interleavings that could have been: by the broker's time.
 
     Returns
     -------
-    Recommender, list of places
-        The engine, and the messages whose answers were other ones than it gives. Only with one
-        partition is there one right answer; with several there are none.
+    Recommender, list of places, dict of Partition
+        The engine; the messages whose answers were other ones than it gives (only with one
+        partition is there one right answer; with several there are none); where the partitions
+        stand at the end.
     """
     engine = Recommender(settings.engine)
     catalogue = CatalogueTail(settings, engine.upsert_item)
     catalogue.read_to_end()
     others: list[Place] = []
     one = settings.topics.partitions == 1
+    partitions = {
+        number: Partition(settings.worker.duplicate_window)
+        for number in range(settings.topics.partitions)
+    }
     for each in sorted(sent, key=lambda s: (s.timestamp_ms, s.place)) if not one else sent:
+        number, offset = each.place
+        partitions[number].next_offset = offset + 1
         if each.what == "event" and each.interaction is not None:
+            partitions[number].count(each.interaction.event_id, each.interaction.timestamp)
             answer = engine.observe(each.interaction)
             items = [RankedItem(*ranked) for ranked in answer.items]
             if one and answers.get(each.place, items) != items:
                 others.append(each.place)
-    return engine, others
+    return engine, others, partitions
 
 
 def compare(
     settings: Settings,
-    survivor: Recommender,
+    survivor: Checkpoint,
     whole: Recommender,
+    partitions: dict[int, Partition],
     sent: list[Sent],
     following: Iterable[Interaction],
 ) -> dict[str, Any]:
@@ -64,12 +76,19 @@ def compare(
         ``state_differs``: the first few names of what does not. ``following``: NDCG@10 of both,
         prequentially, on events that neither has seen.
     """
-    report: dict[str, Any] = {"state_digest": state_digest(survivor)}
+    engine = survivor.engine
+    report: dict[str, Any] = {"state_digest": state_digest(engine)}
+    differs = [
+        f"partition {number}: {name}"
+        for number, partition in partitions.items()
+        for name in ("next_offset", "newest_ms", "applied", "digest")
+        if getattr(partition, name) != getattr(survivor.notes.partitions[number], name)
+    ]
     if settings.topics.partitions == 1:
         report["state_digest_undisturbed"] = state_digest(whole)
-        differs = differing_entries(survivor, whole)
+        differs += differing_entries(engine, whole)
     else:
-        differs = differing(commuting_state(survivor), commuting_state(whole))
+        differs += differing(commuting_state(engine), commuting_state(whole))
     report |= {
         "state_identical": not differs,
         "state_compared": "byte for byte" if settings.topics.partitions == 1 else "what commutes",
@@ -78,7 +97,7 @@ def compare(
     }
     events = list(following)
     if events:
-        ours, theirs = (following_ndcg(engine, sent, events) for engine in (survivor, whole))
+        ours, theirs = (following_ndcg(each, sent, events) for each in (engine, whole))
         report["following"] = {
             "events": len(events),
             "queries": ours.queries,
@@ -109,6 +128,10 @@ def following_ndcg(
     return measures
 
 
-def survivor(settings: Settings) -> Recommender | None:
-    """The state that the last worker left in its newest checkpoint; None if it leaves none."""
-    return None
+def survivor(settings: Settings) -> Checkpoint | None:
+    """The newest checkpoint that the workers left: that of the one that was stopped last."""
+    found = sorted(Path(settings.worker.checkpoints).rglob("*.millrace"))
+    if not found:
+        return None
+    folder = Checkpoints(found[-1].parent, settings.worker.checkpoints_kept)
+    return folder.newest(settings.engine, lambda _notes: None)

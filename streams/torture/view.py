@@ -68,11 +68,11 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
         f"[dim]{report['data']} · seed {report['seed']} · millrace {report['version']} · "
         f"{report['machine']} · {report['seconds']} s"
     )
-    same = {True: "state identical", False: "state differs", None: "state not compared"}
+    same = "state identical" if report["state_identical"] else "state differs"
     differing = report["answers_differing"]
     console.print(
         f"{'[green]✓' if passed(report) else '[red]✗'} {report['lost']} lost, "
         f"{report['duplicates']} duplicates, {report['out_of_order']} out of order, "
-        f"{report['dead_letters']} dead letters, {same[report['state_identical']]}"
+        f"{report['dead_letters']} dead letters, {same}"
         + (f", {differing} answers differ" if differing else "")
     )

@@ -50,6 +50,8 @@ def test_killed_and_frozen_workers_and_a_killed_broker_lose_and_double_nothing(
     assert report["dead_letters"] == report["malformed"] > 0
     assert report["repeats"] > 0
     assert report["answers_differing"] == 0
+    assert report["state_identical"] is True
+    assert report["state_compared"] == "byte for byte"
     assert report["recovery_seconds"]["samples"] >= 1
 
 
