@@ -116,6 +116,11 @@ class PartitionOutbox:
             self.failure = self.failure or FencedError()
             self._thread.join()
         self._producer = None
+        return self.left
+
+    @property
+    def left(self) -> list[Output]:
+        """What is not written, in order; for when its thread has ended."""
         return [*self._batch, *self._waiting]
 
     def _run(self) -> None:

@@ -220,9 +220,14 @@ class Worker:
                 del self._fenced[number]
                 log.warning("partition %d: writing again", number)
                 partition = self.pipeline.partitions[number]
-                partition.unsent = await asyncio.to_thread(outbox.close, 1.0)
+                unsent = await asyncio.to_thread(outbox.close, 1.0)
+                partition.unsent = unsent
                 again = await asyncio.to_thread(self._open, number)
                 if self.pipeline.outboxes.get(number) is outbox:
+                    # Events went on meanwhile, and their answers into the old one.
+                    for output in outbox.left[len(unsent) :]:
+                        again.put(output)
+                    again.handled(partition.next_offset)
                     self.pipeline.outboxes[number] = again
 
     def look_for_failures(self) -> None:

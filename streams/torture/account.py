@@ -56,6 +56,8 @@ class Account:
         Malformed messages without a dead letter.
     out_of_order
         Answers that came after one to a later message of their partition.
+    longest_silence
+        Most seconds between two answers in a row of one partition, by the broker's clock.
     answers
         What each place was answered with, the first if there were several.
     """
@@ -67,6 +69,7 @@ class Account:
     out_of_order: int = 0
     dead_letters: int = 0
     answered: int = 0
+    longest_silence: float = 0.0
     answers: dict[Place, list[RankedItem]] = field(default_factory=dict)
 
     def count(self, what: str) -> int:
@@ -80,6 +83,7 @@ def account(settings: Settings) -> Account:
     answers: Counter[Place] = Counter()
     by_event: Counter[str] = Counter()
     last: dict[int, int] = defaultdict(lambda: -1)
+    latest_ms: dict[int, int] = {}
     decoder = msgspec.json.Decoder(Given)
     for message in read_all(settings, settings.topics.recommendations):
         given = decoder.decode(message.value() or b"")
@@ -87,6 +91,10 @@ def account(settings: Settings) -> Account:
         result.answered += 1
         result.out_of_order += place[1] <= last[place[0]]
         last[place[0]] = max(place[1], last[place[0]])
+        stamp = message.timestamp()[1]
+        silence = (stamp - latest_ms.get(place[0], stamp)) / 1000
+        result.longest_silence = max(silence, result.longest_silence)
+        latest_ms[place[0]] = stamp
         answers[place] += 1
         by_event[given.event_id] += 1
         result.answers.setdefault(place, given.items)

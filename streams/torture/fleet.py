@@ -19,7 +19,7 @@ from typing import IO, Self
 from streams.processes import Child
 from streams.settings import Settings, as_environment
 
-_READY = b"answering partitions"
+_READY = b"events read again"
 _LEAVE_SECONDS = 60.0
 """How long a worker may take to stop after SIGTERM; then it is killed, and counted."""
 _AGAIN_SECONDS = 0.5
@@ -57,7 +57,7 @@ class Slot:
 
     @property
     def says_ready(self) -> bool:
-        """Whether its log says which partitions it answers; none, if it only follows others."""
+        """Whether its log says that its state is as far as the group has answered."""
         self.log.seek(self.from_byte)
         return _READY in self.log.read()
 
@@ -74,7 +74,7 @@ class Fleet:
     Attributes
     ----------
     recovery_seconds
-        From each restart after a kill until the worker was ready.
+        From each restart after a kill until the worker's state was as far as the group's answers.
     ended
         Exit statuses of workers that ended by themselves, and how often.
     stopped_late

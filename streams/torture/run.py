@@ -285,6 +285,7 @@ class Torture:
             "partitions": settings.topics.partitions,
             "session_seconds": settings.worker.session_seconds,
             "ended_by_themselves": {str(k): n for k, n in sorted(fleet.ended.items())},
+            "longest_silence_seconds": round(found.longest_silence, 1),
             "stopped_late": fleet.stopped_late,
             "recovery_seconds": {
                 "median": round(statistics.median(recoveries), 2) if recoveries else None,

@@ -56,8 +56,9 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
     )
     if recovery["samples"]:
         console.print(
-            f"a killed worker was ready {recovery['median']} s after its restart (median of "
-            f"{recovery['samples']}; at most {recovery['max']} s)"
+            f"a killed worker knew all again {recovery['median']} s after its restart (median of "
+            f"{recovery['samples']}; at most {recovery['max']} s); no partition was silent for "
+            f"more than {report['longest_silence_seconds']} s"
         )
     if following := report.get("following"):
         console.print(
