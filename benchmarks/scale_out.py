@@ -16,17 +16,21 @@ core of its own keeps up with at most
   they need more of in all is one silent application of each event.
 - `following_share`: of two workers' CPU time, what following the other's partitions takes.
 - `simulated`: 8 to 64 workers, a core each and one partition each, events arriving at random
-  (Poisson) at a share of `LOAD` of what they can keep up with, first come first served in every
-  worker, equal users. `lag_ms`: from when the event's own worker answered it until another one has
-  applied it, 0 where that one was faster. The way through Kafka is the same for all and left out,
-  and so is the broker, which serves each message to W readers.
+  (Poisson) at a share of `LOAD` of what they can keep up with, equal users. A worker answers the
+  events of its own first come first served, and applies those of others when it has none; it can
+  from when their worker has committed that they are answered, and it has asked for that, both
+  every `worker.commit_seconds`. `lag_ms`: from an answer until another worker has applied its
+  event; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
+  broker, which serves each message to W readers.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 import time
+from collections import deque
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -42,6 +46,7 @@ from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
+from streams.settings import load_settings
 from streams.torture.account import read_all
 from streams.torture.traffic import Subscriber
 
@@ -49,7 +54,7 @@ PARTITIONS = 4
 WARM_UP_EVENTS = 4_000
 WORKERS = (8, 16, 32, 64)
 LOAD = 0.8
-SIMULATED_EVENTS = 20_000
+SIMULATED_EVENTS = 10_000
 IDLE_SECONDS = 3.0
 console = Console(stderr=True)
 
@@ -80,6 +85,7 @@ def main() -> None:
     measured = {workers: median(found) for workers, found in runs.items()}
     own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
     silent = max(0.0, both - own)
+    commit_seconds = load_settings().worker.commit_seconds
     report: dict[str, Any] = {
         "events": len(events) - WARM_UP_EVENTS,
         "rounds": arguments.rounds,
@@ -89,8 +95,9 @@ def main() -> None:
         "silent_us": round(silent, 1),
         "following_share": round(silent / both, 3),
         "load": LOAD,
+        "commit_seconds": commit_seconds,
         "simulated": {
-            str(workers): simulate(workers, own / 1e6, silent / 1e6, arguments.seed)
+            str(workers): simulate(workers, own / 1e6, silent / 1e6, commit_seconds, arguments.seed)
             for workers in WORKERS
         },
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
@@ -157,26 +164,56 @@ def cpu_seconds(processes: list[psutil.Process]) -> float:
 
 
 def simulate(
-    workers: int, own: float, silent: float, seed: int, events: int = SIMULATED_EVENTS
+    workers: int,
+    own: float,
+    silent: float,
+    commit_seconds: float,
+    seed: int,
+    events: int = SIMULATED_EVENTS,
 ) -> dict[str, Any]:
     """So many workers by the model above; `own` and `silent` are seconds of an event."""
     rng = np.random.default_rng([seed, workers])
     most = workers / (own + (workers - 1) * silent)
     arrivals = np.cumsum(rng.exponential(1 / (LOAD * most), events))
-    owners = rng.integers(workers, size=events)
-    done = np.zeros(workers)
-    lags, waits = np.empty((events, workers - 1)), np.empty(events)
-    for number, (arrival, owner) in enumerate(zip(arrivals, owners, strict=True)):
-        # Lindley's recursion: an event begins when it is there and the one before it is done.
-        done = np.maximum(done, arrival) + silent
-        done[owner] += own - silent
-        lags[number] = np.maximum(0.0, np.delete(done, owner) - done[owner])
-        waits[number] = done[owner] - arrival
-    warm = events // 10
+    owners: list[int] = rng.integers(workers, size=events).tolist()
+    phases = rng.uniform(0, commit_seconds, (2, workers))  # of commits, and of asking for them
+
+    def tick(moment: float, phase: float) -> float:
+        if not commit_seconds:
+            return moment
+        return float(phase + np.ceil((moment - phase) / commit_seconds) * commit_seconds)
+
+    # What happens, in order of time: an event reaches a worker, or (-1) a worker is done with one.
+    heap = [
+        (float(t), int(w), event) for event, (t, w) in enumerate(zip(arrivals, owners, strict=True))
+    ]
+    mine: list[deque[int]] = [deque() for _ in range(workers)]
+    others: list[deque[int]] = [deque() for _ in range(workers)]
+    working = [-1] * workers
+    answered = np.zeros(events)
+    lags: list[float] = []
+    while heap:
+        now, worker, event = heapq.heappop(heap)
+        if event >= 0:
+            (mine if owners[event] == worker else others)[worker].append(event)
+        else:
+            event, working[worker] = working[worker], -1
+            if owners[event] == worker:
+                answered[event] = now
+                known = tick(now, phases[0, worker])
+                for other in range(workers):
+                    if other != worker:
+                        heapq.heappush(heap, (tick(known, phases[1, other]), other, event))
+            else:
+                lags.append(now - answered[event])
+        if working[worker] < 0 and (queue := mine[worker] or others[worker]):
+            working[worker] = queue.popleft()
+            cost = own if owners[working[worker]] == worker else silent
+            heapq.heappush(heap, (now + cost, worker, -1))
     return {
         "events_per_second": round(most),
-        "lag_ms": percentiles(lags[warm:].ravel() * 1e3),
-        "answer_ms": percentiles(waits[warm:] * 1e3),
+        "lag_ms": percentiles(np.array(lags) * 1e3),
+        "answer_ms": percentiles((answered - arrivals)[events // 10 :] * 1e3),
     }
 
 

@@ -52,7 +52,8 @@ def torture(
 
     Example: millrace torture --data ml-100k --events 50000 --json report.json
     """
-    from streams.torture.run import FOLLOWING, Torture, TortureError, passed  # noqa: PLC0415
+    from streams.torture.report import passed  # noqa: PLC0415
+    from streams.torture.run import FOLLOWING, Torture, TortureError  # noqa: PLC0415
     from streams.torture.view import View, print_report  # noqa: PLC0415
 
     with one_line_errors():

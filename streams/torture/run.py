@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from streams.torture import state
 from streams.torture.account import Account, account
 from streams.torture.fleet import Fleet
 from streams.torture.plan import Disturbance, make_plan
+from streams.torture.report import NAMED, counts
 from streams.torture.traffic import Subscriber, Traffic
 
 FOLLOWING = 10_000
@@ -36,8 +36,6 @@ _STALL_SECONDS = 90.0
 _LAST_WORDS_SECONDS = 2.0
 """What still comes after everything is answered comes within this."""
 _TICK_SECONDS = 0.05
-_NAMED = 10
-"""How many of what went wrong are named in the report."""
 
 
 class TortureError(RuntimeError):
@@ -124,7 +122,7 @@ class Torture:
             self.on_tick()
             found = account(settings)
             return {
-                **self._report(settings, found, traffic, subscriber, fleet),
+                **counts(settings, self.done, found, traffic, subscriber, fleet),
                 "seconds": round(seconds, 1),
                 **self._state(settings, found, stream),
                 **provenance(f"{self.dataset.name} ({self.dataset.format})", self.seed),
@@ -258,42 +256,6 @@ class Torture:
 
     # ------------------------------------------------------------------ what came of it
 
-    def _report(
-        self, settings: Settings, found: Account, traffic: Traffic, subscriber: Subscriber,
-        fleet: Fleet,
-    ) -> dict[str, Any]:  # fmt: skip
-        recoveries = sorted(fleet.recovery_seconds)
-        return {
-            "events": traffic.events,
-            "lost": len(found.lost) + traffic.events - found.count("event"),
-            "duplicates": len(found.doubled),
-            "subscriber_duplicates": subscriber.twice,
-            "out_of_order": found.out_of_order,
-            "malformed": traffic.malformed,
-            "repeats": traffic.repeats,
-            "dead_letters": found.dead_letters,
-            "unburied": len(found.unburied),
-            "answers": found.answered,
-            "lost_ids": found.lost[:_NAMED],
-            "doubled": found.doubled[:_NAMED],
-            "kills": self.done["kill"],
-            "freezes": self.done["freeze"],
-            "broker_kills": self.done["broker kill"],
-            "joins": self.done["join"],
-            "leaves": self.done["leave"],
-            "workers": self.workers,
-            "partitions": settings.topics.partitions,
-            "session_seconds": settings.worker.session_seconds,
-            "ended_by_themselves": {str(k): n for k, n in sorted(fleet.ended.items())},
-            "longest_silence_seconds": round(found.longest_silence, 1),
-            "stopped_late": fleet.stopped_late,
-            "recovery_seconds": {
-                "median": round(statistics.median(recoveries), 2) if recoveries else None,
-                "max": round(recoveries[-1], 2) if recoveries else None,
-                "samples": len(recoveries),
-            },
-        }
-
     def _state(
         self, settings: Settings, found: Account, stream: Iterator[Interaction]
     ) -> dict[str, Any]:
@@ -302,7 +264,7 @@ class Torture:
         whole, others, partitions = state.undisturbed(settings, found.sent, found.answers)
         report: dict[str, Any] = {
             "answers_differing": len(others) if settings.topics.partitions == 1 else None,
-            "differing_answers": others[:_NAMED],
+            "differing_answers": others[:NAMED],
         }
         survivor = state.survivor(settings)
         if survivor is None:
@@ -311,13 +273,3 @@ class Torture:
         self.on_tick()
         following = islice(stream, FOLLOWING)
         return report | state.compare(settings, survivor, whole, partitions, found.sent, following)
-
-
-def passed(report: dict[str, Any]) -> bool:
-    """Whether nothing was lost, doubled, out of order or other than undisturbed."""
-    counts = ("lost", "duplicates", "subscriber_duplicates", "out_of_order", "unburied")
-    return (
-        not any(report[name] for name in counts)
-        and not report["answers_differing"]
-        and report["state_identical"]
-    )

@@ -7,7 +7,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.torture.run import Torture, passed
+from streams.torture.report import passed
+from streams.torture.run import Torture
 
 
 class View:
