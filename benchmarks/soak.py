@@ -5,8 +5,8 @@
 The invented stream at a fixed rate, its users and items bounded (what a worker holds grows with
 those, not with the log). Topics keep the last quarter of a gigabyte.
 
-- `slope_mb_per_million_events`: least squares over the worker's resident memory, sampled every
-  second, after the first quarter of the run (a full run's window of known event ids is full then).
+- `slope_mb_per_million_events`: least squares over the worker's resident memory (a child that
+  writes a checkpoint shares it and is not counted), sampled every second, after the first quarter of the run (a full run's window of known event ids is full then).
   What users took is part of it: 8 bytes for each item that is new to its user (`new_pairs_mb`).
 - `total_us`, `end_to_end_ms`: of the second tenth of the answers and of the last, and the ratio of
   their p99. `total` is received to handed to the producer; end to end, sent to received.
@@ -148,19 +148,14 @@ def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
                 if number == int(dataset.events * WARM_UP):
                     warm_pairs = len(pairs)
                 if number % max(1, int(rate)) == 0:
-                    samples.append((len(answers), resident(process)))
+                    samples.append((len(answers), process.memory_info().rss))
                     bars.update(task, completed=number, description=f"{samples[-1][1] / MB:.0f} MB")
         bench.producer.flush()
         _await(answers, dataset.events)
-        samples.append((len(answers), resident(process)))
+        samples.append((len(answers), process.memory_info().rss))
         answers.stop()
     report = summary(samples, answers.total_us, answers.end_to_end_ms, dataset.events)
     return report | {"new_pairs_mb": round((len(pairs) - warm_pairs) * 8 / MB, 2)}
-
-
-def resident(process: psutil.Process) -> int:
-    """Bytes that a process and its children hold in memory."""
-    return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
 
 
 def summary(
