@@ -6,7 +6,8 @@ The invented stream at a fixed rate, its users and items bounded (what a worker 
 those, not with the log). Topics keep the last quarter of a gigabyte.
 
 - `slope_mb_per_million_events`: least squares over the worker's resident memory (a child that
-  writes a checkpoint shares it and is not counted), sampled every second, after the first quarter of the run (a full run's window of known event ids is full then).
+  writes a checkpoint shares it and is not counted), sampled every second, after the first quarter
+  of the run (a full run's window of known event ids is full then).
   What users took is part of it: 8 bytes for each item that is new to its user (`new_pairs_mb`).
 - `total_us`, `end_to_end_ms`: of the second tenth of the answers and of the last, and the ratio of
   their p99. `total` is received to handed to the producer; end to end, sent to received.

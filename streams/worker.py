@@ -76,6 +76,7 @@ class Worker:
         self._committed: dict[TP, int] = {}
         self._fenced: dict[int, float] = {}
         self._claiming = threading.Lock()
+        self._closing: set[int] = set()
         self._checkpointing: asyncio.Task[None] | None = None
 
     def app(self) -> faust.App:
@@ -172,10 +173,13 @@ class Worker:
         and what is answered already is known.
         """
         with self._claiming:  # Faust asks twice in a rebalance
+            while ours & self._closing:  # and does not always wait for what it asked before
+                time.sleep(0.01)
             new = sorted(ours - self.pipeline.outboxes.keys())
             with ThreadPoolExecutor(max(1, len(new))) as pool:
                 for number, outbox in zip(new, pool.map(self._open, new), strict=True):
                     self.pipeline.outboxes[number] = outbox
+                    self.pipeline.partitions[number].unsent = []
         self.follower.follow(self._positions(ours))
         log.info("answering partitions %s", sorted(ours))
         return {number: self.pipeline.partitions[number].next_offset for number in ours}
@@ -186,11 +190,20 @@ class Worker:
         outbox.open()
         # A checkpoint knows of answers that the output topic may have dropped with age.
         known = partition.next_offset - 1 if not partition.unsent else -1
-        partition.written = max(last_written(self.settings, number), known)
+        partition.written = max(self._last_written(number), known)
         outbox.start(partition.written, partition.unsent)
-        partition.unsent = []
         outbox.handled(max(partition.written + 1, partition.next_offset))
         return outbox
+
+    def _last_written(self, number: int) -> int:
+        """As `last_written`; while the broker is away it is waited for."""
+        while True:
+            try:
+                return last_written(self.settings, number)
+            except (KafkaException, TimeoutError) as error:
+                if isinstance(error, KafkaException) and error.args[0].code() in clients.LASTING:
+                    raise
+                log.warning("partition %d: what is answered is not known yet: %s", number, error)
 
     def _positions(self, ours: set[int]) -> dict[int, int]:
         """Where we stand in the partitions that are not ours."""
@@ -202,14 +215,18 @@ class Worker:
         seconds = self.settings.worker.session_seconds / 2
         ours = self.pipeline.outboxes
         closing = {number: ours.pop(number) for number in revoked & ours.keys()}
-        unsent = await asyncio.gather(
-            *(asyncio.to_thread(outbox.close, seconds) for outbox in closing.values())
+        # Until it is known what of it could not be written, no checkpoint may say that all is.
+        self._closing |= closing.keys()
+        await asyncio.gather(
+            *(asyncio.to_thread(self._close, n, outbox, seconds) for n, outbox in closing.items())
         )
-        for number, outputs in zip(closing, unsent, strict=True):
-            self.pipeline.partitions[number].unsent = outputs
-            self._fenced.pop(number, None)
         await self._commit(app, {number: outbox.out for number, outbox in closing.items()})
         self.follower.follow(self._positions(set(ours)))
+
+    def _close(self, number: int, outbox: PartitionOutbox, seconds: float) -> None:
+        self.pipeline.partitions[number].unsent = outbox.close(seconds)
+        self._fenced.pop(number, None)
+        self._closing.discard(number)
 
     async def reopen(self) -> None:
         """Take a partition again that we were shut out of and that is still ours.
@@ -235,6 +252,7 @@ class Worker:
                         again.put(output)
                     again.handled(partition.next_offset)
                     self.pipeline.outboxes[number] = again
+                    partition.unsent = []
 
     def look_for_failures(self) -> None:
         """Raise what ended one of our threads."""
@@ -302,7 +320,7 @@ class Worker:
             return
         if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
             return
-        if any(partition.unsent for partition in self.pipeline.partitions.values()):
+        if self._holds_answers:
             return
         positions = {n: p.next_offset for n, p in self.pipeline.partitions.items()}
         writing = self.checkpoints.begin(self.engine, positions, self.notes)
@@ -324,10 +342,15 @@ class Worker:
             log.warning("no checkpoint: %s", error)
             writing.discard()
 
+    @property
+    def _holds_answers(self) -> bool:
+        """Whether there may be answers of ours to partitions that are not ours, unwritten."""
+        return bool(self._closing) or any(p.unsent for p in self.pipeline.partitions.values())
+
     def _is_out(self, positions: dict[int, int]) -> bool:
         """Whether all that a checkpoint's state has answered is in the output topics."""
         ours = self.pipeline.outboxes
-        return not any(p.unsent for p in self.pipeline.partitions.values()) and all(
+        return not self._holds_answers and all(
             ours[n].out >= position for n, position in positions.items() if n in ours
         )
 
@@ -338,8 +361,7 @@ class Worker:
         seconds = self.settings.worker.session_seconds
         unsent = [outbox.close(seconds) for outbox in self.pipeline.outboxes.values()]
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
-        held = any(partition.unsent for partition in self.pipeline.partitions.values())
-        if self.checkpoints is not None and not held and not any(unsent):
+        if self.checkpoints is not None and not self._holds_answers and not any(unsent):
             self.checkpoints.write(self.engine, self.notes())
 
 

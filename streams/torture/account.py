@@ -47,8 +47,8 @@ class Account:
 
     Attributes
     ----------
-    lost
-        Event ids with neither an answer nor a dead letter.
+    lost, lost_places
+        Event ids with neither an answer nor a dead letter, and where they are in the input.
     doubled
         What came out that should not have: a second answer or dead letter of one message, an
         answer to a repeated event, a second answer for one event id.
@@ -64,6 +64,7 @@ class Account:
 
     sent: list[Sent]
     lost: list[str] = field(default_factory=list)
+    lost_places: list[Place] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     unburied: list[Place] = field(default_factory=list)
     out_of_order: int = 0
@@ -122,6 +123,7 @@ def _judge(
         if sent.what == "event":
             if answered + buried == 0:
                 result.lost.append(name)
+                result.lost_places.append(sent.place)
             if answered == 1 and by_event[name] > 1:
                 result.doubled.append(f"{name}: {by_event[name]} answers at several places")
     result.doubled.extend(f"{place}: answers to nothing" for place in answers | letters)

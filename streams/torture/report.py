@@ -37,6 +37,7 @@ def counts(
         "unburied": len(found.unburied),
         "answers": found.answered,
         "lost_ids": found.lost[:NAMED],
+        "lost_places": found.lost_places[:NAMED],
         "doubled": found.doubled[:NAMED],
         "kills": done["kill"],
         "freezes": done["freeze"],
