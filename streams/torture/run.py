@@ -215,7 +215,8 @@ class Torture:
             self._wait(disturbance.seconds, fleet, subscriber)
             kafka.restart()
         else:
-            self._scale(fleet, 1 + int(disturbance.which * self.workers))
+            targets = [n for n in range(1, self.workers + 1) if n != len(fleet.wanted)]
+            self._scale(fleet, targets[int(disturbance.which * len(targets))])
             return
         self.done[disturbance.kind] += 1
 
