@@ -36,6 +36,9 @@ def torture(
         float,
         typer.Option(min=0, max=1, help="Malformed messages, and repeated events, for each event."),
     ] = 0.02,
+    following: Annotated[
+        int, typer.Option(min=0, help="Events after those that judge the final state.")
+    ] = 10_000,
     session: Annotated[
         float, typer.Option(min=1, help="Seconds after which a silent worker is given up.")
     ] = 6.0,
@@ -53,12 +56,12 @@ def torture(
     Example: millrace torture --data ml-100k --events 50000 --json report.json
     """
     from streams.torture.report import passed  # noqa: PLC0415
-    from streams.torture.run import FOLLOWING, Torture, TortureError  # noqa: PLC0415
+    from streams.torture.run import Torture, TortureError  # noqa: PLC0415
     from streams.torture.view import View, print_report  # noqa: PLC0415
 
     with one_line_errors():
         settings = effective_settings(config, set_)
-        dataset = chosen_dataset(data, None if data else events + FOLLOWING, seed, strict=False)
+        dataset = chosen_dataset(data, None if data else events + following, seed, strict=False)
         run = Torture(
             settings.model_copy(
                 update={
@@ -66,7 +69,7 @@ def torture(
                     "worker": settings.worker.model_copy(update={"session_seconds": session}),
                 }
             ),
-            dataset, events, kills, freezes, broker_kills, workers, seed, rubbish, logs,
+            dataset, events, kills, freezes, broker_kills, workers, seed, rubbish, following, logs,
         )  # fmt: skip
         try:
             with View(run, err):

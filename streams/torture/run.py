@@ -26,8 +26,6 @@ from streams.torture.plan import Disturbance, make_plan
 from streams.torture.report import NAMED, counts
 from streams.torture.traffic import Subscriber, Traffic
 
-FOLLOWING = 10_000
-"""Events after those sent that the final states are judged by."""
 CHECKPOINT_SECONDS = 5.0
 """Checkpoints are written as often as this, so that kills meet them, too."""
 _START_SECONDS = 240.0
@@ -51,7 +49,7 @@ class Torture:
     settings
         Of the workers; broker, topics' partitions, session and ports are set here.
     dataset
-        Its first `events` interactions are sent; the next 10,000 judge the final state.
+        Its first `events` interactions are sent; the `following` next judge the final state.
     rubbish
         Malformed messages for each event, and as many repeated ones.
     logs
@@ -72,6 +70,7 @@ class Torture:
     workers: int
     seed: int
     rubbish: float = 0.02
+    following: int = 10_000
     logs: Path | None = None
     on_tick: Callable[[], None] = lambda: None
     phase: str = "starting Kafka"
@@ -272,5 +271,5 @@ class Torture:
             return report | {"state_identical": False, "state_differs": ["no checkpoint is left"]}
         self.phase = "judging both states by what follows"
         self.on_tick()
-        following = islice(stream, FOLLOWING)
+        following = islice(stream, self.following)
         return report | state.compare(settings, survivor, whole, partitions, found.sent, following)
