@@ -9,6 +9,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from streams.brokers.errors import BrokerError
+from streams.security import for_librdkafka
 from streams.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
@@ -18,7 +19,7 @@ def producer(settings: Settings, **extra: Any) -> Producer:
     """An idempotent producer: per partition nothing is lost, doubled or reordered by retries."""
     return Producer(
         {
-            "bootstrap.servers": settings.broker.bootstrap,
+            **_connection(settings),
             "enable.idempotence": True,
             "acks": "all",
             # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
@@ -39,7 +40,7 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
     """A consumer outside any group, for `assign`: it commits nothing and is nobody's member."""
     return Consumer(
         {
-            "bootstrap.servers": settings.broker.bootstrap,
+            **_connection(settings),
             "group.id": f"millrace-reader-{uuid.uuid4().hex}",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -50,6 +51,13 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
             **extra,
         }
     )
+
+
+def _connection(settings: Settings) -> dict[str, str]:
+    return {
+        "bootstrap.servers": settings.broker.bootstrap,
+        **for_librdkafka(settings.security),
+    }
 
 
 def partitions(client: Consumer | Producer, topic: str) -> list[int]:

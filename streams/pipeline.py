@@ -79,6 +79,10 @@ class Pipeline:
         """What a device did for the engine, if it has one."""
         return self._engine.embeddings.aggregator.work
 
+    def positions(self) -> dict[int, int]:
+        """The next offset of each partition that is ours now; any thread may ask."""
+        return {number: self.partitions[number].next_offset for number in list(self.active)}
+
     def handle(self, record: Record) -> None:
         """Apply one record.
 

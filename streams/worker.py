@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import tempfile
 import time
 from importlib.metadata import version
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
 from engine.recommender import Recommender, warm_up
-from streams import clients, metrics
+from streams import clients, metrics, rights, web
+from streams.brokers import BrokerError, topic_partitions
+from streams.brokers.errors import RefusedError
 from streams.catalogue import CatalogueEncoder, CatalogueTail
 from streams.consumer import transport
+from streams.health import Health
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
 from streams.outbox import Outbox
 from streams.partitions import Partition, recall_answers
 from streams.pipeline import Pipeline, Record
+from streams.security import for_faust
 from streams.settings import Settings
+from streams.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
 
@@ -55,6 +60,7 @@ class Worker:
         app = faust.App(
             worker.group,
             broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
+            broker_credentials=for_faust(self.settings.security),
             datadir=tempfile.mkdtemp(prefix="millrace-"),
             store="memory://",
             web_enabled=False,
@@ -173,7 +179,10 @@ class Worker:
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
+    rights.require(settings, rights.of_worker(settings), settings.worker.group)
     worker = Worker(settings)
+    health = Health()
+    web.serve(settings.worker, metrics.WorkerMetrics(worker.pipeline), health)
     for topic in (settings.topics.interactions, settings.topics.items,
                   settings.topics.recommendations, settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
@@ -182,8 +191,8 @@ def run(settings: Settings) -> None:
     log.info("%d items in the catalogue", items)
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
-    metrics.serve(worker.pipeline, settings.worker.metrics_host, settings.worker.metrics_port)
     app = worker.app()
+    watchdog = Watchdog(settings, worker.pipeline.positions, health)
     try:
         faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
@@ -191,21 +200,27 @@ def run(settings: Settings) -> None:
     finally:
         worker.catalogue.stop()
         worker.outbox.producer.flush(clients.TIMEOUT_SECONDS)
+        watchdog.close()
+        if watchdog.stuck:
+            sys.exit(EXIT_STATUS)
 
 
 def wait_for_broker(settings: Settings) -> None:
-    """Return once the broker answers; say every five seconds that it does not."""
-    probe = clients.producer(settings)
+    """Return once the broker answers; say every five seconds that it does not.
+
+    Raises
+    ------
+    RefusedError
+        If it answers and does not let us in.
+    """
     started = time.monotonic()
     while True:
         try:
-            probe.list_topics(timeout=5.0)
-        except KafkaException:
-            log.warning(
-                "no broker answers at %s yet (%d s)",
-                settings.broker.bootstrap,
-                time.monotonic() - started,
-            )
+            topic_partitions(settings.broker.bootstrap, seconds=5.0, security=settings.security)
+        except RefusedError:
+            raise
+        except BrokerError as error:
+            log.warning("%s (%d s)", error, time.monotonic() - started)
         else:
             return
 
