@@ -37,11 +37,15 @@ def producer(settings: Settings, **extra: Any) -> Producer:
 
 
 def reader(settings: Settings, **extra: Any) -> Consumer:
-    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member."""
+    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member.
+
+    librdkafka asks for the coordinator of its group all the same, so where the broker controls
+    access, users need Read on groups whose names begin as `readers` says.
+    """
     return Consumer(
         {
             **_connection(settings),
-            "group.id": f"millrace-reader-{uuid.uuid4().hex}",
+            "group.id": f"{readers(settings)}-{uuid.uuid4().hex}",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 5 if settings.broker.embedded else 500,
@@ -51,6 +55,11 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
             **extra,
         }
     )
+
+
+def readers(settings: Settings) -> str:
+    """How the group ids of readers begin: as the workers' does, so that one rule covers both."""
+    return f"{settings.worker.group}-reader"
 
 
 def _connection(settings: Settings) -> dict[str, str]:

@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
 from streams.brokers.errors import RefusedError
-from streams.clients import TIMEOUT_SECONDS
-from streams.security import for_librdkafka
+from streams.clients import TIMEOUT_SECONDS, readers
+from streams.security import for_librdkafka, who
 from streams.settings import Settings
 
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
@@ -54,15 +54,15 @@ def of_watch(settings: Settings) -> Needed:
     }
 
 
-def require(settings: Settings, needed: Needed, group: str | None = None) -> None:
+def require(settings: Settings, needed: Needed, member: bool = False) -> None:
     """Return when the broker grants all that is needed. Topics that are not there are passed over.
 
     Parameters
     ----------
     needed
         Operations on topics.
-    group
-        A consumer group to read in.
+    member
+        Whether it joins the workers' group.
 
     Raises
     ------
@@ -84,15 +84,16 @@ def require(settings: Settings, needed: Needed, group: str | None = None) -> Non
         for topic, answer in admin.describe_topics(TopicCollection(list(needed)), **asked).items()
         for operation in sorted(needed[topic] - _granted(answer, needed[topic]))
     ]
-    if group:
-        [answer] = admin.describe_consumer_groups([group], **asked).values()
-        if READ not in _granted(answer, {READ}):
-            missing.append(f"Read on group {group!r}")
+    groups = [readers(settings), settings.worker.group][: 1 + member]
+    missing += [
+        f"Read on group {group!r}"
+        for group, answer in admin.describe_consumer_groups(groups, **asked).items()
+        if READ not in _granted(answer, {READ})
+    ]
     if missing:
         raise RefusedError(
-            f"the broker at {settings.broker.bootstrap} does not grant user "
-            f"{settings.security.user or 'of our certificate'!r}: {', '.join(missing)}; "
-            "docs/security.md has the kafka-acls.sh command"
+            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
+            f"{', '.join(missing)}; docs/security.md has the kafka-acls.sh command"
         )
 
 

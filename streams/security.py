@@ -77,6 +77,15 @@ def for_kafka_python(security: SecuritySettings) -> dict[str, Any]:
     return found
 
 
+def who(security: SecuritySettings) -> str:
+    """Whom the broker takes us for, in words."""
+    if security.user:
+        return f"user {security.user!r}"
+    if security.certificate:
+        return f"the owner of certificate {security.certificate!r}"
+    return "a client without a name"
+
+
 def tls_context(security: SecuritySettings) -> ssl.SSLContext | None:
     """What Python's own TLS needs; None where no TLS is wanted.
 

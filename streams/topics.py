@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
-from streams.security import for_kafka_python
+from streams.security import for_kafka_python, who
 from streams.settings import Settings
 
 with warnings.catch_warnings():
@@ -183,9 +183,8 @@ def _create(admin: KafkaAdminClient, name: str, settings: Settings) -> bool:
         return False
     if result["error_code"] == TopicAuthorizationFailedError.errno:
         raise RefusedError(
-            f"the broker at {settings.broker.bootstrap} does not grant user "
-            f"{settings.security.user!r}: Create on topic {name!r}; docs/security.md has the "
-            "kafka-acls.sh command"
+            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
+            f"Create on topic {name!r}; docs/security.md has the kafka-acls.sh command"
         )
     if result["error_code"]:
         raise BrokerError(

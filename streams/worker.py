@@ -179,7 +179,7 @@ class Worker:
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
-    rights.require(settings, rights.of_worker(settings), settings.worker.group)
+    rights.require(settings, rights.of_worker(settings), member=True)
     worker = Worker(settings)
     health = Health()
     web.serve(settings.worker, metrics.WorkerMetrics(worker.pipeline), health)

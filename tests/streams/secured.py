@@ -39,7 +39,8 @@ ssl.truststore.type=PEM
 ssl.truststore.location={folder}/ca.pem
 listener.name.mutual.ssl.client.auth=required
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS;User:ann;User:CN=ann
+ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/
+super.users=User:ANONYMOUS;User:ann
 """
 LOGIN = "org.apache.kafka.common.security"
 
@@ -58,12 +59,12 @@ class Secured:
         self.admin = AdminClient({"bootstrap.servers": self.server.bootstrap})  # a super user's
 
     def allow(self, user: str, operation: str, topic: str = "", group: str = "") -> None:
-        """Give a user a right to a topic or to a group."""
+        """Give a user a right to a topic, or to the groups whose names begin so."""
         kind = ResourceType.TOPIC if topic else ResourceType.GROUP
         binding = AclBinding(
             kind,
             topic or group,
-            ResourcePatternType.LITERAL,
+            ResourcePatternType.LITERAL if topic else ResourcePatternType.PREFIXED,
             f"User:{user}",
             "*",
             AclOperation[operation],
