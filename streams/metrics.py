@@ -38,6 +38,16 @@ class WorkerMetrics(Collector):
             "Events learnt again after a restart, their answers being out already.",
             value=counts.replayed,
         )
+        yield CounterMetricFamily(
+            "millrace_worker_followed",
+            "Events learnt that other workers answered.",
+            value=counts.followed,
+        )
+        yield CounterMetricFamily(
+            "millrace_worker_late",
+            "Events later than worker.grace_seconds behind the latest of their partition.",
+            value=counts.late,
+        )
         dead = CounterMetricFamily(
             "millrace_worker_dead_letters", "Messages that could not be read.", labels=["error"]
         )
@@ -48,7 +58,7 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily(
             "millrace_worker_partitions",
             "Partitions of the input that this worker reads.",
-            value=len(self._pipeline.active),
+            value=len(self._pipeline.outboxes),
         )
 
 

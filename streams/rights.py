@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
 from streams.brokers.errors import RefusedError
-from streams.clients import TIMEOUT_SECONDS, readers
-from streams.security import for_librdkafka, who
+from streams.clients import TIMEOUT_SECONDS, common, readers
+from streams.security import who
 from streams.settings import Settings
 
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
@@ -71,13 +71,7 @@ def require(settings: Settings, needed: Needed, member: bool = False) -> None:
     """
     if settings.broker.embedded:  # which has no access control, and no request for it
         return
-    admin = AdminClient(
-        {
-            "bootstrap.servers": settings.broker.bootstrap,
-            "log_level": 2,
-            **for_librdkafka(settings.security),
-        }
-    )
+    admin = AdminClient(common(settings))
     asked = {"include_authorized_operations": True, "request_timeout": TIMEOUT_SECONDS}
     missing = [
         f"{operation.name.capitalize()} on topic {topic!r}"

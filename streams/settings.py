@@ -8,6 +8,7 @@ from tomllib import TOMLDecodeError
 from typing import Any, Literal, Self
 
 import tomlkit
+from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -93,8 +94,27 @@ class WorkerSettings(Section):
     duplicate_window: int = Field(
         250_000, ge=1, description="latest event ids that duplicates are known by, per partition"
     )
+    late: Literal["apply", "dead-letter"] = Field(
+        "apply", description="what becomes of an event that is late by more than grace_seconds"
+    )
+    grace_seconds: float = Field(
+        604_800.0,
+        ge=0,
+        description="how far behind its partition's latest event an event may be: a week",
+    )
+    waiting_answers: int = Field(
+        5_000, ge=1, description="answers waiting for the broker, per partition, that pause input"
+    )
+    checkpoints: str = Field(
+        str(user_state_path("millrace") / "checkpoints"),
+        description="folder of checkpoints, which the workers of a machine share; empty: none",
+    )
+    checkpoint_seconds: float = Field(30.0, gt=0, description="seconds between checkpoints")
+    checkpoints_kept: int = Field(3, ge=1, description="newest checkpoints that are kept")
     linger_ms: float = Field(0.0, ge=0, description="how long the producer waits to fill a batch")
-    commit_seconds: float = Field(0.5, gt=0, description="seconds between commits of offsets")
+    commit_seconds: float = Field(
+        0.2, gt=0, description="seconds between commits of offsets, which other workers follow"
+    )
     stalled_seconds: float = Field(
         60.0, ge=1, description="seconds without progress while events wait, after which to exit; "
         "after half of them /health/ready says no",

@@ -42,6 +42,8 @@ class Watchdog:
     positions
         The next offset of each input partition that is being read now; none in a rebalance.
         Called from the watchdog's thread.
+    has_room
+        Whether the broker takes our answers; while it does not, input waits, and rightly.
     health
         What is told to the outside.
     give_up
@@ -57,6 +59,7 @@ class Watchdog:
         self,
         settings: Settings,
         positions: Callable[[], dict[int, int]],
+        has_room: Callable[[], bool],
         health: Health,
         give_up: Callable[[threading.Event], None] | None = None,
     ) -> None:
@@ -66,6 +69,7 @@ class Watchdog:
         self._topic = settings.topics.interactions
         self._reader = clients.reader(settings, **{"fetch.wait.max.ms": 100})
         self._positions = positions
+        self._has_room = has_room
         self._health = health
         self._give_up = give_up or end_process
         self._caught_up: set[int] = set()
@@ -97,6 +101,10 @@ class Watchdog:
         if not positions:
             self._start_anew()
             self._health.waiting_for = "no partition is assigned"
+            return
+        if not self._has_room():
+            self._start_anew()
+            self._health.waiting_for = "the broker does not take answers as fast as they come"
             return
         try:
             waiting = {p: self._waiting(p, offset, moved) for p, offset in positions.items()}

@@ -8,7 +8,9 @@ import logging
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -21,14 +23,18 @@ from streams import clients, metrics, rights, web
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
 from streams.catalogue import CatalogueEncoder, CatalogueTail
+from streams.checkpoints import Checkpoints, Notes, Writing
 from streams.consumer import transport
+from streams.following import Follower
 from streams.health import Health
+from streams.input import Input
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
 from streams.outbox import Outbox
-from streams.partitions import Partition, recall_answers
+from streams.partitions import Partition, last_written
 from streams.pipeline import Pipeline, Record
 from streams.security import for_faust
 from streams.settings import Settings
+from streams.transactions import FencedError, PartitionOutbox
 from streams.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
@@ -41,18 +47,32 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = Recommender(settings.engine)
+        self.input = Input.of(settings)
+        self.checkpoints = _checkpoints(settings, self.input)
+        found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
+        self.engine = found.engine if found else Recommender(settings.engine)
         self.outbox = Outbox(settings)
         self.pipeline = Pipeline(
             self.engine,
-            self.outbox,
-            settings.topics,
+            settings,
             Model(f"millrace-{settings.engine.model}", version("millrace")),
         )
+        for number in self.input.lows:
+            partition = Partition(settings.worker.duplicate_window)
+            if found and number in found.notes.partitions:
+                partition.resume(found.notes.partitions[number])
+            self.pipeline.partitions[number] = partition
         self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.model != "gnn")
-        self.catalogue = CatalogueTail(settings, self.engine.upsert_item)
+        self.catalogue = CatalogueTail(
+            settings, self.engine.upsert_item, found.notes.catalogue if found else {}
+        )
+        self.follower = Follower(settings)
+        if found:
+            log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
         self._committed: dict[TP, int] = {}
+        self._fenced: dict[int, float] = {}
+        self._checkpointing: asyncio.Task[None] | None = None
 
     def app(self) -> faust.App:
         """The Faust application: interactions by the transport, an agent for items."""
@@ -78,6 +98,7 @@ class Worker:
             topics.interactions,
             self.claim,
             lambda message: self.pipeline.handle(_record(message)),
+            self.has_room,
             _FETCH_WAIT_MS[broker.embedded],
         )(app.conf.broker_consumer, app)
 
@@ -90,7 +111,12 @@ class Worker:
                 value_serializer="raw",
             )
 
-        app.on_partitions_revoked.connect(self.release)  # type: ignore[arg-type]
+        async def release(_app: faust.App, revoked: set[TP], **_: object) -> None:
+            await self.release(
+                app, {p.partition for p in revoked if p.topic == topics.interactions}
+            )
+
+        app.on_partitions_revoked.connect(release, weak=False)  # type: ignore[arg-type]
         app.topics.add(raw(topics.interactions))  # subscribed to, and read by the transport
 
         @app.agent(raw(topics.items), name="items")
@@ -102,37 +128,114 @@ class Worker:
         async def started() -> None:
             # Faust's monitor takes a tenth of an event's time, for figures that nobody reads.
             app.sensors.remove(app.monitor)
-            self.catalogue.follow(asyncio.get_running_loop().call_soon_threadsafe)
+            hand_over = asyncio.get_running_loop().call_soon_threadsafe
+            self.catalogue.follow(hand_over)
+            self.follower.start(hand_over, self.follow)
 
         @app.timer(worker.commit_seconds)  # type: ignore[untyped-decorator]
         async def commit() -> None:
-            if self.catalogue.failure is not None:
-                raise self.catalogue.failure
+            self.look_for_failures()
             self.outbox.wait(0)
             await self.commit(app)
+            await self.reopen()
+
+        @app.timer(1.0)  # type: ignore[untyped-decorator]
+        async def checkpoint() -> None:
+            self.checkpoint_if_due()
 
         return app
+
+    def follow(self, records: list[Record]) -> None:
+        """Apply what other workers have answered."""
+        for record in records:
+            self.pipeline.follow(record)
+
+    def catch_up(self) -> None:
+        """Read the catalogue to its end, and the events as far as the group has answered them."""
+        items = self.catalogue.read_to_end()
+        log.info("%d items read", items)
+        events = self.follower.catch_up(self._positions(set()), self.follow)
+        log.info("%d events read again", events)
+
+    def has_room(self) -> bool:
+        """Whether the broker keeps up with our answers; while it does not, input waits."""
+        most = self.settings.worker.waiting_answers
+        return all(outbox.waiting < most for outbox in list(self.pipeline.outboxes.values()))
 
     def claim(self, ours: set[int]) -> dict[int, int]:
         """The offset to read each of our input partitions from.
 
-        One that is new is read from its beginning; one that comes back, from where we left it, to
-        learn in silence what others answered meanwhile.
+        A partition that is new to us is ours alone from here on: its earlier owner is shut out,
+        and what is answered already is known.
         """
-        held = self.pipeline.partitions
-        for number in sorted(ours - self.pipeline.active):
-            if number not in held:
-                held[number] = Partition(self.settings.worker.duplicate_window)
-            recall_answers(self.settings, number, held[number])
-        self.pipeline.active = ours
-        log.info("reading partitions %s", sorted(ours))
-        return {number: held[number].next_offset for number in ours}
+        new = sorted(ours - self.pipeline.outboxes.keys())
+        with ThreadPoolExecutor(max(1, len(new))) as pool:
+            for number, outbox in zip(new, pool.map(self._open, new), strict=True):
+                self.pipeline.outboxes[number] = outbox
+        self.follower.follow(self._positions(ours))
+        log.info("answering partitions %s", sorted(ours))
+        return {number: self.pipeline.partitions[number].next_offset for number in ours}
 
-    async def release(self, _app: faust.App, revoked: set[TP], **_: object) -> None:
-        """Have every answer on the topic before others read there how far we came."""
+    def _open(self, number: int) -> PartitionOutbox:
+        partition = self.pipeline.partitions[number]
+        outbox = PartitionOutbox(self.settings, number)
+        outbox.open()
+        # A checkpoint knows of answers that the output topic may have dropped with age.
+        known = partition.next_offset - 1 if not partition.unsent else -1
+        partition.written = max(last_written(self.settings, number), known)
+        outbox.start(partition.written, partition.unsent)
+        partition.unsent = []
+        outbox.handled(max(partition.written + 1, partition.next_offset))
+        return outbox
+
+    def _positions(self, ours: set[int]) -> dict[int, int]:
+        """Where we stand in the partitions that are not ours."""
+        return {n: p.next_offset for n, p in self.pipeline.partitions.items() if n not in ours}
+
+    async def release(self, app: faust.App, revoked: set[int]) -> None:
+        """Have every answer on the topic, and say so, before others take these partitions over."""
         await asyncio.to_thread(self.outbox.flush)
-        topic = self.settings.topics.interactions
-        self.pipeline.active -= {tp.partition for tp in revoked if tp.topic == topic}
+        seconds = self.settings.worker.session_seconds / 2
+        ours = self.pipeline.outboxes
+        closing = {number: ours.pop(number) for number in revoked & ours.keys()}
+        unsent = await asyncio.gather(
+            *(asyncio.to_thread(outbox.close, seconds) for outbox in closing.values())
+        )
+        for number, outputs in zip(closing, unsent, strict=True):
+            self.pipeline.partitions[number].unsent = outputs
+            self._fenced.pop(number, None)
+        await self._commit(app, {number: outbox.out for number, outbox in closing.items()})
+        self.follower.follow(self._positions(set(ours)))
+
+    async def reopen(self) -> None:
+        """Take a partition again that we were shut out of and that is still ours.
+
+        Most often it is another's by now, which the group's next rebalance tells us. The broker
+        also shuts a writer out whose transaction has been open for too long.
+        """
+        patience = 1.5 * self.settings.worker.session_seconds
+        for number, outbox in list(self.pipeline.outboxes.items()):
+            if not isinstance(outbox.failure, FencedError):
+                continue
+            since = self._fenced.setdefault(number, time.monotonic())
+            if time.monotonic() - since > patience:
+                del self._fenced[number]
+                log.warning("partition %d: writing again", number)
+                partition = self.pipeline.partitions[number]
+                partition.unsent = await asyncio.to_thread(outbox.close, 1.0)
+                again = await asyncio.to_thread(self._open, number)
+                if self.pipeline.outboxes.get(number) is outbox:
+                    self.pipeline.outboxes[number] = again
+
+    def look_for_failures(self) -> None:
+        """Raise what ended one of our threads."""
+        for failure in (
+            self.catalogue.failure,
+            self.follower.failure,
+            *(outbox.failure for outbox in self.pipeline.outboxes.values()),
+        ):
+            if failure is not None and not isinstance(failure, FencedError):
+                raise failure
 
     async def embed(self, record: Record) -> None:
         """Encode an item in a thread and publish it to every worker."""
@@ -155,19 +258,20 @@ class Worker:
         self._items_read[record.partition] = record.offset + 1
 
     async def commit(self, app: faust.App) -> None:
-        """Commit how far we have read: items to go on from there, interactions for lag to be seen.
+        """Commit how far we are done: items to go on from there, interactions for others to follow.
 
-        A restarted worker reads its interactions from positions of its own (`claim`), so theirs
-        need not wait for the answers to be acknowledged; an item's embedding must be.
+        A restarted worker reads its interactions from positions of its own (`claim`).
         """
         items = {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
         if items.items() - self._committed.items():
             await asyncio.to_thread(self.outbox.flush)
-        offsets = items | {
-            TP(self.settings.topics.interactions, n): p.next_offset
-            for n, p in self.pipeline.partitions.items()
-            if n in self.pipeline.active
-        }
+        await self._commit(app, {n: o.out for n, o in self.pipeline.outboxes.items()}, items)
+
+    async def _commit(
+        self, app: faust.App, interactions: dict[int, int], items: dict[TP, int] | None = None
+    ) -> None:
+        topic = self.settings.topics.interactions
+        offsets = {TP(topic, n): offset for n, offset in interactions.items()} | (items or {})
         ours = app.consumer.assignment()
         changed = {
             tp: o for tp, o in offsets.items() if o and tp in ours and self._committed.get(tp) != o
@@ -175,31 +279,82 @@ class Worker:
         if changed and await app.consumer._commit(changed):  # type: ignore[attr-defined]
             self._committed |= changed
 
+    # ------------------------------------------------------------------ checkpoints
+
+    def notes(self) -> Notes:
+        """What a checkpoint of now says beside the engine's state."""
+        partitions = {n: p.notes() for n, p in self.pipeline.partitions.items()}
+        return Notes(self.input.name, partitions, dict(self.catalogue.positions))
+
+    def checkpoint_if_due(self) -> None:
+        """Cut one, off the event path, if no worker has written one lately."""
+        busy = self._checkpointing is not None and not self._checkpointing.done()
+        if self.checkpoints is None or busy:
+            return
+        if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
+            return
+        if any(partition.unsent for partition in self.pipeline.partitions.values()):
+            return
+        writing = self.checkpoints.begin(self.engine, self.notes())
+        self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
+
+    async def _publish(self, writing: Writing) -> None:
+        assert self.checkpoints is not None
+        try:
+            await asyncio.to_thread(writing.wait)
+            deadline = time.monotonic() + self.settings.worker.session_seconds
+            while not self._is_out(writing.notes):
+                if time.monotonic() > deadline:
+                    raise OSError("what it has answered cannot be written")
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(self.checkpoints.publish, writing)
+        except OSError as error:
+            log.warning("no checkpoint: %s", error)
+            writing.discard()
+
+    def _is_out(self, notes: Notes) -> bool:
+        """Whether all that a checkpoint's state has answered is in the output topics."""
+        ours = self.pipeline.outboxes
+        return not any(p.unsent for p in self.pipeline.partitions.values()) and all(
+            ours[n].out >= noted.next_offset for n, noted in notes.partitions.items() if n in ours
+        )
+
+    def stop(self) -> None:
+        """End the threads, write what is still to be written, and a last checkpoint."""
+        self.catalogue.stop()
+        self.follower.stop()
+        seconds = self.settings.worker.session_seconds
+        unsent = [outbox.close(seconds) for outbox in self.pipeline.outboxes.values()]
+        self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
+        held = any(partition.unsent for partition in self.pipeline.partitions.values())
+        if self.checkpoints is not None and not held and not any(unsent):
+            self.checkpoints.write(self.engine, self.notes())
+
 
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
     rights.require(settings, rights.of_worker(settings), member=True)
+    # Threads that write answers must not wait 5 ms each time until an event lets them.
+    sys.setswitchinterval(0.0005)
+    warm_up(settings.engine)
     worker = Worker(settings)
+    for topic in (settings.topics.items, settings.topics.recommendations,
+                  settings.topics.dead_letters):  # fmt: skip
+        clients.partitions(worker.outbox.producer, topic)
     health = Health()
     web.serve(settings.worker, metrics.WorkerMetrics(worker.pipeline), health)
-    for topic in (settings.topics.interactions, settings.topics.items,
-                  settings.topics.recommendations, settings.topics.dead_letters):  # fmt: skip
-        clients.partitions(worker.outbox.producer, topic)
-    warm_up(settings.engine)
-    items = worker.catalogue.read_to_end()
-    log.info("%d items in the catalogue", items)
+    worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
     app = worker.app()
-    watchdog = Watchdog(settings, worker.pipeline.positions, health)
+    watchdog = Watchdog(settings, worker.pipeline.positions, worker.has_room, health)
     try:
         faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
         ).execute_from_commandline()
     finally:
-        worker.catalogue.stop()
-        worker.outbox.producer.flush(clients.TIMEOUT_SECONDS)
+        worker.stop()
         watchdog.close()
         if watchdog.stuck:
             sys.exit(EXIT_STATUS)
@@ -223,6 +378,14 @@ def wait_for_broker(settings: Settings) -> None:
             log.warning("%s (%d s)", error, time.monotonic() - started)
         else:
             return
+
+
+def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
+    """The folder of this group's checkpoints. The embedded broker's log dies with it."""
+    if not settings.worker.checkpoints or settings.broker.embedded:
+        return None
+    folder = Path(settings.worker.checkpoints) / settings.worker.group / log_.name
+    return Checkpoints(folder, settings.worker.checkpoints_kept)
 
 
 def _record(message: Any) -> Record:

@@ -106,11 +106,13 @@ def test_a_stuck_worker_is_not_ready_and_then_ends(path: Path, what: str, grace:
 
 @contextmanager
 def watching(
-    settings: Settings, positions: Callable[[], dict[int, int]]
+    settings: Settings,
+    positions: Callable[[], dict[int, int]],
+    has_room: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[Watchdog, Health]]:
     """A watchdog that ends nothing."""
     health = Health()
-    watchdog = Watchdog(settings, positions, health, give_up=lambda ended: None)
+    watchdog = Watchdog(settings, positions, has_room, health, give_up=lambda ended: None)
     try:
         yield watchdog, health
     finally:
@@ -154,6 +156,13 @@ def test_it_does_not_in_a_rebalance(short: Settings) -> None:
         time.sleep(1.5 * SECONDS)
         assert not watchdog.stuck
         assert health.waiting_for == "no partition is assigned"
+
+
+def test_it_does_not_while_the_broker_takes_no_answers(short: Settings) -> None:
+    with watching(short, lambda: {0: 2}, has_room=lambda: False) as (watchdog, health):
+        time.sleep(1.5 * SECONDS)
+        assert not watchdog.stuck
+        assert "the broker does not take answers" in health.waiting_for
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
