@@ -23,6 +23,7 @@ from streams.messages import (
 )
 from streams.partitions import Output, Partition
 from streams.settings import Settings
+from streams.sizes import buried, check_size
 from streams.transactions import PartitionOutbox
 
 
@@ -128,6 +129,7 @@ class Pipeline:
         received_ns: int,
     ) -> None:
         queue_us = max(0.0, time() * 1e6 - record.timestamp_ms * 1e3)
+        check_size(record.key, record.value, record.headers, self._topics.message_bytes)
         interaction = decode_interaction(record.value, record.headers, record.timestamp_ms)
         decode_ns = perf_counter_ns() - received_ns
         if partition.is_duplicate(interaction.event_id):
@@ -184,17 +186,18 @@ class Pipeline:
         self.counts.recommendations += 1
 
     def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
+        key, value, original = buried(
+            record.key, record.value, record.headers, self._topics.message_bytes
+        )
         headers = dead_letter_headers(
             error,
             self._topics.interactions,
             record.partition,
             record.offset,
             record.timestamp_ms,
-            record.headers,
+            original,
         )
-        outbox.put(
-            Output(record.offset, self._topics.dead_letters, record.value, record.key, headers)
-        )
+        outbox.put(Output(record.offset, self._topics.dead_letters, value, key, headers))
         self.counts.dead_letters[error.error_class] += 1
 
 

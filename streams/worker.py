@@ -34,6 +34,7 @@ from streams.partitions import Partition, last_written
 from streams.pipeline import Pipeline, Record
 from streams.security import for_faust
 from streams.settings import Settings
+from streams.sizes import buried, check_size, check_written
 from streams.transactions import FencedError, PartitionOutbox
 from streams.watchdog import EXIT_STATUS, Watchdog
 
@@ -241,19 +242,24 @@ class Worker:
         """Encode an item in a thread and publish it to every worker."""
         topics = self.settings.topics
         try:
+            check_size(record.key, record.value, record.headers, topics.message_bytes)
             item: Item = decode_item(record.value, record.headers, record.timestamp_ms)
+            message = await asyncio.to_thread(self.encoder.encode, item)
+            check_written("the item and its embedding", message, topics.message_bytes)
         except BadMessage as error:
+            key, value, original = buried(
+                record.key, record.value, record.headers, topics.message_bytes
+            )
             headers = dead_letter_headers(
                 error,
                 topics.items,
                 record.partition,
                 record.offset,
                 record.timestamp_ms,
-                record.headers,
+                original,
             )
-            self.outbox.send(topics.dead_letters, record.value, record.key, headers=headers)
+            self.outbox.send(topics.dead_letters, value, key, headers=headers)
         else:
-            message = await asyncio.to_thread(self.encoder.encode, item)
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
 
