@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.common import ConfigFlag, SetFlag, effective_settings, err, one_line_errors, out
+from streams.settings import SettingsError
 
 
 def health(
@@ -25,6 +26,8 @@ def health(
     """
     with one_line_errors():
         worker = effective_settings(config, set_).worker
+        if not worker.metrics_port:
+            raise SettingsError("worker.metrics_port = 0: the worker tells its health to nobody")
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(worker.metrics_host, worker.metrics_host)
         address = f"http://{host}:{worker.metrics_port}/health/{'live' if live else 'ready'}"
         try:

@@ -122,3 +122,5 @@ def test_the_command_says_what_the_worker_says(
     assert ask() == (0, "ready ")
     server.close()
     assert ask()[0] == 1
+    result = CliRunner().invoke(app, ["health", "--set", "worker.metrics_port=0"])
+    assert (result.exit_code, "metrics_port = 0" in result.output) == (2, True)
