@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -73,6 +74,7 @@ class Worker:
         self._items_read: dict[int, int] = {}
         self._committed: dict[TP, int] = {}
         self._fenced: dict[int, float] = {}
+        self._claiming = threading.Lock()
         self._checkpointing: asyncio.Task[None] | None = None
 
     def app(self) -> faust.App:
@@ -169,10 +171,11 @@ class Worker:
         A partition that is new to us is ours alone from here on: its earlier owner is shut out,
         and what is answered already is known.
         """
-        new = sorted(ours - self.pipeline.outboxes.keys())
-        with ThreadPoolExecutor(max(1, len(new))) as pool:
-            for number, outbox in zip(new, pool.map(self._open, new), strict=True):
-                self.pipeline.outboxes[number] = outbox
+        with self._claiming:  # Faust asks twice in a rebalance
+            new = sorted(ours - self.pipeline.outboxes.keys())
+            with ThreadPoolExecutor(max(1, len(new))) as pool:
+                for number, outbox in zip(new, pool.map(self._open, new), strict=True):
+                    self.pipeline.outboxes[number] = outbox
         self.follower.follow(self._positions(ours))
         log.info("answering partitions %s", sorted(ours))
         return {number: self.pipeline.partitions[number].next_offset for number in ours}

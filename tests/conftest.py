@@ -72,9 +72,7 @@ def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | KafkaServer:
 
 
 @pytest.fixture
-def settings(
-    broker: EmbeddedBroker | KafkaServer, tmp_path: Path
-) -> Callable[..., Settings]:
+def settings(broker: EmbeddedBroker | KafkaServer, tmp_path: Path) -> Callable[..., Settings]:
     """Settings on ``broker`` with topics and a group of this test's own.
 
     The factory takes sections as dicts, as in ``settings(topics={"partitions": 2})``.

@@ -101,11 +101,14 @@ class Path:
         return [msgspec.json.decode(message.value() or b"") for message in messages]
 
     def counts(self) -> dict[str, int]:
-        """How many messages each topic has had."""
-        reader = clients.reader(self.settings)
+        """How many messages each topic holds that its subscribers see."""
+        reader = clients.reader(self.settings, **{"enable.partition.eof": True})
         try:
             return {
-                name: sum(clients.ends(reader, name).values())
+                name: sum(
+                    len(list(clients.tail(reader, name, partition, 2**62)))
+                    for partition in clients.partitions(reader, name)
+                )
                 for name in topics.policies(self.settings)
             }
         finally:
