@@ -6,6 +6,8 @@ meets it. Asked beforehand, it tells which operations are ours.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -17,6 +19,13 @@ from streams.security import who
 from streams.settings import Settings
 
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
+
+_DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+_PASSING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 Needed = dict[str, set[AclOperation]]
 """Operations on topics, by the topic's name."""
@@ -55,7 +64,9 @@ def of_watch(settings: Settings) -> Needed:
 
 
 def require(settings: Settings, needed: Needed, member: bool = False) -> None:
-    """Return when the broker grants all that is needed. Topics that are not there are passed over.
+    """Return when the broker grants all that is needed.
+
+    What it does not tell, as of topics that are not there, is left for the work itself to meet.
 
     Parameters
     ----------
@@ -73,16 +84,17 @@ def require(settings: Settings, needed: Needed, member: bool = False) -> None:
         return
     admin = AdminClient(common(settings))
     asked = {"include_authorized_operations": True, "request_timeout": TIMEOUT_SECONDS}
+    names = TopicCollection(list(needed))
+    on_topics = _granted(lambda: admin.describe_topics(names, **asked))
     missing = [
         f"{operation.name.capitalize()} on topic {topic!r}"
-        for topic, answer in admin.describe_topics(TopicCollection(list(needed)), **asked).items()
-        for operation in sorted(needed[topic] - _granted(answer, needed[topic]))
+        for topic, operations in needed.items()
+        for operation in sorted(operations - on_topics.get(topic, operations))
     ]
     groups = [readers(settings), settings.worker.group][: 1 + member]
+    on_groups = _granted(lambda: admin.describe_consumer_groups(groups, **asked))
     missing += [
-        f"Read on group {group!r}"
-        for group, answer in admin.describe_consumer_groups(groups, **asked).items()
-        if READ not in _granted(answer, {READ})
+        f"Read on group {group!r}" for group in groups if READ not in on_groups.get(group, {READ})
     ]
     if missing:
         raise RefusedError(
@@ -91,15 +103,26 @@ def require(settings: Settings, needed: Needed, member: bool = False) -> None:
         )
 
 
-def _granted(answer: Any, needed: set[AclOperation]) -> set[AclOperation]:
-    """The operations that the broker grants; all that are needed when it does not know."""
-    try:
-        operations = answer.result().authorized_operations
-    except KafkaException as error:
-        code = error.args[0].code()
-        if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-            return set()
-        if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return needed
-        raise
-    return needed if operations is None else set(operations)
+def _granted(describe: Callable[[], dict[str, Any]]) -> dict[str, set[AclOperation]]:
+    """The operations on each topic or group; those that the broker does not tell are left out.
+
+    A cluster that has just started has no coordinator yet for a group, so it is asked again.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS / 2
+    while True:
+        found: dict[str, set[AclOperation]] = {}
+        again = False
+        for name, answer in describe().items():
+            try:
+                operations = answer.result().authorized_operations
+            except KafkaException as error:
+                code = error.args[0].code()
+                again = again or code in _PASSING
+                if code in _DENIED:
+                    found[name] = set()
+            else:
+                if operations is not None:
+                    found[name] = set(operations)
+        if not again or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)

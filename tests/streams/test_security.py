@@ -100,7 +100,8 @@ def test_all_commands_work_over_tls_and_sasl(login: Callable[..., Settings]) -> 
     assert checked.returncode == 0, checked.stdout + checked.stderr
     with Path(settings).worker():
         replayed = millrace("replay", "--synthetic", "20", "--json", settings=settings)
-        assert json.loads(replayed.stdout.splitlines()[-1])["interactions"] == 20, replayed.stderr
+        assert replayed.returncode == 0, replayed.stderr
+        assert json.loads(replayed.stdout.splitlines()[-1])["interactions"] == 20
         command = [sys.executable, "-m", "streams.cli", "watch", "--json", "--from-beginning"]
         environment = os.environ | as_environment(settings)
         with Child(command, stdout=subprocess.PIPE, env=environment) as subscriber:
