@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
+import socket
 import threading
-from concurrent.futures import Future
 from contextlib import suppress
 
 from aiohttp import web
@@ -59,21 +60,20 @@ class WebServer:
     """
 
     def __init__(self, app: web.Application, settings: WorkerSettings) -> None:
+        host, port = settings.metrics_host, settings.metrics_port
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise SettingsError(
+                f"worker.metrics_port = {port}: no web server on {host}: {error.strerror}"
+            ) from None
+        # A child that writes a checkpoint may outlive us, and must not keep the port.
+        os.register_at_fork(after_in_child=self._socket.close)
         self._loop = asyncio.new_event_loop()
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(settings, started), name="web", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
-        try:
-            started.result()
-        except OSError as error:
-            self._thread.join()
-            raise SettingsError(
-                f"worker.metrics_port = {settings.metrics_port}: no web server on "
-                f"{settings.metrics_host}: {error.strerror}"
-            ) from None
 
     def close(self) -> None:
         """Answer what has been asked, and end the thread."""
@@ -81,21 +81,17 @@ class WebServer:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def _run(self, settings: WorkerSettings, started: Future[None]) -> None:
+    def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._start(settings))
-        except OSError as error:
-            started.set_exception(error)
-        else:
-            started.set_result(None)
+            self._loop.run_until_complete(self._start())
             self._loop.run_forever()
         finally:
             self._loop.run_until_complete(self._runner.cleanup())
             self._loop.close()
 
-    async def _start(self, settings: WorkerSettings) -> None:
+    async def _start(self) -> None:
         await self._runner.setup()
-        await web.TCPSite(self._runner, settings.metrics_host, settings.metrics_port).start()
+        await web.SockSite(self._runner, self._socket).start()
 
 
 def serve(settings: WorkerSettings, metrics: Collector, health: Health) -> WebServer | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -98,6 +100,30 @@ def test_a_port_that_is_taken_is_told(port: int, started: Callable[..., WebServe
     started()
     with pytest.raises(SettingsError, match=rf"metrics_port = {port}: .*in use"):
         started()
+
+
+def test_a_child_that_outlives_the_worker_does_not_keep_the_port(port: int) -> None:
+    code = """
+import os, signal, socket, sys, time
+from prometheus_client import CollectorRegistry
+from streams.health import Health
+from streams.settings import WorkerSettings
+from streams.web import serve
+port = int(sys.argv[1])
+server = serve(WorkerSettings(metrics_port=port), CollectorRegistry(), Health())
+child = os.fork()
+if not child:
+    time.sleep(60)
+server.close()
+try:
+    socket.create_server(("127.0.0.1", port)).close()
+    print("free")
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "free\n", done.stderr
 
 
 def test_port_0_serves_nothing() -> None:
