@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -64,11 +65,24 @@ class Checkpoint:
 
 
 class Writing:
-    """A checkpoint that a child process is writing."""
+    """A checkpoint that a child process is writing.
 
-    def __init__(self, pid: int, temporary: Path, notes: Notes, pause_seconds: float) -> None:
-        self._pid, self._temporary = pid, temporary
-        self.notes = notes
+    Attributes
+    ----------
+    temporary
+        The file.
+    positions
+        The next offset of each partition, as of the cut.
+    pause_seconds
+        How long the fork took, and so events waited.
+    """
+
+    def __init__(
+        self, pid: int, temporary: Path, positions: dict[int, int], pause_seconds: float
+    ) -> None:
+        self._pid = pid
+        self.temporary = temporary
+        self.positions = positions
         self.pause_seconds = pause_seconds
 
     def wait(self) -> None:
@@ -82,11 +96,11 @@ class Writing:
         _, status = os.waitpid(self._pid, 0)
         if status:
             code = os.waitstatus_to_exitcode(status)
-            raise OSError(f"{self._temporary.parent}: no checkpoint was written (status {code})")
+            raise OSError(f"{self.temporary.parent}: no checkpoint was written (status {code})")
 
     def discard(self) -> None:
         """Remove it."""
-        self._temporary.unlink(missing_ok=True)
+        self.temporary.unlink(missing_ok=True)
 
 
 class Checkpoints:
@@ -134,27 +148,37 @@ class Checkpoints:
                 log.warning("checkpoint passed over: %s", error)
         return None
 
-    def begin(self, engine: Recommender, notes: Notes) -> Writing:
-        """Cut here, and have it written. The caller is the engine's thread."""
+    def begin(
+        self, engine: Recommender, positions: dict[int, int], notes: Callable[[], Notes]
+    ) -> Writing:
+        """Cut here, and have it written. The caller is the engine's thread.
+
+        Parameters
+        ----------
+        positions
+            The next offset of each partition.
+        notes
+            Called in the child: they hold all known event ids.
+        """
         started = time.perf_counter()
-        temporary = self.folder / f"{notes.progress:016d}.{os.getpid()}.tmp"
+        temporary = self.folder / f"{sum(positions.values()):016d}.{os.getpid()}.tmp"
         pid = os.fork()
         if pid == 0:
             _write_and_exit(engine, temporary, notes)
-        return Writing(pid, temporary, notes, time.perf_counter() - started)
+        return Writing(pid, temporary, positions, time.perf_counter() - started)
 
     def write(self, engine: Recommender, notes: Notes) -> None:
         """Write one here and now."""
         temporary = self.folder / f"{notes.progress:016d}.{os.getpid()}.tmp"
         engine.save(temporary, notes)
-        self._publish(temporary, notes)
+        self._publish(temporary, notes.progress)
 
     def publish(self, writing: Writing) -> None:
         """Give a checkpoint that is written its name, and remove those that are too many."""
-        self._publish(writing._temporary, writing.notes)
+        self._publish(writing.temporary, sum(writing.positions.values()))
 
-    def _publish(self, temporary: Path, notes: Notes) -> None:
-        temporary.replace(self.folder / f"{notes.progress:016d}{_SUFFIX}")
+    def _publish(self, temporary: Path, progress: int) -> None:
+        temporary.replace(self.folder / f"{progress:016d}{_SUFFIX}")
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -176,7 +200,7 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def _write_and_exit(engine: Recommender, path: Path, notes: Notes) -> None:
+def _write_and_exit(engine: Recommender, path: Path, notes: Callable[[], Notes]) -> NoReturn:
     """In the child: nothing of the parent's threads runs here, and nothing of it may be used."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -184,7 +208,7 @@ def _write_and_exit(engine: Recommender, path: Path, notes: Notes) -> None:
         # The parent's sockets would stay open as long as this lives, should it be killed.
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         os.nice(_NICENESS)
-        engine.save(path, notes)
+        engine.save(path, notes())
     except BaseException as error:
         os.write(2, f"millrace: checkpoint {path}: {error}\n".encode())
         os._exit(1)

@@ -48,6 +48,14 @@ class WorkerMetrics(Collector):
             "Events later than worker.grace_seconds behind the latest of their partition.",
             value=counts.late,
         )
+        yield CounterMetricFamily(
+            "millrace_worker_checkpoints", "Checkpoints begun.", value=counts.checkpoints
+        )
+        yield CounterMetricFamily(
+            "millrace_worker_checkpoint_pause_seconds",
+            "Time that events waited for checkpoints.",
+            value=counts.checkpoint_pause_seconds,
+        )
         dead = CounterMetricFamily(
             "millrace_worker_dead_letters", "Messages that could not be read.", labels=["error"]
         )

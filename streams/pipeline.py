@@ -44,6 +44,7 @@ class Counts:
     """What became of the events since the worker started.
 
     `received` are of its own partitions, `followed` of those that others answer.
+    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far.
     """
 
     received: int = 0
@@ -53,6 +54,8 @@ class Counts:
     late: int = 0
     replayed: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
+    checkpoints: int = 0
+    checkpoint_pause_seconds: float = 0.0
 
 
 class Pipeline:

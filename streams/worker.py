@@ -59,10 +59,16 @@ class Worker:
             settings,
             Model(f"millrace-{settings.engine.model}", version("millrace")),
         )
-        for number in self.input.lows:
+        for number, low in self.input.lows.items():
             partition = Partition(settings.worker.duplicate_window)
             if found and number in found.notes.partitions:
                 partition.resume(found.notes.partitions[number])
+            if partition.next_offset < low:
+                log.warning(
+                    "partition %d: events %d to %d are gone from the topic, and not in the state",
+                    number, partition.next_offset, low - 1,
+                )  # fmt: skip
+                partition.next_offset = low
             self.pipeline.partitions[number] = partition
         self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.model != "gnn")
         self.catalogue = CatalogueTail(
@@ -304,7 +310,10 @@ class Worker:
             return
         if any(partition.unsent for partition in self.pipeline.partitions.values()):
             return
-        writing = self.checkpoints.begin(self.engine, self.notes())
+        positions = {n: p.next_offset for n, p in self.pipeline.partitions.items()}
+        writing = self.checkpoints.begin(self.engine, positions, self.notes)
+        self.pipeline.counts.checkpoints += 1
+        self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
         self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
 
     async def _publish(self, writing: Writing) -> None:
@@ -312,7 +321,7 @@ class Worker:
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
-            while not self._is_out(writing.notes):
+            while not self._is_out(writing.positions):
                 if time.monotonic() > deadline:
                     raise OSError("what it has answered cannot be written")
                 await asyncio.sleep(0.01)
@@ -321,11 +330,11 @@ class Worker:
             log.warning("no checkpoint: %s", error)
             writing.discard()
 
-    def _is_out(self, notes: Notes) -> bool:
+    def _is_out(self, positions: dict[int, int]) -> bool:
         """Whether all that a checkpoint's state has answered is in the output topics."""
         ours = self.pipeline.outboxes
         return not any(p.unsent for p in self.pipeline.partitions.values()) and all(
-            ours[n].out >= noted.next_offset for n, noted in notes.partitions.items() if n in ours
+            ours[n].out >= position for n, position in positions.items() if n in ours
         )
 
     def stop(self) -> None:
