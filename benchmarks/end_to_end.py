@@ -104,6 +104,7 @@ class Bench:
                 raise TimeoutError(f"{topic}: {self.end_of(topic)} of {count} messages")
             time.sleep(0.2)
 
+
     def await_answered(self, count: int, seconds: float = 120.0) -> None:
         """Wait until the workers have committed that so many events are answered."""
         topic = self.settings.topics.interactions

@@ -132,7 +132,7 @@ def test_a_worker_answers_over_mutual_tls(secured: Secured, login: Callable[...,
 # ------------------------------------------------------------------ who does not
 
 
-@pytest.mark.parametrize("command", [["worker"], ["topics", "create"], ["watch"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["worker"], ["topics", "create"]], ids=" ".join)
 def test_a_wrong_password_is_one_line_within_seconds_and_nowhere_written(
     login: Callable[..., Settings], command: list[str]
 ) -> None:

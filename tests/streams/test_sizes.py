@@ -9,9 +9,11 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from engine.events import Item
+from engine.text.encoder import TextEncoder
 from streams import clients
 from streams.brokers import KafkaServer
-from streams.messages import encode
+from streams.messages import ItemEmbedding, encode
 from streams.settings import Settings
 from streams.sizes import ENVELOPE_BYTES, BadMessage, buried, check_size
 from tests.streams.conftest import Path, interaction
@@ -73,6 +75,9 @@ def test_messages_beyond_the_limit_stop_no_worker(
     assert len(item) < LIMIT
     send(names.items, item, key=b"m")
     send(names.items, b'{"item": "m", "title": "' + b"x" * (2 * LIMIT) + b'"}', key=b"m")
+    send(names.item_embeddings, b"rubbish", key=b"m")
+    wrong = ItemEmbedding(item=Item(item="m"), encoder=TextEncoder.name, embedding="AAAA")
+    send(names.item_embeddings, encode(wrong), key=b"m")
     send(names.interactions, event, key=b"ann")
     assert producer.flush(30) == 0
     with path.worker() as worker:

@@ -141,6 +141,7 @@ def test_it_does_not_where_there_is_nothing_to_read(short: Settings) -> None:
         assert health.ready
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_while_the_worker_goes_on_however_slowly(short: Settings) -> None:
     start = time.monotonic()
     with watching(short, lambda: {0: int((time.monotonic() - start) / (SECONDS / 3))}) as (
@@ -151,6 +152,7 @@ def test_it_does_not_while_the_worker_goes_on_however_slowly(short: Settings) ->
         assert health.ready
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_in_a_rebalance(short: Settings) -> None:
     with watching(short, dict) as (watchdog, health):
         time.sleep(1.5 * SECONDS)
@@ -158,6 +160,7 @@ def test_it_does_not_in_a_rebalance(short: Settings) -> None:
         assert health.waiting_for == "no partition is assigned"
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_while_the_broker_takes_no_answers(short: Settings) -> None:
     with watching(short, lambda: {0: 2}, has_room=lambda: False) as (watchdog, health):
         time.sleep(1.5 * SECONDS)
