@@ -66,7 +66,7 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily(
             "millrace_worker_partitions",
             "Partitions of the input that this worker reads.",
-            value=len(self._pipeline.outboxes),
+            value=len(self._pipeline.ours),
         )
 
 

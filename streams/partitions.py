@@ -1,7 +1,6 @@
 """What the worker keeps of each input partition: where it stands and what has been answered.
 
-State is a fold over the log, so offsets say all: what comes before `next_offset` is in the state,
-what comes up to `written` is answered in the output topics.
+State is a fold over the log, so an offset says all: what is below `next_offset` is in the state.
 """
 
 from __future__ import annotations
@@ -53,23 +52,17 @@ class Partition:
         How many event ids duplicates are known by.
     next_offset
         The next message to apply.
-    written
-        Last offset whose answer, or whose dead letter, is in its topic already; -1 for none.
     newest_ms
         The watermark: the latest timestamp that an applied event had.
     applied, digest
         How many events were applied; the sum of their ids' hashes, the same in whatever order.
-    unsent
-        Outputs that were made and could not be written before others took the partition over.
     """
 
     window: int
     next_offset: int = 0
-    written: int = -1
     newest_ms: int = 0
     applied: int = 0
     digest: int = 0
-    unsent: list[Output] = field(default_factory=list)
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def is_duplicate(self, event_id: str) -> bool:

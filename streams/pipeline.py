@@ -69,12 +69,15 @@ class Pipeline:
     partitions
         Every partition of the input, by number: what the engine has learnt of each.
     outboxes
-        The ways out of those partitions that are ours now.
+        The ways out of those that are ours or were.
+    ours
+        The numbers of those that are ours now.
     """
 
     def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
         self.partitions: dict[int, Partition] = {}
         self.outboxes: dict[int, PartitionOutbox] = {}
+        self.ours: set[int] = set()
         self.counts = Counts()
         self._engine = engine
         self._topics = settings.topics
@@ -89,18 +92,16 @@ class Pipeline:
 
     def positions(self) -> dict[int, int]:
         """The next offset of each partition that is ours now; any thread may ask."""
-        return {number: self.partitions[number].next_offset for number in list(self.outboxes)}
+        return {number: self.partitions[number].next_offset for number in list(self.ours)}
 
     def handle(self, record: Record) -> None:
         """Apply one record of a partition that is ours, and answer it if nobody has yet."""
         received_ns = perf_counter_ns()
-        partition = self.partitions[record.partition]
-        outbox = self.outboxes.get(record.partition)
-        # Ours no more, or handed over again after a rebalance.
-        if outbox is None or record.offset < partition.next_offset:
+        partition, outbox = self.partitions[record.partition], self.outboxes[record.partition]
+        if record.offset < partition.next_offset:  # handed over again after a rebalance
             return
         self.counts.received += 1
-        answers = record.offset > partition.written
+        answers = record.offset > outbox.written
         self.counts.replayed += not answers
         self._take(record, partition, outbox if answers else None, received_ns)
         outbox.handled(partition.next_offset)
@@ -108,11 +109,12 @@ class Pipeline:
     def follow(self, record: Record) -> None:
         """Apply one record that another worker has answered."""
         partition = self.partitions[record.partition]
-        if record.partition in self.outboxes or record.offset < partition.next_offset:
+        if record.partition in self.ours or record.offset < partition.next_offset:
             return
         self.counts.followed += 1
-        partition.unsent = []  # what comes before this one has been answered, too
         self._take(record, partition, None, perf_counter_ns())
+        if outbox := self.outboxes.get(record.partition):
+            outbox.forget(partition.next_offset)
 
     def _take(
         self, record: Record, partition: Partition, outbox: PartitionOutbox | None, received_ns: int

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams import clients
 from streams.brokers.errors import BrokerError
-from streams.partitions import Output
+from streams.partitions import Output, last_written
 from streams.settings import Settings
 
 log = logging.getLogger("millrace.worker")
@@ -37,60 +37,87 @@ class FencedError(Exception):
 
 
 class PartitionOutbox:
-    """Writes the outputs of one input partition, in order, each once.
+    """Writes the outputs of one input partition, in order, each once, while the partition is ours.
 
-    Made in the thread of the events, which also calls `put`; `open` and `close` block and are for
-    another one.
+    What is put in while it is closed waits: should the partition become ours again, what nobody
+    else has written by then still is.
+
+    `open` and `close` block and are for a thread of their own; all else is for that of the events.
 
     Attributes
     ----------
+    written
+        Last offset whose output was in its topic when it was started; -1 for none.
     failure
         Why it stopped, if it did: `FencedError`, or an error that the worker must stop for.
     """
 
-    def __init__(self, settings: Settings, number: int) -> None:
+    def __init__(self, settings: Settings, number: int, handled: int = 0) -> None:
         self._settings, self._number = settings, number
         self._producer: Producer | None = None
         self._waiting: deque[Output] = deque()
         self._batch: list[Output] = []
-        self._handled = 0
+        self._handled = handled
         self._wake = threading.Event()
         self._closing = False
         self._refused: BrokerError | None = None
+        self._thread: threading.Thread | None = None
+        self.written = -1
         self.failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name=f"outbox-{number}", daemon=True)
 
     def open(self) -> None:
-        """Shut out every other writer of this partition; what they left open is aborted."""
-        name = f"{self._settings.worker.group}-{self._settings.topics.interactions}-{self._number}"
+        """Shut out every other writer, abort what they left open, and write what is waiting.
+
+        Raises
+        ------
+        BrokerError
+            If the broker allows us no such transactions.
+        """
+        worker = self._settings.worker
+        name = f"{worker.group}-{self._settings.topics.interactions}-{self._number}"
         while True:
-            self._producer = clients.transactional(self._settings, name)
             try:
+                self._producer = clients.transactional(self._settings, name)
                 self._producer.init_transactions(clients.TIMEOUT_SECONDS)
-            except KafkaException as error:
-                if error.args[0].code() in clients.LASTING:
+                # The output topics may have dropped with age what we know to be written.
+                self.written = max(last_written(self._settings, self._number), self.out - 1)
+                break
+            except (KafkaException, TimeoutError) as error:
+                if isinstance(error, KafkaException) and error.args[0].code() in clients.LASTING:
                     raise BrokerError(
                         f"the broker refuses transactions named {name}: {error.args[0].str()}"
                     ) from None
                 log.warning("partition %d cannot be written yet: %s", self._number, error)
-            else:
-                return
+        self._start()
 
-    def start(self, written: int, unsent: Sequence[Output]) -> None:
-        """Begin with those of `unsent` that are not `written` yet."""
-        self._waiting.extend(output for output in unsent if output.offset > written)
-        self._handled = written + 1
+    def _start(self) -> None:
+        self._waiting.extendleft(reversed(self._batch))
+        self._batch = []
+        while self._waiting and self._waiting[0].offset <= self.written:
+            self._waiting.popleft()
+        self.handled(self.written + 1)
+        self._closing, self.failure = False, None
+        self._thread = threading.Thread(
+            target=self._run, name=f"outbox-{self._number}", daemon=True
+        )
         self._thread.start()
         self._wake.set()
 
     def put(self, output: Output) -> None:
         """Hand an output over; it is written soon."""
         self._waiting.append(output)
+        self.handled(output.offset + 1)
         self._wake.set()
 
     def handled(self, offset: int) -> None:
         """Everything below `offset` has been handed over, if it has an output at all."""
         self._handled = max(self._handled, offset)
+
+    def forget(self, offset: int) -> None:
+        """Others have written everything below `offset`."""
+        self._waiting.clear()
+        self._batch = []
+        self.handled(offset)
 
     @property
     def waiting(self) -> int:
@@ -107,16 +134,16 @@ class PartitionOutbox:
         batch = self._batch
         return batch[0].offset if batch else first
 
-    def close(self, seconds: float) -> list[Output]:
-        """Write what is waiting, for so long at most; returns what could not be written."""
+    def close(self, seconds: float) -> None:
+        """Write what is waiting, for so long at most."""
         self._closing = True
         self._wake.set()
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            self.failure = self.failure or FencedError()
-            self._thread.join()
+        if self._thread is not None:
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                self.failure = self.failure or FencedError("closed before all was written")
+                self._thread.join()
         self._producer = None
-        return [*self._batch, *self._waiting]
 
     def _run(self) -> None:
         try:
@@ -174,7 +201,7 @@ class PartitionOutbox:
         """Whether the transaction can go on; if not it has been aborted, and can begin anew."""
         assert self._producer is not None
         if error.fatal():
-            raise FencedError() from KafkaException(error)
+            raise FencedError(error.str()) from KafkaException(error)
         if self._refused:
             raise self._refused
         if error.code() in clients.LASTING:
@@ -192,6 +219,6 @@ class PartitionOutbox:
                 return False
             except KafkaException as again:
                 if again.args[0].fatal():
-                    raise FencedError() from again
+                    raise FencedError(again.args[0].str()) from again
                 if not again.args[0].retriable():
                     raise

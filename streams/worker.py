@@ -7,9 +7,7 @@ import gc
 import logging
 import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,12 +29,12 @@ from streams.health import Health
 from streams.input import Input
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
 from streams.outbox import Outbox
-from streams.partitions import Partition, last_written
+from streams.ownership import Ownership
+from streams.partitions import Partition
 from streams.pipeline import Pipeline, Record
 from streams.security import for_faust
 from streams.settings import Settings
 from streams.sizes import buried, check_size, check_written
-from streams.transactions import FencedError, PartitionOutbox
 from streams.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
@@ -75,12 +73,11 @@ class Worker:
             settings, self.engine.upsert_item, found.notes.catalogue if found else {}
         )
         self.follower = Follower(settings)
+        self.ownership = Ownership(settings, self.pipeline, self.follower)
         if found:
             log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
         self._committed: dict[TP, int] = {}
-        self._fenced: dict[int, float] = {}
-        self._claiming = threading.Lock()
         self._checkpointing: asyncio.Task[None] | None = None
 
     def app(self) -> faust.App:
@@ -105,9 +102,9 @@ class Worker:
         )
         app.transport = transport(
             topics.interactions,
-            self.claim,
+            self.ownership.claim,
             lambda message: self.pipeline.handle(_record(message)),
-            self.has_room,
+            self.ownership.has_room,
             _FETCH_WAIT_MS[broker.embedded],
         )(app.conf.broker_consumer, app)
 
@@ -121,9 +118,11 @@ class Worker:
             )
 
         async def release(_app: faust.App, revoked: set[TP], **_: object) -> None:
-            await self.release(
-                app, {p.partition for p in revoked if p.topic == topics.interactions}
-            )
+            ours = {place.partition for place in revoked if place.topic == topics.interactions}
+            await asyncio.to_thread(self.outbox.flush)
+            done = await self.ownership.release(ours)
+            await self.commit(app, done)
+            self.follower.follow(self.ownership.positions(self.pipeline.ours))
 
         app.on_partitions_revoked.connect(release, weak=False)  # type: ignore[arg-type]
         app.topics.add(raw(topics.interactions))  # subscribed to, and read by the transport
@@ -143,10 +142,12 @@ class Worker:
 
         @app.timer(worker.commit_seconds)  # type: ignore[untyped-decorator]
         async def commit() -> None:
-            self.look_for_failures()
+            for failure in (self.catalogue.failure, self.follower.failure):
+                if failure is not None:
+                    raise failure
             self.outbox.wait(0)
-            await self.commit(app)
-            await self.reopen()
+            await self.ownership.look_after()
+            await self.commit(app, self.ownership.out())
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
@@ -163,89 +164,8 @@ class Worker:
         """Read the catalogue to its end, and the events as far as the group has answered them."""
         items = self.catalogue.read_to_end()
         log.info("%d items read", items)
-        events = self.follower.catch_up(self._positions(set()), self.follow)
+        events = self.follower.catch_up(self.ownership.positions(set()), self.follow)
         log.info("%d events read again", events)
-
-    def has_room(self) -> bool:
-        """Whether the broker keeps up with our answers; while it does not, input waits."""
-        most = self.settings.worker.waiting_answers
-        return all(outbox.waiting < most for outbox in list(self.pipeline.outboxes.values()))
-
-    def claim(self, ours: set[int]) -> dict[int, int]:
-        """The offset to read each of our input partitions from.
-
-        A partition that is new to us is ours alone from here on: its earlier owner is shut out,
-        and what is answered already is known.
-        """
-        with self._claiming:  # Faust asks twice in a rebalance
-            new = sorted(ours - self.pipeline.outboxes.keys())
-            with ThreadPoolExecutor(max(1, len(new))) as pool:
-                for number, outbox in zip(new, pool.map(self._open, new), strict=True):
-                    self.pipeline.outboxes[number] = outbox
-        self.follower.follow(self._positions(ours))
-        log.info("answering partitions %s", sorted(ours))
-        return {number: self.pipeline.partitions[number].next_offset for number in ours}
-
-    def _open(self, number: int) -> PartitionOutbox:
-        partition = self.pipeline.partitions[number]
-        outbox = PartitionOutbox(self.settings, number)
-        outbox.open()
-        # A checkpoint knows of answers that the output topic may have dropped with age.
-        known = partition.next_offset - 1 if not partition.unsent else -1
-        partition.written = max(last_written(self.settings, number), known)
-        outbox.start(partition.written, partition.unsent)
-        partition.unsent = []
-        outbox.handled(max(partition.written + 1, partition.next_offset))
-        return outbox
-
-    def _positions(self, ours: set[int]) -> dict[int, int]:
-        """Where we stand in the partitions that are not ours."""
-        return {n: p.next_offset for n, p in self.pipeline.partitions.items() if n not in ours}
-
-    async def release(self, app: faust.App, revoked: set[int]) -> None:
-        """Have every answer on the topic, and say so, before others take these partitions over."""
-        await asyncio.to_thread(self.outbox.flush)
-        seconds = self.settings.worker.session_seconds / 2
-        ours = self.pipeline.outboxes
-        closing = {number: ours.pop(number) for number in revoked & ours.keys()}
-        unsent = await asyncio.gather(
-            *(asyncio.to_thread(outbox.close, seconds) for outbox in closing.values())
-        )
-        for number, outputs in zip(closing, unsent, strict=True):
-            self.pipeline.partitions[number].unsent = outputs
-            self._fenced.pop(number, None)
-        await self._commit(app, {number: outbox.out for number, outbox in closing.items()})
-        self.follower.follow(self._positions(set(ours)))
-
-    async def reopen(self) -> None:
-        """Take a partition again that we were shut out of and that is still ours.
-
-        Most often it is another's by now, which the group's next rebalance tells us. The broker
-        also shuts a writer out whose transaction has been open for too long.
-        """
-        patience = 1.5 * self.settings.worker.session_seconds
-        for number, outbox in list(self.pipeline.outboxes.items()):
-            if not isinstance(outbox.failure, FencedError):
-                continue
-            since = self._fenced.setdefault(number, time.monotonic())
-            if time.monotonic() - since > patience:
-                del self._fenced[number]
-                log.warning("partition %d: writing again", number)
-                partition = self.pipeline.partitions[number]
-                partition.unsent = await asyncio.to_thread(outbox.close, 1.0)
-                again = await asyncio.to_thread(self._open, number)
-                if self.pipeline.outboxes.get(number) is outbox:
-                    self.pipeline.outboxes[number] = again
-
-    def look_for_failures(self) -> None:
-        """Raise what ended one of our threads."""
-        for failure in (
-            self.catalogue.failure,
-            self.follower.failure,
-            *(outbox.failure for outbox in self.pipeline.outboxes.values()),
-        ):
-            if failure is not None and not isinstance(failure, FencedError):
-                raise failure
 
     async def embed(self, record: Record) -> None:
         """Encode an item in a thread and publish it to every worker."""
@@ -272,24 +192,20 @@ class Worker:
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
 
-    async def commit(self, app: faust.App) -> None:
-        """Commit how far we are done: items to go on from there, interactions for others to follow.
+    async def commit(self, app: faust.App, done: dict[int, int]) -> None:
+        """Commit how far we are: items to go on from there, interactions for others to follow.
 
-        A restarted worker reads its interactions from positions of its own (`claim`).
+        A restarted worker reads its interactions from positions of its own (`Ownership.claim`).
         """
         items = {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
         if items.items() - self._committed.items():
             await asyncio.to_thread(self.outbox.flush)
-        await self._commit(app, {n: o.out for n, o in self.pipeline.outboxes.items()}, items)
-
-    async def _commit(
-        self, app: faust.App, interactions: dict[int, int], items: dict[TP, int] | None = None
-    ) -> None:
-        topic = self.settings.topics.interactions
-        offsets = {TP(topic, n): offset for n, offset in interactions.items()} | (items or {})
+        interactions = {TP(self.settings.topics.interactions, n): o for n, o in done.items()}
         ours = app.consumer.assignment()
         changed = {
-            tp: o for tp, o in offsets.items() if o and tp in ours and self._committed.get(tp) != o
+            tp: o
+            for tp, o in (items | interactions).items()
+            if o and tp in ours and self._committed.get(tp) != o
         }
         if changed and await app.consumer._commit(changed):  # type: ignore[attr-defined]
             self._committed |= changed
@@ -308,10 +224,7 @@ class Worker:
             return
         if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
             return
-        if any(partition.unsent for partition in self.pipeline.partitions.values()):
-            return
-        positions = {n: p.next_offset for n, p in self.pipeline.partitions.items()}
-        writing = self.checkpoints.begin(self.engine, positions, self.notes)
+        writing = self.checkpoints.begin(self.engine, self._positions(), self.notes)
         self.pipeline.counts.checkpoints += 1
         self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
         self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
@@ -321,7 +234,7 @@ class Worker:
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
-            while not self._is_out(writing.positions):
+            while not self.ownership.are_out(writing.positions):
                 if time.monotonic() > deadline:
                     raise OSError("what it has answered cannot be written")
                 await asyncio.sleep(0.01)
@@ -330,23 +243,17 @@ class Worker:
             log.warning("no checkpoint: %s", error)
             writing.discard()
 
-    def _is_out(self, positions: dict[int, int]) -> bool:
-        """Whether all that a checkpoint's state has answered is in the output topics."""
-        ours = self.pipeline.outboxes
-        return not any(p.unsent for p in self.pipeline.partitions.values()) and all(
-            ours[n].out >= position for n, position in positions.items() if n in ours
-        )
-
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
         self.follower.stop()
-        seconds = self.settings.worker.session_seconds
-        unsent = [outbox.close(seconds) for outbox in self.pipeline.outboxes.values()]
+        self.ownership.close()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
-        held = any(partition.unsent for partition in self.pipeline.partitions.values())
-        if self.checkpoints is not None and not held and not any(unsent):
+        if self.checkpoints is not None and self.ownership.are_out(self._positions()):
             self.checkpoints.write(self.engine, self.notes())
+
+    def _positions(self) -> dict[int, int]:
+        return {n: p.next_offset for n, p in self.pipeline.partitions.items()}
 
 
 def run(settings: Settings) -> None:
@@ -366,7 +273,7 @@ def run(settings: Settings) -> None:
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
     app = worker.app()
-    watchdog = Watchdog(settings, worker.pipeline.positions, worker.has_room, health)
+    watchdog = Watchdog(settings, worker.pipeline.positions, worker.ownership.has_room, health)
     try:
         faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
