@@ -92,18 +92,25 @@ def test_each_mechanism_lets_a_user_in(
     assert topic_partitions(getattr(secured, listener), security=security) is not None
 
 
-def test_all_commands_work_over_tls_and_sasl(login: Callable[..., Settings]) -> None:
-    settings = login()
+def test_all_commands_work_over_tls_and_sasl(
+    secured: Secured, login: Callable[..., Settings]
+) -> None:
+    """The subscriber is a guest, who has the rights to read that docs/security.md names."""
+    settings, guest = login(), login("guest")
     created = millrace("topics", "create", settings=settings)
     assert created.stdout.count("made ") == 5, created.stderr
     checked = millrace("topics", "check", settings=settings)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    for name, operations in rights.of_watch(settings).items():
+        for operation in operations:
+            secured.allow("guest", operation.name, topic=name)
+    secured.allow("guest", "READ", group=settings.worker.group)
     with Path(settings).worker():
         replayed = millrace("replay", "--synthetic", "20", "--json", settings=settings)
         assert replayed.returncode == 0, replayed.stderr
         assert json.loads(replayed.stdout.splitlines()[-1])["interactions"] == 20
         command = [sys.executable, "-m", "streams.cli", "watch", "--json", "--from-beginning"]
-        environment = os.environ | as_environment(settings)
+        environment = os.environ | as_environment(guest)
         with Child(command, stdout=subprocess.PIPE, env=environment) as subscriber:
             assert subscriber.process.stdout is not None
             answers = [json.loads(subscriber.process.stdout.readline()) for _ in range(20)]
@@ -132,13 +139,12 @@ def test_a_worker_answers_over_mutual_tls(secured: Secured, login: Callable[...,
 # ------------------------------------------------------------------ who does not
 
 
-@pytest.mark.parametrize("command", [["worker"], ["topics", "create"]], ids=" ".join)
 def test_a_wrong_password_is_one_line_within_seconds_and_nowhere_written(
-    login: Callable[..., Settings], command: list[str]
+    login: Callable[..., Settings],
 ) -> None:
     settings = login(password=WRONG)
     started = time.monotonic()
-    ended = millrace(*command, settings=settings)
+    ended = millrace("worker", settings=settings)
     assert time.monotonic() - started < 30
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
@@ -209,29 +215,20 @@ def test_a_user_without_rights_is_told_each_that_is_missing(
     assert set(re.findall(r"\w+ on \w+ '[^']+'", line)) == missing
 
 
-def test_a_subscriber_needs_the_rights_to_read_and_no_more(
+def test_a_subscriber_is_asked_for_the_rights_to_read_and_no_more(
     secured: Secured, login: Callable[..., Settings]
 ) -> None:
     topics.create(login())
-    names = login().topics
+    guest = login("guest")
+    names = guest.topics
     for name in (names.recommendations, names.dead_letters, names.item_embeddings):
         secured.allow("guest", "READ", topic=name)
-    guest = login("guest")
     with pytest.raises(RefusedError, match=f"Read on group '{guest.worker.group}-reader'"):
         rights.require(guest, rights.of_watch(guest))
     secured.allow("guest", "READ", group=guest.worker.group)
     rights.require(guest, rights.of_watch(guest))
     with pytest.raises(RefusedError, match=f"Write on topic '{names.items}'"):
         rights.require(guest, rights.of_replay(guest, resume=False))
-    path = Path(login())
-    path.send(interaction(1))
-    with path.worker():
-        path.answers(1)
-    command = [sys.executable, "-m", "streams.cli", "watch", "--json", "--from-beginning"]
-    environment = os.environ | as_environment(guest)
-    with Child(command, stdout=subprocess.PIPE, env=environment) as subscriber:
-        assert subscriber.process.stdout is not None
-        assert json.loads(subscriber.process.stdout.readline())["event_id"] == "e1"
 
 
 # ------------------------------------------------------------------ settings

@@ -134,6 +134,7 @@ def test_it_fires_where_messages_wait_and_none_is_applied(short: Settings) -> No
         until(lambda: watchdog.stuck, 10)
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_where_there_is_nothing_to_read(short: Settings) -> None:
     with watching(short, lambda: {0: 5}) as (watchdog, health):
         time.sleep(1.5 * SECONDS)
