@@ -7,6 +7,7 @@ import os
 import typer
 
 from streams.cli import health, research, stream
+from streams.cli.torture import torture
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +28,7 @@ app.command()(health.health)
 app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
+app.command()(torture)
 app.command()(research.evaluate)
 app.command("config")(research.config_command)
 app.command()(research.schemas)
