@@ -71,6 +71,7 @@ class WebServer:
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
         self._loop = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -78,20 +79,22 @@ class WebServer:
     def close(self) -> None:
         """Answer what has been asked, and end the thread."""
         with suppress(RuntimeError):  # closed before
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._start())
-            self._loop.run_forever()
+            self._loop.run_until_complete(self._serve())
         finally:
-            self._loop.run_until_complete(self._runner.cleanup())
             self._loop.close()
 
-    async def _start(self) -> None:
-        await self._runner.setup()
-        await web.SockSite(self._runner, self._socket).start()
+    async def _serve(self) -> None:
+        try:
+            await self._runner.setup()
+            await web.SockSite(self._runner, self._socket).start()
+            await self._closing.wait()
+        finally:
+            await self._runner.cleanup()
 
 
 def serve(settings: WorkerSettings, metrics: Collector, health: Health) -> WebServer | None:
