@@ -97,9 +97,12 @@ class Ownership:
                 await asyncio.to_thread(self._reopen, number)
 
     def has_room(self) -> bool:
-        """Whether the broker keeps up with our answers; while it does not, input waits."""
+        """Whether the broker keeps up with our answers; while it does not, input waits.
+
+        Any thread may ask.
+        """
         most = self._settings.worker.waiting_answers
-        return all(self._pipeline.outboxes[n].waiting < most for n in self._pipeline.ours)
+        return all(self._pipeline.outboxes[n].waiting < most for n in list(self._pipeline.ours))
 
     def out(self) -> dict[int, int]:
         """Up to which offset each of our partitions is answered."""

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from streams.cli import research, stream
+from streams.cli import health, research, stream
 from streams.cli.torture import torture
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
@@ -24,6 +24,7 @@ app.command()(stream.demo)
 app.command()(stream.worker)
 app.command()(stream.replay)
 app.command()(stream.watch)
+app.command()(health.health)
 app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
