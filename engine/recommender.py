@@ -600,9 +600,9 @@ class Recommender:
     def _rank(self, user: int | None, k: int, rules: Rules) -> list[Ranked]:
         if len(self.items) == 0:
             return []
-        if user is None or self.contexts.lengths[user] == 0:
+        # Of somebody known all that they took may have left.
+        if user is None or len(history := self._history(user)) == 0:
             return self._rank_unknown(user, k, rules)
-        history = self._history(user)
         contest = None if rules.include else self._kept_for(user)
         if contest is None:
             contest = self._score(user, history, self._competing(user, history, rules.include))
