@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Of the format. A change to what any `STATE` saves, or means by it, needs a new one."""
 _MAGIC = b"Millrace state\r\n"
 _HEAD = struct.Struct("<16sQQ32s")

@@ -404,7 +404,7 @@ def test_state_that_is_kept_otherwise_is_refused(
     assert message == "contexts.lengths is float64, here it is int64"
 
 
-LAYOUT = "1 e39e039c235f"
+LAYOUT = "2 e39e039c235f"
 
 
 def test_the_layout_belongs_to_the_version() -> None:
