@@ -48,6 +48,14 @@ class WorkerMetrics(Collector):
             "Events later than worker.grace_seconds behind the latest of their partition.",
             value=counts.late,
         )
+        evicted = CounterMetricFamily(
+            "millrace_engine_evicted",
+            "Users and items that made room for others.",
+            labels=["of"],
+        )
+        for kind, count in self._pipeline.evicted._asdict().items():
+            evicted.add_metric([kind], count)
+        yield evicted
         yield CounterMetricFamily(
             "millrace_worker_checkpoints", "Checkpoints begun.", value=counts.checkpoints
         )

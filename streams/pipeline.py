@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
 from engine.events import Interaction
+from engine.eviction import Evicted
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from streams.messages import (
@@ -89,6 +90,11 @@ class Pipeline:
     def device_work(self) -> DeviceWork | None:
         """What the device did for the engine, if it has one."""
         return self._engine.embeddings.aggregator.work
+
+    @property
+    def evicted(self) -> Evicted:
+        """Who had to leave the engine so far."""
+        return self._engine.evicted
 
     def positions(self) -> dict[int, int]:
         """The next offset of each partition that is ours now; any thread may ask."""
