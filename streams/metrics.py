@@ -43,6 +43,11 @@ class WorkerMetrics(Collector):
             "Events learnt that other workers answered.",
             value=counts.followed,
         )
+        yield GaugeMetricFamily(
+            "millrace_worker_follow_lag_seconds",
+            "Age of the last event learnt that another worker answered.",
+            value=counts.follow_lag_seconds,
+        )
         yield CounterMetricFamily(
             "millrace_worker_late",
             "Events later than worker.grace_seconds behind the latest of their partition.",

@@ -45,7 +45,9 @@ class Counts:
     """What became of the events since the worker started.
 
     `received` are of its own partitions, `followed` of those that others answer.
-    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far.
+    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far;
+    `follow_lag_seconds`, how old the last event was that another worker answered, when it was
+    learnt here.
     """
 
     received: int = 0
@@ -57,6 +59,7 @@ class Counts:
     dead_letters: Counter[str] = field(default_factory=Counter)
     checkpoints: int = 0
     checkpoint_pause_seconds: float = 0.0
+    follow_lag_seconds: float = 0.0
 
 
 class Pipeline:
@@ -118,6 +121,7 @@ class Pipeline:
         if record.partition in self.ours or record.offset < partition.next_offset:
             return
         self.counts.followed += 1
+        self.counts.follow_lag_seconds = time() - record.timestamp_ms / 1e3
         self._take(record, partition, None, perf_counter_ns())
         if outbox := self.outboxes.get(record.partition):
             outbox.forget(partition.next_offset)
