@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -44,11 +43,24 @@ class WorkerMetrics(Collector):
             "Events learnt that other workers answered.",
             value=counts.followed,
         )
+        yield GaugeMetricFamily(
+            "millrace_worker_follow_lag_seconds",
+            "Age of the last event learnt that another worker answered.",
+            value=counts.follow_lag_seconds,
+        )
         yield CounterMetricFamily(
             "millrace_worker_late",
             "Events later than worker.grace_seconds behind the latest of their partition.",
             value=counts.late,
         )
+        evicted = CounterMetricFamily(
+            "millrace_engine_evicted",
+            "Users and items that made room for others.",
+            labels=["of"],
+        )
+        for kind, count in self._pipeline.evicted._asdict().items():
+            evicted.add_metric([kind], count)
+        yield evicted
         yield CounterMetricFamily(
             "millrace_worker_checkpoints", "Checkpoints begun.", value=counts.checkpoints
         )
@@ -88,11 +100,3 @@ def _of_device(work: DeviceWork | None) -> Iterator[Metric]:
         family = CounterMetricFamily(f"millrace_overlay_{name}", text, labels=["simulated"])
         family.add_metric([simulated], value)
         yield family
-
-
-def serve(pipeline: Pipeline, host: str, port: int) -> None:
-    """Serve /metrics from a thread of this process; port 0 serves nothing."""
-    if port:
-        registry = CollectorRegistry()
-        registry.register(WorkerMetrics(pipeline))
-        start_http_server(port, host, registry)

@@ -6,7 +6,8 @@ import os
 
 import typer
 
-from streams.cli import research, stream, training
+from streams.cli import health, research, stream, training
+from streams.cli.torture import torture
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,9 +24,11 @@ app.command()(stream.demo)
 app.command()(stream.worker)
 app.command()(stream.replay)
 app.command()(stream.watch)
+app.command()(health.health)
 app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
+app.command()(torture)
 app.command()(research.evaluate)
 app.command()(training.train)
 app.command("config")(research.config_command)
