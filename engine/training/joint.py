@@ -27,7 +27,7 @@ _FORETOLD = 0.3
 _PAIRWISE = 2.0
 _SLOPE = 2.0
 _TAKING = 0.1
-_SHRINK_LIKING, _SHRINK_TAKING = 0.06, 0.01
+_SHRINK_LIKING, _SHRINK_TAKING = 0.02, 0.01
 _DROPOUT = 0.3
 _ALL_ITEMS = 4096
 """Items of the largest catalogue that competes whole; of a larger one as many are drawn."""

@@ -77,7 +77,7 @@ class Recipe(Part):
     start: str | None = Field(
         None, description="recipe that this one builds on: its teacher, or what it quantises"
     )
-    epochs: int = Field(14, ge=0, description="of the graph and the head; 0 takes those of `start`")
+    epochs: int = Field(18, ge=0, description="of the graph and the head; 0 takes those of `start`")
     short: bool = Field(False, description="few epochs, to see it run; not to be measured")
     quick_epochs: int = Field(2, ge=0, description="of a quick run")
     learning_rate: float = Field(0.01, gt=0)
@@ -85,7 +85,7 @@ class Recipe(Part):
     dimensions: int = Field(24, ge=4, le=128, description="of one member's embedding")
     members: int = Field(4, ge=1, le=16, description="models side by side, averaged")
     take_dimensions: int = Field(32, ge=4, le=128, description="that say what is taken, not liked")
-    fanout: int = Field(48, ge=1, le=1024, description="neighbours sampled for a node in training")
+    fanout: int = Field(256, ge=1, le=1024, description="neighbours sampled for a node in training")
     text: TextPart | None = None
     deepspeed: DeepSpeedPart | None = None
     serving: Serving = Serving()
