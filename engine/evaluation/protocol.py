@@ -7,8 +7,8 @@ with), and what it finds in the whole catalogue (what a recommender is for).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,16 @@ Measures = dict[str, float]
 class Scorer(Protocol):
     """Anything that tells how much a user would like items."""
 
-    def scores(self, user: str, items: Sequence[str]) -> NDArray[np.floating]:
+    def scores(self, user: str, items: Sequence[str]) -> NDArray[np.floating[Any]]:
         """One score an item, float[n], higher is better; unknown users and items have one, too."""
+        ...
+
+
+class Finder(Protocol):
+    """Anything that finds items for a user."""
+
+    def recommend(self, user: str, k: int) -> Sequence[tuple[str, float]]:
+        """Up to k items that the user has not taken, best first, with their scores."""
         ...
 
 
@@ -43,7 +51,10 @@ class Query(NamedTuple):
     user: str
     items: list[str]
     relevant: NDArray[np.bool_]
-    tests: int
+
+
+Ask = Callable[[Query], NDArray[np.float64]]
+"""Ranks the items of a query and tells the measures of the ranking: float64[3]."""
 
 
 def own_queries(test: Sequence[Interaction]) -> list[Query]:
@@ -55,11 +66,11 @@ def own_queries(test: Sequence[Interaction]) -> list[Query]:
     for user, own in by_user.items():
         relevant = np.array([(one.value or 0.0) >= RELEVANT for one in own])
         if relevant.any():
-            queries.append(Query(user, [str(one.item) for one in own], relevant, len(own)))
+            queries.append(Query(user, [str(one.item) for one in own], relevant))
     return queries
 
 
-def catalogue_queries(split: Split, catalogue: Iterable[str]) -> Iterable[Query]:
+def catalogue_queries(split: Split, catalogue: Iterable[str]) -> Iterator[Query]:
     """The whole catalogue but for what the user rated in training, one user after the other."""
     known: dict[str, set[str]] = {}
     for one in split.train:
@@ -70,10 +81,10 @@ def catalogue_queries(split: Split, catalogue: Iterable[str]) -> Iterable[Query]
         taken = known.get(own.user, set())
         items = [item for item in everything if item not in taken]
         relevant = np.array([item in wanted for item in items])
-        yield Query(own.user, items, relevant, own.tests)
+        yield Query(own.user, items, relevant)
 
 
-def ranked(scores: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:
+def ranked(scores: NDArray[np.floating[Any]], rng: np.random.Generator) -> NDArray[np.intp]:
     """Places of the ten best scores, best first: intp[min(10, n)].
 
     Equal scores come in a random order, so that no model gains from the order of the file.
@@ -90,7 +101,7 @@ def ranked(scores: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np
 
 
 def measures_of(
-    hits: NDArray[np.floating] | NDArray[np.bool_], relevant: int
+    hits: NDArray[np.floating[Any]] | NDArray[np.bool_], relevant: int
 ) -> NDArray[np.float64]:
     """Precision, recall and NDCG at 10: float64[3].
 
@@ -112,10 +123,26 @@ def measures_of(
     return np.array([found / K, found / relevant, gain / _IDEAL[min(relevant, K) - 1]])
 
 
-def by_model(model: Scorer, query: Query, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The measures of a model's ranking: float64[3]."""
-    order = ranked(np.asarray(model.scores(query.user, query.items)), rng)
-    return measures_of(query.relevant[order], int(query.relevant.sum()))
+def by_scores(model: Scorer, seed: int) -> Ask:
+    """Ask a model for scores, and rank by them; `seed` decides the order of equal ones."""
+    rng = np.random.default_rng(seed)
+
+    def ask(query: Query) -> NDArray[np.float64]:
+        order = ranked(np.asarray(model.scores(query.user, query.items)), rng)
+        return measures_of(query.relevant[order], int(query.relevant.sum()))
+
+    return ask
+
+
+def by_lists(model: Finder) -> Ask:
+    """Ask a model for its ten best items of the whole catalogue."""
+
+    def ask(query: Query) -> NDArray[np.float64]:
+        wanted = {item for item, good in zip(query.items, query.relevant, strict=True) if good}
+        hits = np.array([item in wanted for item, _ in model.recommend(query.user, K)[:K]])
+        return measures_of(hits, len(wanted))
+
+    return ask
 
 
 def by_chance(query: Query) -> NDArray[np.float64]:
@@ -125,35 +152,23 @@ def by_chance(query: Query) -> NDArray[np.float64]:
 
 
 def mean_measures(values: Sequence[NDArray[np.float64]]) -> Measures:
-    """Means over users by name, and how many users they are."""
+    """Means over users by name, NaN without any, and how many users they are."""
     means = np.mean(values, axis=0) if values else np.full(len(NAMES), np.nan)
     named = {name: float(mean) for name, mean in zip(NAMES, means, strict=True)}
     return named | {"users": float(len(values))}
 
 
-def own_items(model: Scorer | None, split: Split, seed: int) -> Mapping[str, Measures]:
-    """How a model orders what users rated: over `all` users, and those with `ten_or_more` items.
-
-    None stands for a random order. `seed` decides the order of ties.
-    """
-    rng = np.random.default_rng(seed)
+def own_items(split: Split, ask: Ask) -> dict[str, Measures]:
+    """How a ranking orders what users rated: of `all` users, of those with `ten_or_more` items."""
     everyone, many = [], []
     for query in own_queries(split.test):
-        value = by_chance(query) if model is None else by_model(model, query, rng)
+        value = ask(query)
         everyone.append(value)
-        if query.tests >= MANY:
+        if len(query.items) >= MANY:
             many.append(value)
     return {"all": mean_measures(everyone), "ten_or_more": mean_measures(many)}
 
 
-def full_ranking(
-    model: Scorer | None, split: Split, catalogue: Iterable[str], seed: int
-) -> Measures:
-    """What a model finds in the whole catalogue, over all users. None stands for a random order."""
-    rng = np.random.default_rng(seed)
-    return mean_measures(
-        [
-            by_chance(query) if model is None else by_model(model, query, rng)
-            for query in catalogue_queries(split, catalogue)
-        ]
-    )
+def full_ranking(split: Split, catalogue: Iterable[str], ask: Ask) -> Measures:
+    """What a ranking finds in the whole catalogue, over all users with something to find."""
+    return mean_measures([ask(query) for query in catalogue_queries(split, catalogue)])
