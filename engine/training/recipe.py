@@ -28,14 +28,26 @@ class GraphPart(Part):
 class TextPart(Part):
     """The text side (Eq. 2)."""
 
-    encoder: str = Field("minilm", description="minilm, or the name or folder of a Hugging Face encoder")
-    pooling: Literal["mean", "last"] = Field("mean", description="of token embeddings; last for decoders")
-    tune: Literal["full", "lora", "none"] = Field("full", description="what of the encoder is learnt")
-    static: bool = Field(False, description="a mean of learnt token embeddings, in place of the encoder")
+    encoder: str = Field(
+        "minilm", description="minilm, or the name or folder of a Hugging Face encoder"
+    )
+    pooling: Literal["mean", "last"] = Field(
+        "mean", description="of token embeddings; last for decoders"
+    )
+    tune: Literal["full", "lora", "none"] = Field(
+        "full", description="what of the encoder is learnt"
+    )
+    static: bool = Field(
+        False, description="a mean of learnt token embeddings, in place of the encoder"
+    )
     lora_rank: int = Field(8, ge=1, le=256)
-    lora_layers: int = Field(2, ge=1, description="last layers that get adapters; those below are run once")
+    lora_layers: int = Field(
+        2, ge=1, description="last layers that get adapters; those below are run once"
+    )
     tokens: int = Field(32, ge=4, le=512, description="of an item's text at most")
-    epochs: int = Field(2, ge=0, description="over what users took together, before the rest is learnt")
+    epochs: int = Field(
+        2, ge=0, description="over what users took together, before the rest is learnt"
+    )
 
 
 class DeepSpeedPart(Part):
@@ -50,8 +62,12 @@ class Serving(Part):
     """How the model is served."""
 
     aggregator: Literal["numba", "int8", "numpy", "pynq"] = "numba"
-    precision: Literal["fp32", "int8"] = Field("fp32", description="of the encoder and of the tables")
-    init_inference: bool = Field(False, description="the encoder behind DeepSpeed's inference engine")
+    precision: Literal["fp32", "int8"] = Field(
+        "fp32", description="of the encoder and of the tables"
+    )
+    init_inference: bool = Field(
+        False, description="the encoder behind DeepSpeed's inference engine"
+    )
 
 
 class Recipe(Part):
@@ -64,7 +80,9 @@ class Recipe(Part):
     learning_rate: float = Field(0.01, gt=0)
     graph: GraphPart | None = None
     text: TextPart | None = None
-    start: str | None = Field(None, description="recipe that this one builds on: its teacher, or what it quantises")
+    start: str | None = Field(
+        None, description="recipe that this one builds on: its teacher, or what it quantises"
+    )
     distill: bool = Field(False, description="learn the scores and embeddings of `start`")
     deepspeed: DeepSpeedPart | None = None
     serving: Serving = Serving()

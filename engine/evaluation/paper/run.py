@@ -1,0 +1,270 @@
+"""The measurement: every recipe trained on what it may see, and asked what was held out.
+
+A step is one training and what is measured with it, or a measurement that trains nothing. Each is
+kept when it is done (`store`), so that a run that was interrupted goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from engine.evaluation.holdout import Split, ratings, split_by_time, split_by_user
+from engine.evaluation.paper.online import after_first_half, second_half
+from engine.evaluation.paper.serving import latencies, requests_of
+from engine.evaluation.paper.store import ResultStore, code_hash, data_hash
+from engine.evaluation.protocol import (
+    Ask,
+    by_chance,
+    by_lists,
+    by_scores,
+    full_ranking,
+    own_items,
+)
+from engine.evaluation.provenance import machine
+from engine.evaluation.references import ItemMeanScorer, OracleScorer, PopularityScorer
+from engine.events import Interaction, Item
+from engine.propagation import BackendError
+from engine.settings import EngineSettings
+from engine.trained import TrainedModel, TrainedModelError
+from engine.training import Recipe, TrainingError, TrainingReport
+
+Part = Literal["random", "temporal", "validated", "first_half"]
+"""What a model is trained on: a split's training part, the random one's but for a tenth of each
+user's, or the first half of the stream."""
+
+
+class Train(Protocol):
+    """`engine.training.train`, or what stands in for it."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        interactions: Sequence[Interaction],
+        items: Sequence[Item],
+        folder: Path,
+        *,
+        seed: int,
+        on_progress: Callable[[str, float], None],
+        start: Path | None,
+        validate: bool,
+    ) -> TrainingReport: ...
+
+
+class Amounts(NamedTuple):
+    """How much is measured. Figures of a quick run are no figures: they show that all runs."""
+
+    seeds: int
+    quick: bool
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The trainings of each recipe and seed."""
+        return ("random", "temporal", "validated", "first_half")
+
+    @property
+    def requests(self) -> int:
+        """Requests whose latency counts."""
+        return 100 if self.quick else 400
+
+    @property
+    def warm_up(self) -> int:
+        """Requests before those."""
+        return 10 if self.quick else 40
+
+    @property
+    def stream(self) -> int | None:
+        """Events whose halves are learnt and ranked online; None: all."""
+        return 4000 if self.quick else None
+
+
+class PaperRun:
+    """All steps over one data set, and their results.
+
+    Parameters
+    ----------
+    interactions, items, source
+        The data set, in order of time, and its name.
+    recipes
+        In the order of the table.
+    folder
+        Where results and models are kept between runs.
+    train, load
+        How a recipe becomes a model folder, and that a model.
+
+    Attributes
+    ----------
+    total
+        Number of steps.
+    failures
+        Why a row is missing, by recipe.
+    """
+
+    def __init__(
+        self,
+        interactions: Sequence[Interaction],
+        items: Sequence[Item],
+        source: str,
+        recipes: Sequence[Recipe],
+        amounts: Amounts,
+        folder: Path,
+        settings: EngineSettings,
+        train: Train,
+        load: Callable[[Path], TrainedModel],
+        on_progress: Callable[[str, float], None] = lambda stage, share: None,
+    ) -> None:
+        self.amounts = amounts
+        self.recipes = [recipe.quick() if amounts.quick else recipe for recipe in recipes]
+        self.data_hash = data_hash(interactions, items)
+        self._items, self._catalogue = items, [item.item for item in items]
+        self._rated = ratings(interactions, source)
+        self._halves = split_by_time(interactions[: amounts.stream])
+        self._settings = settings
+        self._store = ResultStore(folder)
+        self._models = folder / "models"
+        self._models.mkdir(exist_ok=True)
+        self._train, self._load, self._on_progress = train, load, on_progress
+        # Timings are among the results, so the machine decides them as well.
+        self._common = {
+            "data": self.data_hash, "code": code_hash(), "machine": machine(),
+            "settings": settings.model_dump(mode="json"), "quick": amounts.quick,
+        }  # fmt: skip
+        self.trained: dict[tuple[str, Part, int], dict[str, Any]] = {}
+        self.references: dict[tuple[str, int], dict[str, Any]] = {}
+        self.online: dict[str, Any] = {}
+        self.latencies: dict[str, dict[str, Any]] = {}
+        self.failures: dict[str, str] = {}
+        self._seeds = range(amounts.seeds)
+        self.total = len(self.recipes) * len(amounts.parts) * amounts.seeds + 2 * amounts.seeds + 2
+
+    def run(self) -> Iterator[str]:
+        """Do every step, or read what it gave; yields the name of each before it is done."""
+        for how in ("random", "temporal"):
+            for seed in self._seeds:
+                yield f"references, {how} split, seed {seed}"
+                key = self._key("references", how=how, seed=seed)
+                self.references[how, seed] = self._once(key, partial(self._refer, how, seed))
+        yield "online engine, second half"
+        self.online = self._once(self._key("online"), partial(self._second_half, None))
+        # Seed by seed, so that an early end leaves every row with something.
+        for seed in self._seeds:
+            for part in self.amounts.parts:
+                for recipe in self.recipes:
+                    yield f"{recipe.name}, {part.replace('_', ' ')}, seed {seed}"
+                    self._try(recipe, part, seed)
+                self._discard(part, seed)
+        yield "latency, all rows in turns"
+        timed = [recipe for recipe in self.recipes if recipe.name not in self.failures]
+        key = self._key("latency", recipes=[recipe.model_dump_json() for recipe in timed])
+        self.latencies = self._once(key, partial(self._time, timed))
+
+    # ------------------------------------------------------------------ keys and folders
+
+    def _key(self, step: str, **decides: Any) -> str:
+        return ResultStore.key(step=step, **decides, **self._common)
+
+    def _once(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        known = self._store.get(key)
+        if known is None:
+            known = measure()
+            self._store.put(key, known)
+        return known
+
+    def _trained_key(self, recipe: Recipe, part: Part, seed: int) -> str:
+        return self._key("train", recipe=recipe.model_dump_json(), part=part, seed=seed)
+
+    def _folder(self, recipe: Recipe, part: Part, seed: int) -> Path:
+        return self._models / self._trained_key(recipe, part, seed)
+
+    def _discard(self, part: Part, seed: int) -> None:
+        """Models that no later step needs; the first seed's are timed at the end."""
+        if (part, seed) != ("random", 0):
+            for recipe in self.recipes:
+                shutil.rmtree(self._folder(recipe, part, seed), ignore_errors=True)
+
+    # ------------------------------------------------------------------ steps
+
+    def _try(self, recipe: Recipe, part: Part, seed: int) -> None:
+        """A step of a row; a row that cannot be on this machine says why and holds up no other."""
+        if recipe.name in self.failures:
+            return
+        try:
+            self.trained[recipe.name, part, seed] = self._step(recipe, part, seed)
+        except (TrainingError, TrainedModelError, BackendError) as error:
+            self.failures[recipe.name] = f"{part.replace('_', ' ')}, seed {seed}: {error}"
+            if len(self.failures) == len(self.recipes):
+                raise
+
+    def _step(self, recipe: Recipe, part: Part, seed: int) -> dict[str, Any]:
+        folder = self._folder(recipe, part, seed)
+        key = self._trained_key(recipe, part, seed)
+        known = self._store.get(key)
+        timed = (part, seed) == ("random", 0)
+        # A model that is still to be timed may have been tidied away.
+        if known is None or (timed and not folder.is_dir()):
+            known = self._measured(recipe, part, seed, folder)
+            self._store.put(key, known)
+        return known
+
+    def _measured(self, recipe: Recipe, part: Part, seed: int, folder: Path) -> dict[str, Any]:
+        split = self._split(part, seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        report = self._train(
+            recipe, split.train, self._items, folder, seed=seed, on_progress=self._on_progress,
+            start=self._start(recipe, part, seed), validate=part == "validated",
+        )  # fmt: skip
+        result: dict[str, Any] = {"training": report.model_dump(mode="json")}
+        if part in ("random", "temporal"):
+            self._on_progress("ranking", 0.0)
+            model = self._load(folder)
+            result["accuracy"] = own_items(split, by_scores(model, seed))
+            result["full_ranking"] = full_ranking(split, self._catalogue, by_lists(model))
+        elif part == "first_half":
+            result["prequential"] = self._second_half(self._load(folder))
+        return result
+
+    def _split(self, part: Part, seed: int) -> Split:
+        if part == "first_half":
+            return self._halves
+        return split_by_user(self._rated, "temporal" if part == "temporal" else "random", seed)
+
+    def _start(self, recipe: Recipe, part: Part, seed: int) -> Path | None:
+        """The model that a recipe builds on, if it is among the rows and its folder is there."""
+        for other in self.recipes:
+            if other.name == recipe.start and (folder := self._folder(other, part, seed)).is_dir():
+                return folder
+        return None
+
+    def _refer(self, how: str, seed: int) -> dict[str, Any]:
+        split = self._split("temporal" if how == "temporal" else "random", seed)
+        asks: dict[str, Ask] = {
+            "random order": by_chance,
+            "popularity": by_scores(PopularityScorer(split.train), seed),
+            "item mean": by_scores(ItemMeanScorer(split.train), seed),
+            "oracle": by_scores(OracleScorer(split.test), seed),
+        }
+        return {
+            name: {
+                "accuracy": own_items(split, ask),
+                "full_ranking": full_ranking(split, self._catalogue, ask),
+            }
+            for name, ask in asks.items()
+        }
+
+    def _second_half(self, model: TrainedModel | None) -> dict[str, Any]:
+        file = self._models / f"{self._key('engine')}.millrace"
+        engine = after_first_half(
+            file, self._settings, self._items, self._halves.train, self._on_progress
+        )
+        if model is not None:
+            engine.warm_start(model)
+        return second_half(engine, self._halves, self._on_progress)
+
+    def _time(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
+        models = {one.name: self._load(self._folder(one, "random", 0)) for one in recipes}
+        train = self._split("random", 0).train
+        requests = requests_of(train, self._items, self.amounts.requests + self.amounts.warm_up)
+        return latencies(models, requests, self.amounts.warm_up)

@@ -1,0 +1,38 @@
+"""`millrace paper`: the measurement with its progress in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engine.datasets import Dataset
+from engine.evaluation.paper.report import report_of
+from engine.evaluation.paper.run import Amounts, PaperRun
+from engine.settings import EngineSettings
+from engine.trained import TrainedModel
+from engine.training import load_recipe, recipes, train
+from streams.paper.terminal import step_bars
+
+
+def measure_paper(
+    dataset: Dataset,
+    names: Sequence[str] | None,
+    seeds: int,
+    quick: bool,
+    work: Path,
+    settings: EngineSettings,
+    console: Console,
+) -> dict[str, Any]:
+    """Measure the named recipes, or all; returns the report as `--json` writes it."""
+    chosen = [load_recipe(name) for name in dict.fromkeys(names or recipes())]
+    with step_bars(console) as bars:
+        run = PaperRun(
+            list(dataset.interactions()), list(dataset.items()), dataset.name, chosen,
+            Amounts(seeds, quick), work, settings, train, TrainedModel.load, bars.stage,
+        )  # fmt: skip
+        for done, name in enumerate(run.run()):
+            bars.step(done, run.total, name)
+    return report_of(run, f"{dataset.name} ({dataset.format})")
