@@ -94,6 +94,8 @@ def one_line_errors() -> Iterator[None]:
 
     from engine.datasets import DatasetError  # noqa: PLC0415
     from engine.propagation import BackendError  # noqa: PLC0415
+    from engine.trained import TrainedModelError  # noqa: PLC0415
+    from engine.training import RecipeError, TrainingError  # noqa: PLC0415
     from streams.brokers import BrokerError  # noqa: PLC0415
 
     def fail(message: object, status: int) -> NoReturn:
@@ -104,7 +106,10 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SettingsError, DatasetError, BrokerError, BackendError) as error:
+    except (
+        SettingsError, DatasetError, BrokerError, BackendError,
+        RecipeError, TrainingError, TrainedModelError,
+    ) as error:  # fmt: skip
         fail(error, 2)
     except DemoError as error:
         fail(error, 1)

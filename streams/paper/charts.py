@@ -97,7 +97,7 @@ def _coloured(svg: str, name: str) -> str:
 def _bars(axes: Axes, names: Sequence[str]) -> list[int]:
     places = list(range(len(names)))
     axes.set_yticks(places, names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.4, linewidth=0.5)
     axes.set_axisbelow(True)
     return places
@@ -119,7 +119,7 @@ def _training(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
                 (row["training_seconds"] + (row["training_seconds_sd"] or 0), place),
                 va="center",
             )
-    axes.margins(x=0.15)
+    axes.margins(x=0.3)
     axes.set_xlabel("s (× hybrid)")
 
 
@@ -136,9 +136,10 @@ def _latency(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
             fmt="o", color=colour, label=kind, markersize=4, capsize=2,
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ms (logarithmic)")
     if rows:
-        axes.legend(frameon=False, loc="best")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _accuracy(
@@ -164,7 +165,7 @@ def _accuracy(
         )  # fmt: skip
     for reference in references:
         value = reference["accuracy"][SLICE[0]][SLICE[1]]["ndcg@10"]
-        if value is not None and value < 1:
+        if value is not None and reference["recipe"] != "oracle":  # it is 1, by definition
             axes.axvline(value, color=FAINT, linestyle="--", linewidth=1)
             axes.annotate(
                 reference["recipe"], (value, 0), xycoords=("data", "axes fraction"),
@@ -172,7 +173,7 @@ def _accuracy(
             )  # fmt: skip
     axes.set_xlabel("NDCG@10")
     if rows:
-        axes.legend(frameon=False, loc="best")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _front(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -186,10 +187,16 @@ def _front(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         [points[place][0] for place in best], [points[place][1] for place in best],
         color=SECOND, linewidth=1, drawstyle="steps-post",
     )  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.15)
+    slowest = max((latency for latency, _ in points), default=1.0)
     for row, point in zip(rows, points, strict=True):
         axes.scatter(*point, color=FIRST, s=20)
-        axes.annotate(row["recipe"], point, xytext=(4, 3), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.15)
+        left = point[0] > slowest / 3  # room for its name is on the left
+        axes.annotate(
+            row["recipe"], point, xytext=(-5 if left else 5, 3), textcoords="offset points",
+            fontsize=8, ha="right" if left else "left",
+        )  # fmt: skip
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("cold, ms (logarithmic)")
     axes.set_ylabel("NDCG@10")

@@ -19,7 +19,7 @@ from tests.streams.conftest import Path, interaction
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
 COMMANDS = [
     ["demo"], ["worker"], ["replay"], ["watch"], ["broker"], ["topics", "create"],
-    ["topics", "check"], ["evaluate"], ["config"], ["schemas"], ["download"],
+    ["topics", "check"], ["evaluate"], ["paper"], ["config"], ["schemas"], ["download"],
 ]  # fmt: skip
 
 
