@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+PACKAGES = (
+    "numpy", "numba", "onnxruntime", "tokenizers", "torch", "dgl", "transformers", "peft",
+    "optimum", "deepspeed", "pynq",
+)  # fmt: skip
+"""What trains, computes and serves."""
 
 
 def provenance(data: str, seed: int) -> dict[str, Any]:
@@ -25,3 +31,14 @@ def machine() -> str:
                 break
     system = f"{platform.system()}, Python {platform.python_version()}"
     return f"{model}, {os.cpu_count()} cores, {system}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of those of `PACKAGES` that are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

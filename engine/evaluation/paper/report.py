@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from engine.evaluation.holdout import SHARE
 from engine.evaluation.paper.published import DIFFERENCES, PAPER, PUBLISHED, TRAINING_RATIO
-from engine.evaluation.paper.run import PaperRun
+from engine.evaluation.paper.run import PARTS, PaperRun
 from engine.evaluation.paper.serving import TITLES
 from engine.evaluation.protocol import MANY, RELEVANT
-from engine.evaluation.provenance import provenance
+from engine.evaluation.provenance import provenance, versions
+from engine.training import Recipe
 
 BASE = "hybrid"
 """The row whose training time the others are divided by."""
 ENOUGH = 0.99
 """Equal quality: this share of the best validation NDCG@10 of `BASE`."""
-PACKAGES = (
-    "numpy", "numba", "onnxruntime", "torch", "dgl", "transformers", "peft", "optimum",
-    "deepspeed", "pynq",
-)  # fmt: skip
-
 PROTOCOL = {
     "split": f"{SHARE:.0%} of each user's ratings held out, at random (by seed) or the last ones",
     "accuracy": f"only the user's own held-out items are ranked; relevant: rating >= {RELEVANT:g}; "
@@ -61,16 +56,17 @@ def _mean(name: str, sample: Sequence[float]) -> dict[str, float | None]:
 
 
 def seconds_to(target: float, training: Mapping[str, Any]) -> float | None:
-    """Training seconds until the first epoch whose validation NDCG@10 is enough; None: never."""
+    """Seconds until the first epoch whose validation NDCG@10 is enough, with what the training
+    builds on; None: never."""
     for quality, seconds in zip(training["epoch_quality"], training["epoch_seconds"], strict=True):
         if quality >= target:
-            return float(seconds)
+            return float(seconds + training["start_seconds"])
     return None
 
 
 def report_of(run: PaperRun, source: str) -> dict[str, Any]:
     """What was measured, by row, beside the paper's figures; what is missing is null."""
-    rows = [_row(run, recipe.name, recipe.description) for recipe in run.recipes]
+    rows = [_row(run, recipe) for recipe in run.recipes]
     base = next((row for row in rows if row["recipe"] == BASE), None)
     for row in rows:
         for name in ("training_seconds", "seconds_to_quality"):
@@ -85,25 +81,27 @@ def report_of(run: PaperRun, source: str) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "differences": list(DIFFERENCES),
         "data_sha256": run.data_hash,
-        "packages": _versions(),
+        "packages": versions(),
         **provenance(source, 0),
     }
 
 
-def _row(run: PaperRun, name: str, description: str) -> dict[str, Any]:
+def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
+    name = recipe.name
     found = {
         part: [run.trained[name, part, seed] for seed in range(run.amounts.seeds)
                if (name, part, seed) in run.trained]
-        for part in run.amounts.parts
+        for part in PARTS
     }  # fmt: skip
     trainings = [one["training"] for one in found["random"]]
     published: dict[str, Any] = dict(PUBLISHED.get(name, {}))
     if name in TRAINING_RATIO:
         published["training_ratio"] = {"value": TRAINING_RATIO[name], "source": PAPER}
-    seconds = _mean("training_seconds", [one["seconds"] for one in trainings]) if trainings else {}
+    wholes = [one["seconds"] + one["start_seconds"] for one in trainings]
+    seconds = _mean("training_seconds", wholes) if trainings else {}
     return {
         "recipe": name,
-        "description": description,
+        "description": recipe.description,
         "training_seconds": seconds.get("training_seconds"),
         "training_seconds_sd": seconds.get("training_seconds_sd"),
         "start_seconds": trainings[0]["start_seconds"] if trainings else None,
@@ -115,9 +113,20 @@ def _row(run: PaperRun, name: str, description: str) -> dict[str, Any]:
         "full_ranking": _both(found["random"], found["temporal"], "full_ranking"),
         "prequential": _prequential(run, [one["prequential"] for one in found["first_half"]]),
         "paper": published or None,
-        "notes": trainings[0]["notes"] if trainings else [],
+        "notes": [*(trainings[0]["notes"] if trainings else ()), *_serving_notes(recipe)],
         "error": run.failures.get(name),
     }
+
+
+def _serving_notes(recipe: Recipe) -> list[str]:
+    notes = []
+    if recipe.text is None:
+        notes.append("It reads no text: a cold request is a warm one.")
+    if recipe.serving.aggregator == "pynq":
+        notes.append(
+            "The board is simulated: latencies are those of the simulation, not of a device."
+        )
+    return notes
 
 
 def _seconds_to_quality(run: PaperRun, name: str) -> float | None:
@@ -171,13 +180,3 @@ def _references(run: PaperRun) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

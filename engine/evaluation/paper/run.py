@@ -24,7 +24,7 @@ from engine.evaluation.protocol import (
     full_ranking,
     own_items,
 )
-from engine.evaluation.provenance import machine
+from engine.evaluation.provenance import machine, versions
 from engine.evaluation.references import ItemMeanScorer, OracleScorer, PopularityScorer
 from engine.events import Interaction, Item
 from engine.propagation import BackendError
@@ -35,6 +35,14 @@ from engine.training import Recipe, TrainingError, TrainingReport
 Part = Literal["random", "temporal", "validated", "first_half"]
 """What a model is trained on: a split's training part, the random one's but for a tenth of each
 user's, or the first half of the stream."""
+
+
+PARTS: tuple[Part, ...] = ("random", "temporal", "validated", "first_half")
+
+
+def parts_of(recipe: Recipe) -> tuple[Part, ...]:
+    """The trainings of a recipe; one that only takes a model over has no epochs to validate."""
+    return tuple(part for part in PARTS if part != "validated" or recipe.epochs > 0)
 
 
 class Train(Protocol):
@@ -59,11 +67,6 @@ class Amounts(NamedTuple):
 
     seeds: int
     quick: bool
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The trainings of each recipe and seed."""
-        return ("random", "temporal", "validated", "first_half")
 
     @property
     def requests(self) -> int:
@@ -129,8 +132,9 @@ class PaperRun:
         self._train, self._load, self._on_progress = train, load, on_progress
         # Timings are among the results, so the machine decides them as well.
         self._common = {
-            "data": self.data_hash, "code": code_hash(), "machine": machine(),
-            "settings": settings.model_dump(mode="json"), "quick": amounts.quick,
+            "data": self.data_hash, "code": code_hash(), "packages": versions(),
+            "machine": machine(), "settings": settings.model_dump(mode="json"),
+            "quick": amounts.quick,
         }  # fmt: skip
         self.trained: dict[tuple[str, Part, int], dict[str, Any]] = {}
         self.references: dict[tuple[str, int], dict[str, Any]] = {}
@@ -138,7 +142,8 @@ class PaperRun:
         self.latencies: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, str] = {}
         self._seeds = range(amounts.seeds)
-        self.total = len(self.recipes) * len(amounts.parts) * amounts.seeds + 2 * amounts.seeds + 2
+        trainings = sum(len(parts_of(recipe)) for recipe in self.recipes)
+        self.total = (trainings + 2) * amounts.seeds + 2
 
     def run(self) -> Iterator[str]:
         """Do every step, or read what it gave; yields the name of each before it is done."""
@@ -151,8 +156,10 @@ class PaperRun:
         self.online = self._once(self._key("online"), partial(self._second_half, None))
         # Seed by seed, so that an early end leaves every row with something.
         for seed in self._seeds:
-            for part in self.amounts.parts:
+            for part in PARTS:
                 for recipe in self.recipes:
+                    if part not in parts_of(recipe):
+                        continue
                     yield f"{recipe.name}, {part.replace('_', ' ')}, seed {seed}"
                     self._try(recipe, part, seed)
                 self._discard(part, seed)

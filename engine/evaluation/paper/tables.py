@@ -111,7 +111,7 @@ def _training(report: Mapping[str, Any]) -> Table:
     return Table(
         "Training",
         "Seconds at the recipe's epochs, and to equal quality (– where that was not reached); "
-        "× is the share of hybrid's. What a row builds on is not in its time.",
+        "× is the share of hybrid's. What a row builds on (a teacher, what it quantises) counts.",
         ["", "s", "×", "s to quality", "×", "epochs", "MB by rank", "paper"],
         rows,
     )

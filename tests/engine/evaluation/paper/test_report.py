@@ -73,9 +73,11 @@ def test_training_time_as_a_share_of_hybrids(report: dict[str, Any]) -> None:
 
 
 def test_seconds_to_a_quality() -> None:
-    training = {"epoch_quality": [0.5, 0.7, 0.6], "epoch_seconds": [1.0, 2.0, 3.0]}
-    assert seconds_to(0.7, training) == 2.0
-    assert seconds_to(0.4, training) == 1.0
+    training = {
+        "epoch_quality": [0.5, 0.7, 0.6], "epoch_seconds": [1.0, 2.0, 3.0], "start_seconds": 10.0,
+    }  # fmt: skip
+    assert seconds_to(0.7, training) == 12.0
+    assert seconds_to(0.4, training) == 11.0
     assert seconds_to(0.8, training) is None
 
 

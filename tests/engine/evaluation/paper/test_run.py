@@ -9,13 +9,12 @@ import pytest
 from msgspec import structs
 
 from engine.evaluation.holdout import ratings, split_by_time
-from engine.evaluation.paper.run import Amounts, PaperRun
+from engine.evaluation.paper.run import PARTS, PaperRun
 from engine.evaluation.protocol import own_queries
 from engine.training import TrainingError
 from tests.engine.evaluation.paper.stand_in import RATED, RECIPES, Trainer, recipe, run_of
 
 Finished = tuple[PaperRun, Trainer, Path]
-PARTS = Amounts(1, False).parts
 TRAININGS = len(PARTS) * len(RECIPES)
 """Of one seed."""
 
