@@ -142,12 +142,18 @@ def _latency(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
+def _slice(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Measures of a row; a small data set may have no user with ten held-out items."""
+    found: Mapping[str, Any] = (row["accuracy"][SLICE[0]] or {}).get(SLICE[1], {"ndcg@10": None})
+    return found
+
+
 def _accuracy(
     axes: Axes, rows: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]
 ) -> None:
-    rows = [row for row in rows if row["accuracy"][SLICE[0]]]
+    rows = [row for row in rows if _slice(row)["ndcg@10"] is not None]
     places = _bars(axes, [row["recipe"] for row in rows])
-    found = [row["accuracy"][SLICE[0]][SLICE[1]] for row in rows]
+    found = [_slice(row) for row in rows]
     axes.errorbar(
         [one["ndcg@10"] for one in found], places,
         xerr=[one["ndcg@10_sd"] or 0 for one in found],
@@ -164,7 +170,7 @@ def _accuracy(
             marker="x", color=PAPER, label="paper",
         )  # fmt: skip
     for reference in references:
-        value = reference["accuracy"][SLICE[0]][SLICE[1]]["ndcg@10"]
+        value = _slice(reference)["ndcg@10"]
         if value is not None and reference["recipe"] != "oracle":  # it is 1, by definition
             axes.axvline(value, color=FAINT, linestyle="--", linewidth=1)
             axes.annotate(
@@ -177,11 +183,8 @@ def _accuracy(
 
 
 def _front(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    rows = [row for row in rows if row["latency_ms"] and row["accuracy"][SLICE[0]]]
-    points = [
-        (row["latency_ms"]["cold"]["mean"], row["accuracy"][SLICE[0]][SLICE[1]]["ndcg@10"])
-        for row in rows
-    ]
+    rows = [row for row in rows if row["latency_ms"] and _slice(row)["ndcg@10"] is not None]
+    points = [(row["latency_ms"]["cold"]["mean"], _slice(row)["ndcg@10"]) for row in rows]
     best = front(points)
     axes.plot(
         [points[place][0] for place in best], [points[place][1] for place in best],

@@ -14,21 +14,20 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine.evaluation.paper.report import report_of
+from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.paper.tables import tables_of
 from streams.paper.charts import charts_of, front
 from streams.paper.page import page_of
 from streams.paper.terminal import print_report
-from tests.engine.evaluation.paper.conftest import trainer, trainer_of_all  # noqa: F401
-from tests.engine.evaluation.paper.stand_in import Trainer, run_of
+from tests.engine.evaluation.paper.conftest import finished, trainer_of_all  # noqa: F401
+from tests.engine.evaluation.paper.stand_in import Trainer
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def report(trainer: Trainer, tmp_path: Path) -> dict[str, Any]:  # noqa: F811
-    run = run_of(trainer, tmp_path, seeds=1, quick=True)
-    list(run.run())
-    made = report_of(run, "<data> & more")
+def report(finished: tuple[PaperRun, Trainer, Path]) -> dict[str, Any]:  # noqa: F811
+    made = report_of(finished[0], "<data> & more") | {"quick": True}
     made["rows"][0] |= {"error": "it needs a board", "latency_ms": None}
     return made
 
@@ -62,6 +61,18 @@ def test_charts_are_drawn_from_the_report(report: dict[str, Any]) -> None:
         assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#ffffff", "#000000"}
 
 
+def test_a_page_without_anything_to_chart_is_a_page(report: dict[str, Any]) -> None:
+    for row in report["rows"]:
+        row |= {"latency_ms": None, "training_seconds": None}
+        for measures in row["accuracy"].values():
+            measures["ten_or_more"] = {
+                name: None if "@" in name else 0 for name in measures["ten_or_more"]
+            }
+    page = page_of(report)
+    assert page.count("<svg") == 4
+    assert page.count("<td>–</td>") > 20
+
+
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=12))
 def test_the_front_is_what_no_other_beats(points: list[tuple[int, int]]) -> None:
     kept = front([(float(x), float(y)) for x, y in points])
@@ -80,4 +91,4 @@ def test_the_terminal_shows_the_same_tables(report: dict[str, Any]) -> None:
     assert "A quick run" in shown
     assert "gnn was not measured: it needs a board" in shown
     assert "not stated here" in shown
-    assert "seeds 0" in shown
+    assert "seeds 0, 1" in shown
