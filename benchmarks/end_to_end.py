@@ -19,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,13 +61,19 @@ class Bench:
                 "broker": defaults.broker.model_copy(update={"bootstrap": bootstrap}),
                 "topics": defaults.topics.model_copy(update=names),
                 "worker": defaults.worker.model_copy(
-                    update={"group": f"bench-{suffix}", "metrics_port": 0}
+                    update={
+                        "group": f"bench-{suffix}",
+                        "metrics_port": 0,
+                        "checkpoints": tempfile.mkdtemp(prefix="millrace-bench-"),
+                    }
                 ),
             }
         )
         topics.create(self.settings)
         self.producer = clients.producer(self.settings)
-        self.reader = clients.reader(self.settings)
+        self.reader = clients.reader(
+            self.settings, **{"group.id": self.settings.worker.group, "enable.partition.eof": True}
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -96,6 +103,19 @@ class Bench:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{topic}: {self.end_of(topic)} of {count} messages")
             time.sleep(0.2)
+
+
+    def await_answered(self, count: int, seconds: float = 120.0) -> None:
+        """Wait until the workers have committed that so many events are answered."""
+        topic = self.settings.topics.interactions
+        places = [TopicPartition(topic, n) for n in clients.partitions(self.reader, topic)]
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = self.reader.committed(places, timeout=clients.TIMEOUT_SECONDS)
+            if sum(max(0, place.offset) for place in found) >= count:
+                return
+            time.sleep(0.2)
+        raise TimeoutError(f"{topic}: {count} events are not answered")
 
 
 def main() -> None:
@@ -149,7 +169,7 @@ def measure_latency(bench: Bench, dataset: Any, blocks: int) -> dict[str, Any]:
         for interaction in islice(events, WARM_UP_EVENTS):
             bench.send(names.interactions, interaction)
         bench.producer.flush()
-        bench.await_messages(names.recommendations, WARM_UP_EVENTS)
+        bench.await_answered(WARM_UP_EVENTS)
         bare = Child(
             [sys.executable, "-m", "benchmarks.bare_loop", bare_in, bare_out],
             stdout=subprocess.PIPE,
@@ -255,9 +275,8 @@ def measure_throughput(bench: Bench, dataset: Any, backlog: int) -> dict[str, An
     bench.producer.flush()
     started = time.time()
     with bench.worker():
-        bench.await_messages(names.recommendations, 1)
         first_answer_s = _timestamps(bench, names.recommendations, 1)[0] / 1e3 - started
-        bench.await_messages(names.recommendations, len(events), 600)
+        bench.await_answered(len(events), 600)
     stamps, stages = _read_answers(bench, names.recommendations, len(events))
     low, high = len(stamps) // 10, len(stamps) * 9 // 10
     per_second = (high - low) / (stamps[high] - stamps[low]) * 1e3
@@ -276,12 +295,10 @@ def time_share(
     Decoding and the engine report themselves; encoding and producing are timed here on the same
     messages; the rest of the event's time is Faust's (and aiokafka's and the event loop's).
     """
-    reader = clients.reader(bench.settings)
     answers = [
         message.value() or b""
-        for message in clients.tail(reader, bench.settings.topics.recommendations, 0, 5_000)
+        for message in clients.tail(bench.reader, bench.settings.topics.recommendations, 0, 5_000)
     ]
-    reader.close()
     decoded = [msgspec.json.decode(answer, type=Recommendation) for answer in answers]
     encoding = _mean_us(encode, decoded)
     producing = _mean_us(

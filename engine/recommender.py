@@ -23,7 +23,7 @@ from engine.model import learn_head_and_taste, score_candidates
 from engine.popularity import QUALITY, RECENT, Popularity, stage_of
 from engine.propagation import make_aggregator
 from engine.rules import Categories, Rules, choose, restrict
-from engine.saving import State, by_number, read_state, write_state
+from engine.saving import SavedStateError, State, by_number, read_state, write_state
 from engine.seen import SeenItems
 from engine.settings import EngineSettings
 from engine.text.encoder import TextEncoder
@@ -147,15 +147,16 @@ class Recommender:
 
     # ------------------------------------------------------------------ what it is told
 
-    def observe(self, interaction: Interaction) -> Answer:
+    def observe(self, interaction: Interaction, answer: bool = True) -> Answer:
         """Learn from an interaction, then answer for its user.
 
         The model's step uses the state from before the interaction; the answer, from after it.
-        A `forget` removes the user and answers as for somebody unknown.
+        A `forget` removes the user and answers as for somebody unknown. What is learnt does not
+        depend on whether it is asked to `answer`; without, the list is empty.
         """
         if interaction.kind == "forget" or interaction.item is None:
             self.forget(interaction.user)
-            return self.recommend(interaction.user)
+            return self.recommend(interaction.user) if answer else Answer([])
         clock = _StageClock()
         known = len(self.items)
         user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
@@ -187,7 +188,7 @@ class Recommender:
         if weight > 0 and self._reads_text:
             self._read_text(user, item, interaction.text)
         clock.lap("text")
-        items = self._rank(user, self.settings.k, self.rules)
+        items = self._rank(user, self.settings.k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
 
@@ -250,8 +251,10 @@ class Recommender:
 
     # ------------------------------------------------------------------ what it is kept in
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, notes: object = None) -> None:
         """Write the whole state to one file, which is there whole or not at all.
+
+        `notes`, anything that JSON can say, are for `engine.saving.read_notes`.
 
         Raises
         ------
@@ -259,22 +262,34 @@ class Recommender:
             If it cannot be written; a file that was at `path` is left as it was.
         """
         encoder = TextEncoder.name if self._reads_text else None
-        write_state(Path(path), self, self.settings.model_dump(mode="json"), encoder)
+        write_state(Path(path), self, self.settings.model_dump(mode="json"), encoder, notes)
 
     @classmethod
-    def load(cls, path: str | Path) -> Recommender:
+    def load(cls, path: str | Path, settings: EngineSettings | None = None) -> Recommender:
         """The engine that was saved: told the same, it answers as one that never was.
+
+        Parameters
+        ----------
+        settings
+            What to go on with instead of the saved ones; those that shape the state must agree.
 
         Raises
         ------
         OSError
             If the file cannot be read.
         SavedStateError
-            If it is no saved state, is damaged, or was saved by a Millrace that kept other state.
+            If it is no saved state, is damaged, or was saved by a Millrace that kept other state
+            or under settings that shape it otherwise.
         """
 
-        def made(settings: dict[str, Any]) -> Recommender:
-            return cls(EngineSettings.model_validate(settings))
+        def made(saved: dict[str, Any]) -> Recommender:
+            old = EngineSettings.model_validate(saved)
+            for name in settings.differing_shape(old) if settings else ():
+                raise SavedStateError(
+                    f"{path}: saved with engine.{name} = {getattr(old, name)}, "
+                    f"here it is {getattr(settings, name)}"
+                )
+            return cls(settings or old)
 
         return read_state(Path(path), made, TextEncoder.name)
 

@@ -4,7 +4,8 @@
     16 bytes  where the manifest is, and its length (two little-endian uint64)
     32 bytes  SHA-256 of the manifest
     ...       entries, one after another
-    ...       the manifest, JSON: version, settings, and of each entry the shape and the SHA-256
+    ...       the manifest, JSON: version, settings, of each entry the shape and the SHA-256, and
+              notes of whoever saves
 
 Each class whose objects are part of the state says in its `STATE` which attributes are saved and
 which are not; one that it does not name is an error of its author's, which a test finds.
@@ -89,6 +90,7 @@ class Saved(Protocol):
 
 
 Engine = TypeVar("Engine", bound=Saved)
+Notes = TypeVar("Notes")
 
 
 class _Entry(msgspec.Struct):
@@ -110,6 +112,7 @@ class _Manifest(msgspec.Struct):
     settings: dict[str, Any]
     encoder: str | None
     entries: list[_Entry]
+    notes: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Version(msgspec.Struct):
@@ -119,7 +122,9 @@ class _Version(msgspec.Struct):
 # ---------------------------------------------------------------------- a file
 
 
-def write_state(path: Path, engine: Saved, settings: dict[str, Any], encoder: str | None) -> None:
+def write_state(
+    path: Path, engine: Saved, settings: dict[str, Any], encoder: str | None, notes: object = None
+) -> None:
     """Write all that an engine holds to one file, which takes its name when it is complete.
 
     Parameters
@@ -128,6 +133,8 @@ def write_state(path: Path, engine: Saved, settings: dict[str, Any], encoder: st
         What the engine is made of again, as JSON can say it.
     encoder
         Name of the text encoder whose embeddings are in the state, if any are.
+    notes
+        What `read_notes` gives back, as JSON can say it.
 
     Raises
     ------
@@ -140,7 +147,11 @@ def write_state(path: Path, engine: Saved, settings: dict[str, Any], encoder: st
             file.write(bytes(_HEAD.size))
             entries = [_write(file, name, value) for name, value in _entries(engine)]
             at = file.tell()
-            manifest = msgspec.json.encode(_Manifest(VERSION, settings, encoder, entries))
+            manifest = msgspec.json.encode(
+                _Manifest(
+                    VERSION, settings, encoder, entries, msgspec.Raw(msgspec.json.encode(notes))
+                )
+            )
             file.write(manifest)
             file.seek(0)
             digest = hashlib.sha256(manifest).digest()
@@ -183,6 +194,8 @@ def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: st
             )
         try:
             engine = make(manifest.settings)
+        except SavedStateError:
+            raise
         except ValueError as error:
             reason = " ".join(str(error).split())
             raise SavedStateError(f"{path}: its settings are not understood: {reason}") from error
@@ -193,6 +206,24 @@ def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: st
         raise SavedStateError(f"{path}: not what this Millrace keeps: {', '.join(odd)}")
     _restore(engine, contents, path)
     return engine
+
+
+def read_notes(path: Path, type_: type[Notes]) -> Notes:
+    """What was noted when a state was saved.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    SavedStateError
+        As `read_state`, and if its notes are no `type_`.
+    """
+    with path.open("rb") as file:
+        notes = _read_manifest(file, path).notes
+    try:
+        return msgspec.json.decode(notes, type=type_)
+    except msgspec.MsgspecError as error:
+        raise SavedStateError(f"{path}: its notes are not understood: {error}") from error
 
 
 def _read_manifest(file: BinaryIO, path: Path) -> _Manifest:

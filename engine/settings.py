@@ -67,3 +67,12 @@ class EngineSettings(BaseModel):
     text_cache: int = Field(
         50_000, ge=1, description="texts whose embedding is remembered by their hash"
     )
+
+    def differing_shape(self, other: EngineSettings) -> list[str]:
+        """Settings that differ and that a saved state cannot follow: others apply from now on."""
+        return [name for name in _SHAPING if getattr(self, name) != getattr(other, name)]
+
+
+_SHAPING = (
+    "model", "dimensions", "text_dimensions", "neighbours", "transitions", "exact_items",
+)  # fmt: skip

@@ -18,6 +18,7 @@ ErrorClass = Literal[
     "TooLong",
     "TooDeep",
     "FutureTimestamp",
+    "Late",
 ]
 ERROR_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -46,9 +47,18 @@ class CatalogueEncoder:
 
 
 class CatalogueTail:
-    """Follows the whole item-embeddings topic, outside any group."""
+    """Follows the whole item-embeddings topic, outside any group.
 
-    def __init__(self, settings: Settings, apply: Apply) -> None:
+    Attributes
+    ----------
+    positions
+        The next offset of each partition to apply.
+    """
+
+    def __init__(
+        self, settings: Settings, apply: Apply, positions: dict[int, int] | None = None
+    ) -> None:
+        self.positions = dict(positions or {})
         self._topic = settings.topics.item_embeddings
         self._consumer = clients.reader(settings)
         self._apply = apply
@@ -60,14 +70,17 @@ class CatalogueTail:
     def read_to_end(self) -> int:
         """Apply what the topic holds now; returns how many items that were."""
         ends = clients.ends(self._consumer, self._topic)
-        self._consumer.assign([TopicPartition(self._topic, p, 0) for p in ends])
-        missing = {p for p, end in ends.items() if end > self._low(p)}
+        self.positions = {p: self.positions.get(p, 0) for p in ends}
+        self._consumer.assign(
+            [TopicPartition(self._topic, p, at) for p, at in self.positions.items()]
+        )
+        missing = {p for p, end in ends.items() if end > max(self._low(p), self.positions[p])}
         items = 0
         while missing:
             message = self._consumer.poll(clients.TIMEOUT_SECONDS)
             if message is None:
                 raise TimeoutError(f"{self._topic} could not be read to its end: broker too slow")
-            self._take(message, self._apply)
+            self._take(message, lambda apply: apply())
             items += 1
             partition, offset = message.partition(), message.offset()
             if partition is not None and offset is not None and offset + 1 >= ends[partition]:
@@ -82,10 +95,7 @@ class CatalogueTail:
                 while not self._stopping.is_set():
                     message = self._consumer.poll(0.2)
                     if message is not None:
-                        self._take(
-                            message,
-                            lambda item, vector: hand_over(lambda: self._apply(item, vector)),
-                        )
+                        self._take(message, hand_over)
             except Exception as error:  # the worker looks at it and stops
                 self.failure = error
             finally:
@@ -106,12 +116,18 @@ class CatalogueTail:
         )
         return int(watermarks[0])
 
-    def _take(self, message: Message, apply: Callable[..., object]) -> None:
+    def _take(self, message: Message, hand_over: Callable[[Callable[[], None]], object]) -> None:
         if message.error():
             raise RuntimeError(f"{self._topic}: {message.error()}")
-        value = message.value()
-        if value is None:  # a tombstone left by compaction
-            return
-        entry = self._decoder.decode(value)
-        same = entry.encoder == TextEncoder.name
-        apply(entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None)
+        partition, offset, value = message.partition(), message.offset(), message.value()
+        # A tombstone left by compaction says nothing.
+        entry = self._decoder.decode(value) if value is not None else None
+
+        def apply() -> None:
+            if entry is not None:
+                same = entry.encoder == TextEncoder.name
+                vector = unpack(entry.embedding, TextEncoder.dimensions) if same else None
+                self._apply(entry.item, vector)
+            self.positions[cast(int, partition)] = cast(int, offset) + 1
+
+        hand_over(apply)

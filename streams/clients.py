@@ -6,19 +6,40 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from streams.brokers.errors import BrokerError
 from streams.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
+LASTING = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+)
+"""Codes of errors that trying again does not mend."""
+
+
+def common(settings: Settings) -> dict[str, Any]:
+    """What every client is configured with."""
+    return {"bootstrap.servers": settings.broker.bootstrap, "log_level": 2}
 
 
 def producer(settings: Settings, **extra: Any) -> Producer:
     """An idempotent producer: per partition nothing is lost, doubled or reordered by retries."""
     return Producer(
         {
-            "bootstrap.servers": settings.broker.bootstrap,
+            **common(settings),
             "enable.idempotence": True,
             "acks": "all",
             # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
@@ -29,9 +50,19 @@ def producer(settings: Settings, **extra: Any) -> Producer:
             # Delivery is reported when it fails; success is what `flush` waits for.
             "delivery.report.only.error": True,
             "message.max.bytes": settings.topics.message_bytes + 65_536,
-            "log_level": 2,
             **extra,
         }
+    )
+
+
+def transactional(settings: Settings, name: str) -> Producer:
+    """A producer of transactions that shuts out every earlier one of its name, once initialised.
+
+    A transaction that its worker left open holds back subscribers until the next one of that name
+    is initialised, or five minutes have passed.
+    """
+    return producer(
+        settings, **{"transactional.id": name, "transaction.timeout.ms": 300_000, "linger.ms": 0}
     )
 
 
@@ -39,14 +70,13 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
     """A consumer outside any group, for `assign`: it commits nothing and is nobody's member."""
     return Consumer(
         {
-            "bootstrap.servers": settings.broker.bootstrap,
+            **common(settings),
             "group.id": f"millrace-reader-{uuid.uuid4().hex}",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 5 if settings.broker.embedded else 500,
             "fetch.message.max.bytes": 1_048_576,
             "receive.message.max.bytes": settings.topics.message_bytes + 100_000_000,
-            "log_level": 2,
             **extra,
         }
     )
@@ -85,7 +115,10 @@ def headers(message: Message) -> dict[str, bytes]:
 
 
 def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[Message]:
-    """The last `count` messages of a partition, oldest first, up to its end of now.
+    """The last messages of a partition, oldest first, up to its end of now.
+
+    `count` is of offsets: marks of transactions take some that no message has. The client has
+    `enable.partition.eof` set, since nothing but that tells of an end that is such a mark.
 
     Raises
     ------
@@ -101,8 +134,9 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
         message = client.poll(TIMEOUT_SECONDS)
         if message is None:
             raise TimeoutError(f"the end of {topic}[{partition}] could not be read in time")
-        if message.error():
-            raise KafkaException(message.error())
-        yield message
-        if cast(int, message.offset()) >= high - 1:
+        error = message.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
             return
+        if error is not None:
+            raise KafkaException(error)
+        yield message

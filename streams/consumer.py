@@ -23,15 +23,17 @@ from faust.types import TP, Message
 
 Claim = Callable[[set[int]], dict[int, int]]
 """Given the partitions of the input that are ours now, the offset to read each from. Blocks."""
+HasRoom = Callable[[], bool]
+"""Whether more messages may be handled now."""
 Handle = Callable[[Any], None]
 """Takes a message of the input, as aiokafka's `ConsumerRecord` names its fields."""
 
-_YIELD_EVERY = 50
-"""Messages after which timers and the items agent get their turn."""
+_YIELD_EVERY = 16
+"""Messages after which timers, the items agent and what others answered get their turn."""
 
 
 def transport(
-    topic: str, claim: Claim, handle: Handle, fetch_wait_ms: int
+    topic: str, claim: Claim, handle: Handle, has_room: HasRoom, fetch_wait_ms: int
 ) -> type[driver.Transport]:
     """The transport whose consumer hands `topic` to `handle`, from the offsets of `claim` on."""
 
@@ -62,5 +64,7 @@ def transport(
                 handled += 1
                 if handled % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
+                    while not has_room() and self.flow_active and not self.should_stop:
+                        await asyncio.sleep(0.01)
 
     return type("Transport", (driver.Transport,), {"Consumer": Consumer})

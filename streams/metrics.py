@@ -39,6 +39,24 @@ class WorkerMetrics(Collector):
             "Events learnt again after a restart, their answers being out already.",
             value=counts.replayed,
         )
+        yield CounterMetricFamily(
+            "millrace_worker_followed",
+            "Events learnt that other workers answered.",
+            value=counts.followed,
+        )
+        yield CounterMetricFamily(
+            "millrace_worker_late",
+            "Events later than worker.grace_seconds behind the latest of their partition.",
+            value=counts.late,
+        )
+        yield CounterMetricFamily(
+            "millrace_worker_checkpoints", "Checkpoints begun.", value=counts.checkpoints
+        )
+        yield CounterMetricFamily(
+            "millrace_worker_checkpoint_pause_seconds",
+            "Time that events waited for checkpoints.",
+            value=counts.checkpoint_pause_seconds,
+        )
         dead = CounterMetricFamily(
             "millrace_worker_dead_letters", "Messages that could not be read.", labels=["error"]
         )
@@ -49,7 +67,7 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily(
             "millrace_worker_partitions",
             "Partitions of the input that this worker reads.",
-            value=len(self._pipeline.active),
+            value=len(self._pipeline.ours),
         )
 
 

@@ -21,9 +21,9 @@ from streams.messages import (
     decode_interaction,
     encode,
 )
-from streams.outbox import Outbox
-from streams.partitions import Partition
-from streams.settings import TopicSettings
+from streams.partitions import Output, Partition
+from streams.settings import Settings
+from streams.transactions import PartitionOutbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,21 @@ class Record:
 
 @dataclass
 class Counts:
-    """What became of the events since the worker started."""
+    """What became of the events since the worker started.
+
+    `received` are of its own partitions, `followed` of those that others answer.
+    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far.
+    """
 
     received: int = 0
+    followed: int = 0
     recommendations: int = 0
     duplicates: int = 0
+    late: int = 0
     replayed: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
+    checkpoints: int = 0
+    checkpoint_pause_seconds: float = 0.0
 
 
 class Pipeline:
@@ -58,61 +66,87 @@ class Pipeline:
     Attributes
     ----------
     partitions
-        Those that were ever ours, by number: what the engine has learnt of each.
-    active
+        Every partition of the input, by number: what the engine has learnt of each.
+    outboxes
+        The ways out of those that are ours or were.
+    ours
         The numbers of those that are ours now.
     """
 
-    def __init__(
-        self, engine: Recommender, outbox: Outbox, topics: TopicSettings, model: Model
-    ) -> None:
+    def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
         self.partitions: dict[int, Partition] = {}
-        self.active: set[int] = set()
+        self.outboxes: dict[int, PartitionOutbox] = {}
+        self.ours: set[int] = set()
         self.counts = Counts()
         self._engine = engine
-        self._outbox = outbox
-        self._topics = topics
+        self._topics = settings.topics
+        self._grace_ms = settings.worker.grace_seconds * 1000
+        self._buries_late = settings.worker.late == "dead-letter"
         self._model = model
 
     @property
     def device_work(self) -> DeviceWork | None:
-        """What a device did for the engine, if it has one."""
+        """What the device did for the engine, if it has one."""
         return self._engine.embeddings.aggregator.work
 
     def handle(self, record: Record) -> None:
-        """Apply one record.
-
-        Raises
-        ------
-        KafkaException
-            If the broker refused an earlier answer for good: the worker must stop, and a restart
-            answers from there.
-        """
+        """Apply one record of a partition that is ours, and answer it if nobody has yet."""
         received_ns = perf_counter_ns()
-        queue_us = max(0.0, time() * 1e6 - record.timestamp_ms * 1e3)
-        partition = self.partitions[record.partition]
+        partition, outbox = self.partitions[record.partition], self.outboxes[record.partition]
         if record.offset < partition.next_offset:  # handed over again after a rebalance
             return
         self.counts.received += 1
+        answers = record.offset > outbox.written
+        self.counts.replayed += not answers
+        self._take(record, partition, outbox if answers else None, received_ns)
+        outbox.handled(partition.next_offset)
+
+    def follow(self, record: Record) -> None:
+        """Apply one record that another worker has answered."""
+        partition = self.partitions[record.partition]
+        if record.partition in self.ours or record.offset < partition.next_offset:
+            return
+        self.counts.followed += 1
+        self._take(record, partition, None, perf_counter_ns())
+        if outbox := self.outboxes.get(record.partition):
+            outbox.forget(partition.next_offset)
+
+    def _take(
+        self, record: Record, partition: Partition, outbox: PartitionOutbox | None, received_ns: int
+    ) -> None:
         try:
-            interaction = decode_interaction(record.value, record.headers, record.timestamp_ms)
+            self._apply(record, partition, outbox, received_ns)
         except BadMessage as error:
-            self._bury(record, partition, error)
-        else:
-            decode_ns = perf_counter_ns() - received_ns
-            if partition.is_duplicate(interaction.event_id):
-                self.counts.duplicates += 1
-            else:
-                answer = self._engine.observe(interaction)
-                if record.offset > partition.answered:
-                    self._answer(record, interaction, answer, queue_us, received_ns, decode_ns)
-                else:
-                    self.counts.replayed += 1
+            if outbox is not None:
+                self._bury(record, outbox, error)
         partition.next_offset = record.offset + 1
+
+    def _apply(
+        self,
+        record: Record,
+        partition: Partition,
+        outbox: PartitionOutbox | None,
+        received_ns: int,
+    ) -> None:
+        queue_us = max(0.0, time() * 1e6 - record.timestamp_ms * 1e3)
+        interaction = decode_interaction(record.value, record.headers, record.timestamp_ms)
+        decode_ns = perf_counter_ns() - received_ns
+        if partition.is_duplicate(interaction.event_id):
+            self.counts.duplicates += 1
+            return
+        if interaction.timestamp < partition.newest_ms - self._grace_ms:
+            self.counts.late += 1
+            if self._buries_late:
+                raise late(interaction.timestamp, partition.newest_ms)
+        partition.count(interaction.event_id, interaction.timestamp)
+        answer = self._engine.observe(interaction, answer=outbox is not None)
+        if outbox is not None:
+            self._answer(record, outbox, interaction, answer, queue_us, received_ns, decode_ns)
 
     def _answer(
         self,
         record: Record,
+        outbox: PartitionOutbox,
         interaction: Interaction,
         answer: Answer,
         queue_us: float,
@@ -139,19 +173,18 @@ class Pipeline:
                 **stages,
             ),
         )
-        self._outbox.send(
-            self._topics.recommendations,
-            encode(message),
-            record.key,
-            record.partition,
-            carried_headers(record.headers),
+        outbox.put(
+            Output(
+                record.offset,
+                self._topics.recommendations,
+                encode(message),
+                record.key,
+                carried_headers(record.headers),
+            )
         )
         self.counts.recommendations += 1
 
-    def _bury(self, record: Record, partition: Partition, error: BadMessage) -> None:
-        if record.offset <= partition.buried:
-            self.counts.replayed += 1
-            return
+    def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
         headers = dead_letter_headers(
             error,
             self._topics.interactions,
@@ -160,10 +193,20 @@ class Pipeline:
             record.timestamp_ms,
             record.headers,
         )
-        self._outbox.send(
-            self._topics.dead_letters, record.value, record.key, record.partition, headers
+        outbox.put(
+            Output(record.offset, self._topics.dead_letters, record.value, record.key, headers)
         )
         self.counts.dead_letters[error.error_class] += 1
+
+
+def late(timestamp_ms: int, newest_ms: int) -> BadMessage:
+    """The error of an event that comes too long after later ones."""
+    return BadMessage(
+        "Late",
+        f"timestamp: {timestamp_ms} is {(newest_ms - timestamp_ms) / 1000:,.0f} s before the "
+        "latest of its partition; worker.grace_seconds sets how much is taken, and "
+        "worker.late = apply takes all",
+    )
 
 
 def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any
+from typing import Any, Literal
 
 import tomlkit
+from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -59,8 +60,27 @@ class WorkerSettings(Section):
     duplicate_window: int = Field(
         250_000, ge=1, description="latest event ids that duplicates are known by, per partition"
     )
+    late: Literal["apply", "dead-letter"] = Field(
+        "apply", description="what becomes of an event that is late by more than grace_seconds"
+    )
+    grace_seconds: float = Field(
+        604_800.0,
+        ge=0,
+        description="how far behind its partition's latest event an event may be: a week",
+    )
+    waiting_answers: int = Field(
+        5_000, ge=1, description="answers waiting for the broker, per partition, that pause input"
+    )
+    checkpoints: str = Field(
+        str(user_state_path("millrace") / "checkpoints"),
+        description="folder of checkpoints, which the workers of a machine share; empty: none",
+    )
+    checkpoint_seconds: float = Field(30.0, gt=0, description="seconds between checkpoints")
+    checkpoints_kept: int = Field(3, ge=1, description="newest checkpoints that are kept")
     linger_ms: float = Field(0.0, ge=0, description="how long the producer waits to fill a batch")
-    commit_seconds: float = Field(0.5, gt=0, description="seconds between commits of offsets")
+    commit_seconds: float = Field(
+        0.2, gt=0, description="seconds between commits of offsets, which other workers follow"
+    )
     metrics_host: str = Field("127.0.0.1", description="address that /metrics binds to")
     metrics_port: int = Field(6067, ge=0, le=65535, description="port of /metrics; 0 turns it off")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import tempfile
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -19,10 +21,14 @@ from engine.events import Item
 from engine.recommender import Recommender, warm_up
 from streams import clients, metrics
 from streams.catalogue import CatalogueEncoder, CatalogueTail
+from streams.checkpoints import Checkpoints, Notes, Writing
 from streams.consumer import transport
+from streams.following import Follower
+from streams.input import Input
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
 from streams.outbox import Outbox
-from streams.partitions import Partition, recall_answers
+from streams.ownership import Ownership
+from streams.partitions import Partition
 from streams.pipeline import Pipeline, Record
 from streams.settings import Settings
 
@@ -36,18 +42,38 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = Recommender(settings.engine)
+        self.input = Input.of(settings)
+        self.checkpoints = _checkpoints(settings, self.input)
+        found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
+        self.engine = found.engine if found else Recommender(settings.engine)
         self.outbox = Outbox(settings)
         self.pipeline = Pipeline(
             self.engine,
-            self.outbox,
-            settings.topics,
+            settings,
             Model(f"millrace-{settings.engine.model}", version("millrace")),
         )
+        for number, low in self.input.lows.items():
+            partition = Partition(settings.worker.duplicate_window)
+            if found and number in found.notes.partitions:
+                partition.resume(found.notes.partitions[number])
+            if partition.next_offset < low:
+                log.warning(
+                    "partition %d: events %d to %d are gone from the topic, and not in the state",
+                    number, partition.next_offset, low - 1,
+                )  # fmt: skip
+                partition.next_offset = low
+            self.pipeline.partitions[number] = partition
         self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.model != "gnn")
-        self.catalogue = CatalogueTail(settings, self.engine.upsert_item)
+        self.catalogue = CatalogueTail(
+            settings, self.engine.upsert_item, found.notes.catalogue if found else {}
+        )
+        self.follower = Follower(settings)
+        self.ownership = Ownership(settings, self.pipeline, self.follower)
+        if found:
+            log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
         self._committed: dict[TP, int] = {}
+        self._checkpointing: asyncio.Task[None] | None = None
 
     def app(self) -> faust.App:
         """The Faust application: interactions by the transport, an agent for items."""
@@ -70,8 +96,9 @@ class Worker:
         )
         app.transport = transport(
             topics.interactions,
-            self.claim,
+            self.ownership.claim,
             lambda message: self.pipeline.handle(_record(message)),
+            self.ownership.has_room,
             _FETCH_WAIT_MS[broker.embedded],
         )(app.conf.broker_consumer, app)
 
@@ -84,7 +111,14 @@ class Worker:
                 value_serializer="raw",
             )
 
-        app.on_partitions_revoked.connect(self.release)  # type: ignore[arg-type]
+        async def release(_app: faust.App, revoked: set[TP], **_: object) -> None:
+            ours = {place.partition for place in revoked if place.topic == topics.interactions}
+            await asyncio.to_thread(self.outbox.flush)
+            done = await self.ownership.release(ours)
+            await self.commit(app, done)
+            self.follower.follow(self.ownership.positions(self.pipeline.ours))
+
+        app.on_partitions_revoked.connect(release, weak=False)  # type: ignore[arg-type]
         app.topics.add(raw(topics.interactions))  # subscribed to, and read by the transport
 
         @app.agent(raw(topics.items), name="items")
@@ -96,37 +130,36 @@ class Worker:
         async def started() -> None:
             # Faust's monitor takes a tenth of an event's time, for figures that nobody reads.
             app.sensors.remove(app.monitor)
-            self.catalogue.follow(asyncio.get_running_loop().call_soon_threadsafe)
+            hand_over = asyncio.get_running_loop().call_soon_threadsafe
+            self.catalogue.follow(hand_over)
+            self.follower.start(hand_over, self.follow)
 
         @app.timer(worker.commit_seconds)  # type: ignore[untyped-decorator]
         async def commit() -> None:
-            if self.catalogue.failure is not None:
-                raise self.catalogue.failure
+            for failure in (self.catalogue.failure, self.follower.failure):
+                if failure is not None:
+                    raise failure
             self.outbox.wait(0)
-            await self.commit(app)
+            await self.ownership.look_after()
+            await self.commit(app, self.ownership.out())
+
+        @app.timer(1.0)  # type: ignore[untyped-decorator]
+        async def checkpoint() -> None:
+            self.checkpoint_if_due()
 
         return app
 
-    def claim(self, ours: set[int]) -> dict[int, int]:
-        """The offset to read each of our input partitions from.
+    def follow(self, records: list[Record]) -> None:
+        """Apply what other workers have answered."""
+        for record in records:
+            self.pipeline.follow(record)
 
-        One that is new is read from its beginning; one that comes back, from where we left it, to
-        learn in silence what others answered meanwhile.
-        """
-        held = self.pipeline.partitions
-        for number in sorted(ours - self.pipeline.active):
-            if number not in held:
-                held[number] = Partition(self.settings.worker.duplicate_window)
-            recall_answers(self.settings, number, held[number])
-        self.pipeline.active = ours
-        log.info("reading partitions %s", sorted(ours))
-        return {number: held[number].next_offset for number in ours}
-
-    async def release(self, _app: faust.App, revoked: set[TP], **_: object) -> None:
-        """Have every answer on the topic before others read there how far we came."""
-        await asyncio.to_thread(self.outbox.flush)
-        topic = self.settings.topics.interactions
-        self.pipeline.active -= {tp.partition for tp in revoked if tp.topic == topic}
+    def catch_up(self) -> None:
+        """Read the catalogue to its end, and the events as far as the group has answered them."""
+        items = self.catalogue.read_to_end()
+        log.info("%d items read", items)
+        events = self.follower.catch_up(self.ownership.positions(set()), self.follow)
+        log.info("%d events read again", events)
 
     async def embed(self, record: Record) -> None:
         """Encode an item in a thread and publish it to every worker."""
@@ -148,49 +181,91 @@ class Worker:
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
 
-    async def commit(self, app: faust.App) -> None:
-        """Commit how far we have read: items to go on from there, interactions for lag to be seen.
+    async def commit(self, app: faust.App, done: dict[int, int]) -> None:
+        """Commit how far we are: items to go on from there, interactions for others to follow.
 
-        A restarted worker reads its interactions from positions of its own (`claim`), so theirs
-        need not wait for the answers to be acknowledged; an item's embedding must be.
+        A restarted worker reads its interactions from positions of its own (`Ownership.claim`).
         """
         items = {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
         if items.items() - self._committed.items():
             await asyncio.to_thread(self.outbox.flush)
-        offsets = items | {
-            TP(self.settings.topics.interactions, n): p.next_offset
-            for n, p in self.pipeline.partitions.items()
-            if n in self.pipeline.active
-        }
+        interactions = {TP(self.settings.topics.interactions, n): o for n, o in done.items()}
         ours = app.consumer.assignment()
         changed = {
-            tp: o for tp, o in offsets.items() if o and tp in ours and self._committed.get(tp) != o
+            tp: o
+            for tp, o in (items | interactions).items()
+            if o and tp in ours and self._committed.get(tp) != o
         }
         if changed and await app.consumer._commit(changed):  # type: ignore[attr-defined]
             self._committed |= changed
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def notes(self) -> Notes:
+        """What a checkpoint of now says beside the engine's state."""
+        partitions = {n: p.notes() for n, p in self.pipeline.partitions.items()}
+        return Notes(self.input.name, partitions, dict(self.catalogue.positions))
+
+    def checkpoint_if_due(self) -> None:
+        """Cut one, off the event path, if no worker has written one lately."""
+        busy = self._checkpointing is not None and not self._checkpointing.done()
+        if self.checkpoints is None or busy:
+            return
+        if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
+            return
+        writing = self.checkpoints.begin(self.engine, self._positions(), self.notes)
+        self.pipeline.counts.checkpoints += 1
+        self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
+        self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
+
+    async def _publish(self, writing: Writing) -> None:
+        assert self.checkpoints is not None
+        try:
+            await asyncio.to_thread(writing.wait)
+            deadline = time.monotonic() + self.settings.worker.session_seconds
+            while not self.ownership.are_out(writing.positions):
+                if time.monotonic() > deadline:
+                    raise OSError("what it has answered cannot be written")
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(self.checkpoints.publish, writing)
+        except OSError as error:
+            log.warning("no checkpoint: %s", error)
+            writing.discard()
+
+    def stop(self) -> None:
+        """End the threads, write what is still to be written, and a last checkpoint."""
+        self.catalogue.stop()
+        self.follower.stop()
+        self.ownership.close()
+        self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
+        if self.checkpoints is not None and self.ownership.are_out(self._positions()):
+            self.checkpoints.write(self.engine, self.notes())
+
+    def _positions(self) -> dict[int, int]:
+        return {n: p.next_offset for n, p in self.pipeline.partitions.items()}
 
 
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
-    worker = Worker(settings)
-    for topic in (settings.topics.interactions, settings.topics.items,
-                  settings.topics.recommendations, settings.topics.dead_letters):  # fmt: skip
-        clients.partitions(worker.outbox.producer, topic)
+    # Threads that write answers must not wait 5 ms each time until an event lets them.
+    sys.setswitchinterval(0.0005)
     warm_up(settings.engine)
-    items = worker.catalogue.read_to_end()
-    log.info("%d items in the catalogue", items)
+    worker = Worker(settings)
+    for topic in (settings.topics.items, settings.topics.recommendations,
+                  settings.topics.dead_letters):  # fmt: skip
+        clients.partitions(worker.outbox.producer, topic)
+    metrics.serve(worker.pipeline, settings.worker.metrics_host, settings.worker.metrics_port)
+    worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
-    metrics.serve(worker.pipeline, settings.worker.metrics_host, settings.worker.metrics_port)
     app = worker.app()
     try:
         faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
         ).execute_from_commandline()
     finally:
-        worker.catalogue.stop()
-        worker.outbox.producer.flush(clients.TIMEOUT_SECONDS)
+        worker.stop()
 
 
 def wait_for_broker(settings: Settings) -> None:
@@ -208,6 +283,14 @@ def wait_for_broker(settings: Settings) -> None:
             )
         else:
             return
+
+
+def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
+    """The folder of this group's checkpoints. The embedded broker's log dies with it."""
+    if not settings.worker.checkpoints or settings.broker.embedded:
+        return None
+    folder = Path(settings.worker.checkpoints) / settings.worker.group / log_.name
+    return Checkpoints(folder, settings.worker.checkpoints_kept)
 
 
 def _record(message: Any) -> Record:

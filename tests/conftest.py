@@ -72,7 +72,7 @@ def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | KafkaServer:
 
 
 @pytest.fixture
-def settings(broker: EmbeddedBroker | KafkaServer) -> Callable[..., Settings]:
+def settings(broker: EmbeddedBroker | KafkaServer, tmp_path: Path) -> Callable[..., Settings]:
     """Settings on ``broker`` with topics and a group of this test's own.
 
     The factory takes sections as dicts, as in ``settings(topics={"partitions": 2})``.
@@ -83,7 +83,11 @@ def settings(broker: EmbeddedBroker | KafkaServer) -> Callable[..., Settings]:
         own: dict[str, dict[str, Any]] = {
             "broker": {"bootstrap": broker.bootstrap, "embedded": broker.embedded},
             "topics": {name: f"{name.replace('_', '-')}.{mark}" for name in TOPICS},
-            "worker": {"group": f"group.{mark}", "metrics_port": 0},
+            "worker": {
+                "group": f"group.{mark}",
+                "metrics_port": 0,
+                "checkpoints": str(tmp_path / "checkpoints"),
+            },
         }
         for section, values in sections.items():
             own[section] = own.get(section, {}) | values

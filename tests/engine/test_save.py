@@ -162,6 +162,38 @@ def test_a_loaded_engine_goes_on_as_one_that_was_never_saved(
     )
 
 
+def test_what_is_learnt_does_not_depend_on_being_asked_for_answers(tmp_path: Path) -> None:
+    asked, silent = Recommender(HYBRID), Recommender(HYBRID)
+    for number, event in enumerate(Synthetic(events=400, users=12, items=60).interactions()):
+        asked.observe(event)
+        # Sometimes asked, too: the same user's next event then learns from that answer's scores.
+        answered = silent.observe(event, answer=number % 3 == 0).items
+        assert bool(answered) == (number % 3 == 0) or number < 10
+    files = tmp_path / "asked", tmp_path / "silent"
+    asked.save(files[0])
+    silent.save(files[1])
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_notes_are_kept_with_the_state(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    Recommender(GNN).save(path, {"partitions": {"0": 12}})
+    assert saving.read_notes(path, dict[str, dict[str, int]]) == {"partitions": {"0": 12}}
+    Recommender.load(path)
+    with pytest.raises(SavedStateError, match="its notes are not understood"):
+        saving.read_notes(path, list[int])
+
+
+def test_other_settings_apply_unless_they_shape_the_state(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    Recommender(GNN).save(path)
+    other = GNN.model_copy(update={"k": 3, "low_value": 1.0})
+    assert Recommender.load(path, other).settings == other
+    shaped = GNN.model_copy(update={"neighbours": 16})
+    with pytest.raises(SavedStateError, match=r"engine.neighbours = 8, here it is 16"):
+        Recommender.load(path, shaped)
+
+
 def test_the_story_exercises_what_is_saved() -> None:
     engine = Recommender(INDEXED)
     told(engine, story())

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from engine.events import Interaction, Item
 from streams import clients, topics
@@ -76,6 +77,22 @@ class Path:
             self.producer.produce(self.names.items, encode(item), item.item)
         self.flush()
 
+    def await_workers(self, count: int, seconds: float = 60.0) -> None:
+        """Return once so many workers share the partitions."""
+        admin = AdminClient({"bootstrap.servers": self.settings.broker.bootstrap})
+        group = self.settings.worker.group
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                described = admin.describe_consumer_groups([group])[group].result()
+            except KafkaException:  # the group has no coordinator yet
+                continue
+            shares = [len(m.assignment.topic_partitions) for m in described.members if m.assignment]
+            if len(shares) == count and all(shares):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{count} workers do not share the partitions")
+
     def flush(self) -> None:
         """Wait until the broker has acknowledged everything."""
         assert self.producer.flush(30) == 0
@@ -101,11 +118,14 @@ class Path:
         return [msgspec.json.decode(message.value() or b"") for message in messages]
 
     def counts(self) -> dict[str, int]:
-        """How many messages each topic has had."""
-        reader = clients.reader(self.settings)
+        """How many messages each topic holds that its subscribers see."""
+        reader = clients.reader(self.settings, **{"enable.partition.eof": True})
         try:
             return {
-                name: sum(clients.ends(reader, name).values())
+                name: sum(
+                    len(list(clients.tail(reader, name, partition, 2**62)))
+                    for partition in clients.partitions(reader, name)
+                )
                 for name in topics.policies(self.settings)
             }
         finally:

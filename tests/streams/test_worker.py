@@ -11,8 +11,9 @@ import pytest
 from engine.events import Item
 from streams import clients
 from streams.processes import Child
+from streams.replay import partition_of
 from streams.settings import Settings
-from tests.streams.conftest import Path, interaction
+from tests.streams.conftest import FIRST_MS, Path, interaction
 
 
 def event(**changes: str) -> bytes:
@@ -193,7 +194,8 @@ def test_a_restarted_worker_answers_as_an_undisturbed_one(path: Path, settings: 
 def test_a_worker_that_joins_and_leaves_costs_no_event_and_no_answer_twice(
     settings: Callable[..., Settings],
 ) -> None:
-    path = Path(settings(topics={"partitions": 2}, worker={"session_seconds": 6.0}))
+    timing = {"session_seconds": 6.0, "checkpoint_seconds": 2.0}
+    path = Path(settings(topics={"partitions": 2}, worker=timing))
     events = [interaction(n, user=f"u{n % 20}", item=f"m{n * 7 % 50}") for n in range(600)]
     with path.worker():
         path.send(*events[:200])
@@ -212,3 +214,59 @@ def test_a_worker_that_joins_and_leaves_costs_no_event_and_no_answer_twice(
         by_user.setdefault(answer["user"], []).append(answer["event_id"])
     for user, answered in by_user.items():
         assert answered == [event.event_id for event in events if event.user == user]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_every_worker_learns_what_the_others_answer(settings: Callable[..., Settings]) -> None:
+    path = Path(settings(topics={"partitions": 2}, worker={"session_seconds": 6.0}))
+    with path.worker(), path.worker():
+        path.await_workers(2)
+        # Two users of different partitions, and so of different workers.
+        assert partition_of("ann", 2) != partition_of("dan", 2)
+        path.send(*(interaction(n, user="ann", item=f"shown{n}") for n in range(3)))
+        path.send(*(interaction(n, user="dan", item=f"other{n - 10}") for n in range(10, 13)))
+        path.answers(6)
+        time.sleep(1.0)  # what others teach is a second away at most
+        path.send(interaction(20, user="ann", item="shown9"))
+        path.send(interaction(21, user="dan", item="other9"))
+        answers = {answer["event_id"]: answer for answer in path.answers(8)}
+    recommended = {entry["item"] for entry in answers["e20"]["items"]}
+    assert {"other0", "other1", "other2"} <= recommended
+    recommended = {entry["item"] for entry in answers["e21"]["items"]}
+    assert {"shown0", "shown1", "shown2"} <= recommended
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_an_event_that_is_too_late_is_buried_if_the_settings_say_so(
+    settings: Callable[..., Settings],
+) -> None:
+    policy = {"late": "dead-letter", "grace_seconds": 3_600.0}
+    path = Path(settings(topics={"partitions": 1}, worker=policy))
+    hour = 3_600_000
+    newest = interaction(0, timestamp=FIRST_MS + 10 * hour)
+    within = interaction(1, timestamp=FIRST_MS + 9 * hour)
+    late = interaction(2, timestamp=FIRST_MS + 9 * hour - 1)
+    with path.worker():
+        path.send(newest, within, late, interaction(3, timestamp=FIRST_MS + 10 * hour))
+        answers = path.answers(3)
+        letter = path.read(path.names.dead_letters, 1)[0]
+    assert [answer["event_id"] for answer in answers] == ["e0", "e1", "e3"]
+    headers = clients.headers(letter)
+    assert headers["error.class"] == b"Late"
+    assert headers["origin.offset"] == b"2"
+    assert str(late.timestamp).encode() in headers["error.message"]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_worker_goes_on_from_its_checkpoint_and_reads_nothing_again(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path.send(*(interaction(n, user=f"u{n % 5}") for n in range(50)))
+    with path.worker():
+        path.answers(50)
+    path.send(interaction(50))
+    with path.worker():
+        path.answers(51)
+    said = capfd.readouterr().err
+    assert "going on from checkpoint" in said
+    assert said.count(" 0 events read again") == 2
