@@ -58,7 +58,7 @@ def test_charts_are_drawn_from_the_report(report: dict[str, Any]) -> None:
         assert {"hybrid", "hybrid-distilled"} <= texts, caption
         assert "gnn" not in texts, "a row that was not measured"
         assert "var(--ink)" in svg
-        assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#ffffff", "#000000"}
+        assert re.findall(r"#[0-9a-f]{6}\b", svg) == [], "colours are the page's, dark or light"
 
 
 def test_a_page_without_anything_to_chart_is_a_page(report: dict[str, Any]) -> None:
