@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from engine.datasets import Dataset
+from engine.evaluation.paper.plan import Amounts
 from engine.evaluation.paper.report import report_of
-from engine.evaluation.paper.run import Amounts, PaperRun
+from engine.evaluation.paper.run import PaperRun
 from engine.settings import EngineSettings
 from engine.trained import TrainedModel
 from engine.training import load_recipe, recipes, train

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation.holdout import SHARE
+from engine.evaluation.paper.plan import PARTS
 from engine.evaluation.paper.published import DIFFERENCES, PAPER, PUBLISHED, TRAINING_RATIO
-from engine.evaluation.paper.run import PARTS, PaperRun
+from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.paper.serving import TITLES
 from engine.evaluation.protocol import MANY, RELEVANT
 from engine.evaluation.provenance import provenance, versions

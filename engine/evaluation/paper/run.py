@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any
 
 from engine.evaluation.holdout import Split, ratings, split_by_time, split_by_user
 from engine.evaluation.paper.online import after_first_half, second_half
+from engine.evaluation.paper.plan import PARTS, Amounts, Part, Train, parts_of, starts_of
 from engine.evaluation.paper.serving import latencies, requests_of
 from engine.evaluation.paper.store import ResultStore, code_hash, data_hash
 from engine.evaluation.protocol import (
@@ -24,64 +25,13 @@ from engine.evaluation.protocol import (
     full_ranking,
     own_items,
 )
-from engine.evaluation.provenance import machine, versions
+from engine.evaluation.provenance import machine, reset_peak_memory, versions
 from engine.evaluation.references import ItemMeanScorer, OracleScorer, PopularityScorer
 from engine.events import Interaction, Item
 from engine.propagation import BackendError
 from engine.settings import EngineSettings
 from engine.trained import TrainedModel, TrainedModelError
 from engine.training import Recipe, TrainingError, TrainingReport
-
-Part = Literal["random", "temporal", "validated", "first_half"]
-"""What a model is trained on: a split's training part, the random one's but for a tenth of each
-user's, or the first half of the stream."""
-
-
-PARTS: tuple[Part, ...] = ("random", "temporal", "validated", "first_half")
-
-
-def parts_of(recipe: Recipe) -> tuple[Part, ...]:
-    """The trainings of a recipe; one that only takes a model over has no epochs to validate."""
-    return tuple(part for part in PARTS if part != "validated" or recipe.epochs > 0)
-
-
-class Train(Protocol):
-    """`engine.training.train`, or what stands in for it."""
-
-    def __call__(
-        self,
-        recipe: Recipe,
-        interactions: Sequence[Interaction],
-        items: Sequence[Item],
-        folder: Path,
-        *,
-        seed: int,
-        on_progress: Callable[[str, float], None],
-        start: Path | None,
-        validate: bool,
-    ) -> TrainingReport: ...
-
-
-class Amounts(NamedTuple):
-    """How much is measured. Figures of a quick run are no figures: they show that all runs."""
-
-    seeds: int
-    quick: bool
-
-    @property
-    def requests(self) -> int:
-        """Requests whose latency counts."""
-        return 100 if self.quick else 400
-
-    @property
-    def warm_up(self) -> int:
-        """Requests before those."""
-        return 10 if self.quick else 40
-
-    @property
-    def stream(self) -> int | None:
-        """Events whose halves are learnt and ranked online; None: all."""
-        return 4000 if self.quick else None
 
 
 class PaperRun:
@@ -121,6 +71,7 @@ class PaperRun:
     ) -> None:
         self.amounts = amounts
         self.recipes = [recipe.quick() if amounts.quick else recipe for recipe in recipes]
+        self._starts = starts_of(self.recipes, amounts.quick)
         self.data_hash = data_hash(interactions, items)
         self._items, self._catalogue = items, [item.item for item in items]
         self._rated = ratings(interactions, source)
@@ -189,7 +140,7 @@ class PaperRun:
     def _discard(self, part: Part, seed: int) -> None:
         """Models that no later step needs; the first seed's are timed at the end."""
         if (part, seed) != ("random", 0):
-            for recipe in self.recipes:
+            for recipe in (*self.recipes, *self._starts.values()):
                 shutil.rmtree(self._folder(recipe, part, seed), ignore_errors=True)
 
     # ------------------------------------------------------------------ steps
@@ -218,11 +169,7 @@ class PaperRun:
 
     def _measured(self, recipe: Recipe, part: Part, seed: int, folder: Path) -> dict[str, Any]:
         split = self._split(part, seed)
-        shutil.rmtree(folder, ignore_errors=True)
-        report = self._train(
-            recipe, split.train, self._items, folder, seed=seed, on_progress=self._on_progress,
-            start=self._start(recipe, part, seed), validate=part == "validated",
-        )  # fmt: skip
+        report = self._train_into(folder, recipe, part, seed)
         result: dict[str, Any] = {"training": report.model_dump(mode="json")}
         if part in ("random", "temporal"):
             self._on_progress("ranking", 0.0)
@@ -233,17 +180,32 @@ class PaperRun:
             result["prequential"] = self._second_half(self._load(folder))
         return result
 
+    def _train_into(self, folder: Path, recipe: Recipe, part: Part, seed: int) -> TrainingReport:
+        start = self._start(recipe, part, seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        reset_peak_memory()
+        return self._train(
+            recipe, self._split(part, seed).train, self._items, folder, seed=seed,
+            on_progress=self._on_progress, start=start, validate=part == "validated",
+        )  # fmt: skip
+
     def _split(self, part: Part, seed: int) -> Split:
         if part == "first_half":
             return self._halves
         return split_by_user(self._rated, "temporal" if part == "temporal" else "random", seed)
 
     def _start(self, recipe: Recipe, part: Part, seed: int) -> Path | None:
-        """The model that a recipe builds on, if it is among the rows and its folder is there."""
-        for other in self.recipes:
-            if other.name == recipe.start and (folder := self._folder(other, part, seed)).is_dir():
-                return folder
-        return None
+        """The model that a recipe builds on, trained on the same part if its folder is not there.
+
+        Left to the training it could be one that has seen the validation tenth.
+        """
+        if recipe.start is None:
+            return None
+        start = self._starts[recipe.start]
+        folder = self._folder(start, part, seed)
+        if not folder.is_dir():
+            self._train_into(folder, start, part, seed)
+        return folder
 
     def _refer(self, how: str, seed: int) -> dict[str, Any]:
         split = self._split("temporal" if how == "temporal" else "random", seed)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from engine import EngineSettings, Interaction, Item
 from engine.datasets import Synthetic
-from engine.evaluation.paper.run import Amounts, PaperRun
+from engine.evaluation.paper.plan import Amounts
+from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.references import ItemMeanScorer
 from engine.trained import TrainedModel
 from engine.training import Recipe, TrainingError, TrainingReport

@@ -9,7 +9,8 @@ import pytest
 from msgspec import structs
 
 from engine.evaluation.holdout import ratings, split_by_time
-from engine.evaluation.paper.run import PARTS, PaperRun
+from engine.evaluation.paper.plan import PARTS
+from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.protocol import own_queries
 from engine.training import TrainingError
 from tests.engine.evaluation.paper.stand_in import RATED, RECIPES, Trainer, recipe, run_of
