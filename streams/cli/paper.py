@@ -50,7 +50,7 @@ def paper(
 ) -> None:
     """Measure Tables 2 to 4 of arXiv 2507.01035: every recipe beside the paper's figures.
 
-    What is done is kept, by recipe and seed: the same command goes on where Ctrl-C ended it.
+    Ctrl-C ends it with the report of what is done; the same command goes on from there.
 
     Example: millrace paper ml-100k --quick --page paper.html
     """
@@ -61,17 +61,16 @@ def paper(
 
         dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_)
-        try:
-            report = measure_paper(
-                dataset, recipe, 1 if quick else seeds, quick, work, settings.engine, err
-            )
-        except KeyboardInterrupt:
-            err.print(f"What is done is kept in {work}; the same command goes on from there.")
-            raise
+        report = measure_paper(
+            dataset, recipe, 1 if quick else seeds, quick, work, settings.engine, err
+        )
         report_problems(dataset)
         print_report(out, report)
         write_json(json_file, report)
         if page is not None:
             page.write_text(page_of(report))
+        if not report["complete"]:
+            err.print(f"Interrupted. What is done is kept in {work}; the same command goes on.")
+            raise typer.Exit(130)
         if any(row["error"] for row in report["rows"]):
             raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,17 @@ def measure_paper(
     settings: EngineSettings,
     console: Console,
 ) -> dict[str, Any]:
-    """Measure the named recipes, or all; returns the report as `--json` writes it."""
+    """Measure the named recipes, or all; returns the report as `--json` writes it.
+
+    Ctrl-C ends the measurement: the report then holds what is done, and is not `complete`.
+    """
     chosen = [load_recipe(name) for name in dict.fromkeys(names or recipes())]
     with step_bars(console) as bars:
         run = PaperRun(
             list(dataset.interactions()), list(dataset.items()), dataset.name, chosen,
             Amounts(seeds, quick), work, settings, train, TrainedModel.load, bars.stage,
         )  # fmt: skip
-        for done, name in enumerate(run.run()):
-            bars.step(done, run.total, name)
+        with suppress(KeyboardInterrupt):  # the report says that it is not complete
+            for done, name in enumerate(run.run()):
+                bars.step(done, run.total, name)
     return report_of(run, f"{dataset.name} ({dataset.format})")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from engine.evaluation.paper.tables import Table, tables_of
+from engine.evaluation.paper.tables import Table, tables_of, warnings_of
 from streams.paper.charts import charts_of
 
 STYLE = """
@@ -30,7 +30,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .3rem .75rem .3rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid color-mix(in srgb, var(--faint) 45%, transparent); }
 th:first-child, td:first-child { text-align: left; }
-.quick { padding: .75rem; border: 2px solid var(--second); border-radius: .5rem; }
+.warning { padding: .75rem; border: 2px solid var(--second); border-radius: .5rem; }
 """
 
 
@@ -54,7 +54,7 @@ def page_of(report: Mapping[str, Any]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
-            _quick(report),
+            *(f'<p class="warning">{escape(text)}</p>' for text in warnings_of(report)),
             f'<div class="charts">{charts}</div>',
             *map(_table, tables_of(report)),
             "<h2>Where we differ from the paper, and why</h2>",
@@ -68,15 +68,6 @@ def page_of(report: Mapping[str, Any]) -> str:
             f'<p class="note">{escape(_origin(report))}</p>',
             "</body></html>\n",
         ]
-    )
-
-
-def _quick(report: Mapping[str, Any]) -> str:
-    if not report["quick"]:
-        return ""
-    return (
-        '<p class="quick">A quick run: few epochs, one seed, a part of the stream. Its figures '
-        "show that every row runs, not what it reaches.</p>"
     )
 
 

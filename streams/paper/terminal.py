@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from engine.evaluation.paper.tables import tables_of
+from engine.evaluation.paper.tables import tables_of, warnings_of
 
 
 class StepBars:
@@ -50,11 +50,8 @@ def step_bars(console: Console) -> Iterator[StepBars]:
 
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
     """The tables, what is missing and why, and where all of it comes from."""
-    if report["quick"]:
-        console.print(
-            "[yellow]A quick run: few epochs, one seed, a part of the stream. Its figures show "
-            "that every row runs, not what it reaches."
-        )
+    for warning in warnings_of(report):
+        console.print(f"[yellow]{warning}")
     for table in tables_of(report):
         shown = Table(box=box.SIMPLE, title=table.title, title_justify="left", caption=table.note,
                       caption_justify="left")  # fmt: skip

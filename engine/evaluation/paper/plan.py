@@ -17,11 +17,6 @@ user's, or the first half of the stream."""
 PARTS: tuple[Part, ...] = ("random", "temporal", "validated", "first_half")
 
 
-def parts_of(recipe: Recipe) -> tuple[Part, ...]:
-    """The trainings of a recipe; one that only takes a model over has no epochs to validate."""
-    return tuple(part for part in PARTS if part != "validated" or recipe.epochs > 0)
-
-
 class Train(Protocol):
     """`engine.training.train`, or what stands in for it."""
 
@@ -55,10 +50,11 @@ class Amounts(NamedTuple):
         """Requests before those."""
         return 10 if self.quick else 40
 
-    @property
-    def stream(self) -> int | None:
-        """Events whose halves are learnt and ranked online; None: all."""
-        return 4000 if self.quick else None
+    def parts(self, recipe: Recipe) -> tuple[Part, ...]:
+        """The trainings of a recipe; one that only takes a model over has no epochs to validate."""
+        if self.quick:
+            return ("random",)
+        return tuple(part for part in PARTS if part != "validated" or recipe.epochs > 0)
 
 
 def starts_of(recipes: Sequence[Recipe], quick: bool) -> dict[str, Recipe]:

@@ -10,7 +10,7 @@ import numpy as np
 from engine.evaluation.holdout import SHARE
 from engine.evaluation.paper.plan import PARTS
 from engine.evaluation.paper.published import DIFFERENCES, PAPER, PUBLISHED, TRAINING_RATIO
-from engine.evaluation.paper.run import PaperRun
+from engine.evaluation.paper.run import REFERENCES, PaperRun
 from engine.evaluation.paper.serving import TITLES
 from engine.evaluation.protocol import MANY, RELEVANT
 from engine.evaluation.provenance import provenance, versions
@@ -66,7 +66,7 @@ def seconds_to(target: float, training: Mapping[str, Any]) -> float | None:
 
 
 def report_of(run: PaperRun, source: str) -> dict[str, Any]:
-    """What was measured, by row, beside the paper's figures; what is missing is null."""
+    """What was measured so far, by row, beside the paper's figures; what is missing is null."""
     rows = [_row(run, recipe) for recipe in run.recipes]
     base = next((row for row in rows if row["recipe"] == BASE), None)
     for row in rows:
@@ -78,6 +78,7 @@ def report_of(run: PaperRun, source: str) -> dict[str, Any]:
         "rows": rows,
         "references": _references(run),
         "quick": run.amounts.quick,
+        "complete": run.complete,
         "seeds": list(range(run.amounts.seeds)),
         "protocol": PROTOCOL,
         "differences": list(DIFFERENCES),
@@ -154,7 +155,7 @@ def _both(
 
 
 def _prequential(run: PaperRun, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    if not found:
+    if not found or run.online is None:
         return None
     with_model = over_seeds([one["engine"] for one in found])
     without = run.online["engine"]
@@ -163,11 +164,12 @@ def _prequential(run: PaperRun, found: Sequence[dict[str, Any]]) -> dict[str, An
 
 
 def _references(run: PaperRun) -> list[dict[str, Any]]:
-    seeds = range(run.amounts.seeds)
+    popularity = run.online and run.online["popularity"]
     rows = []
-    for name in run.references["random", 0]:
+    for name in REFERENCES:
         random, temporal = (
-            [run.references[how, seed][name] for seed in seeds] for how in ("random", "temporal")
+            [found[name] for (split, _), found in run.references.items() if split == how]
+            for how in ("random", "temporal")
         )
         rows.append(
             {
@@ -176,7 +178,9 @@ def _references(run: PaperRun) -> list[dict[str, Any]]:
                 "latency_ms": None,
                 "accuracy": _both(random, temporal, "accuracy"),
                 "full_ranking": _both(random, temporal, "full_ranking"),
-                "prequential": run.online["popularity"] if name == "popularity" else None,
+                "prequential": run.online and run.online["popularity"]
+                if name == "popularity"
+                else None,
                 "paper": None,
             }
         )

@@ -19,6 +19,19 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
+def warnings_of(report: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the figures."""
+    warnings = []
+    if report["quick"]:
+        warnings.append(
+            "A quick run: few epochs, one seed, the random split alone. Its figures show that "
+            "every row runs, not what it reaches."
+        )
+    if not report["complete"]:
+        warnings.append("This run was interrupted: what is missing is still to be measured.")
+    return warnings
+
+
 def tables_of(report: Mapping[str, Any]) -> list[Table]:
     """Accuracy on both splits, the whole catalogue, training and latency."""
     accuracy = [

@@ -27,7 +27,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture
 def report(finished: tuple[PaperRun, Trainer, Path]) -> dict[str, Any]:  # noqa: F811
-    made = report_of(finished[0], "<data> & more") | {"quick": True}
+    made = report_of(finished[0], "<data> & more") | {"quick": True, "complete": False}
     made["rows"][0] |= {"error": "it needs a board", "latency_ms": None}
     return made
 
@@ -43,6 +43,7 @@ def test_the_page_holds_all_and_asks_for_nothing(report: dict[str, Any]) -> None
     assert "<data>" not in page
     assert "it needs a board" in page
     assert "A quick run" in page
+    assert "was interrupted" in page
     for line in report["differences"]:
         assert line.replace("'", "&#x27;") in page
     assert "prefers-color-scheme: dark" in page

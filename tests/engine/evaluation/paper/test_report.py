@@ -14,12 +14,12 @@ from engine.evaluation.paper.published import PUBLISHED
 from engine.evaluation.paper.report import over_seeds, report_of, seconds_to
 from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.paper.serving import requests_of
-from engine.evaluation.paper.tables import NOT_MEASURED, NOT_STATED, number, tables_of
+from engine.evaluation.paper.tables import NOT_MEASURED, NOT_STATED, number, tables_of, warnings_of
 from engine.evaluation.protocol import by_scores, own_items
 from engine.evaluation.references import ItemMeanScorer
 from engine.training import recipes
 from tests.engine.builders import took
-from tests.engine.evaluation.paper.stand_in import DATA, RATED, Trainer
+from tests.engine.evaluation.paper.stand_in import DATA, RATED, Trainer, run_of
 
 
 @pytest.fixture
@@ -47,6 +47,21 @@ def test_the_form_is_what_readers_rely_on(report: dict[str, Any]) -> None:
         assert row["prequential"]["gain"] == 0, "the stand-in's warm start changes nothing"
         assert row["error"] is None
     assert {"machine", "version", "data", "data_sha256", "seeds", "protocol"} <= report.keys()
+
+
+def test_what_an_interrupted_run_has_is_reported(trainer: Trainer, tmp_path: Path) -> None:
+    for calls in (0, 2, 5):
+        trainer.reset()
+        trainer.interrupt_at = calls
+        run = run_of(trainer, tmp_path / str(calls), seeds=1)
+        with pytest.raises(KeyboardInterrupt):
+            list(run.run())
+        report = report_of(run, "synthetic")
+        assert not report["complete"]
+        assert len(warnings_of(report)) == 1
+        trained = [row["training_seconds"] is not None for row in report["rows"]]
+        assert trained == [calls > row for row in range(3)]
+        assert all(len(row) == len(one.columns) for one in tables_of(report) for row in one.rows)
 
 
 def test_accuracy_is_the_mean_and_deviation_over_seeds(report: dict[str, Any]) -> None:

@@ -118,10 +118,10 @@ def test_only_what_is_new_is_measured(trainer: Trainer, tmp_path: Path) -> None:
         finish(run_of(trainer, tmp_path, **({"seeds": 1, "quick": True} | changed)))
         return [(call.recipe, call.seed) for call in trainer.calls]
 
-    assert len(trained()) == TRAININGS
+    assert len(trained()) == len(RECIPES), "a quick run trains on one part alone"
     assert {seed for _, seed in trained(seeds=2)} == {1}
     other = [recipe("gnn").model_copy(update={"quick_epochs": 7}), *RECIPES[1:]]
-    assert trained(recipes=other) == [("gnn", 0)] * len(PARTS)
+    assert trained(recipes=other) == [("gnn", 0)]
     assert (
         len(trained(interactions=[structs.replace(RATED[0], value=1.5), *RATED[1:]])) == TRAININGS
     )
