@@ -40,6 +40,17 @@ $(VENV)/.installed-fpga: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[fpga]'
 	@touch $@
 
+.PHONY: install-train test-train
+install-train: $(VENV)/.installed-train
+
+$(VENV)/.installed-train: $(VENV)/.installed-dev
+	@echo "Installing what trains models (5.6 GB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt -e '.[dev,fpga,train]'
+	@touch $@
+
+test-train: install-train
+	@$(BIN)/pytest tests/engine/training tests/engine/test_trained.py
+
 # A real Kafka without Docker, for `make kafka` and the tests that need one.
 KAFKA_JARS := .cache/kafka
 

@@ -110,7 +110,9 @@ class Replay:
         self._resume = resume
         self._on_progress = on_progress
         self._outbox = Outbox(settings)
-        self._reader = clients.reader(settings, **{"group.id": settings.worker.group})
+        self._reader = clients.reader(
+            settings, **{"group.id": settings.worker.group, "enable.partition.eof": True}
+        )
         self.sent = Sent()
 
     def run(self) -> Sent:

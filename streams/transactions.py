@@ -76,18 +76,18 @@ class PartitionOutbox:
         worker = self._settings.worker
         name = f"{worker.group}-{self._settings.topics.interactions}-{self._number}"
         while True:
-            self._producer = clients.transactional(self._settings, name)
             try:
+                self._producer = clients.transactional(self._settings, name)
                 self._producer.init_transactions(clients.TIMEOUT_SECONDS)
+                # The output topics may have dropped with age what we know to be written.
+                self.written = max(last_written(self._settings, self._number), self.out - 1)
                 break
-            except KafkaException as error:
-                if error.args[0].code() in clients.LASTING:
+            except (KafkaException, TimeoutError) as error:
+                if isinstance(error, KafkaException) and error.args[0].code() in clients.LASTING:
                     raise BrokerError(
                         f"the broker refuses transactions named {name}: {error.args[0].str()}"
                     ) from None
                 log.warning("partition %d cannot be written yet: %s", self._number, error)
-        # The output topics may have dropped with age what we know to be written.
-        self.written = max(last_written(self._settings, self._number), self.out - 1)
         self._start()
 
     def _start(self) -> None:

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from streams.cli import paper, research, stream
+from streams.cli import paper, research, stream, training
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +28,7 @@ app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
 app.command()(research.evaluate)
 app.command()(paper.paper)
+app.command()(training.train)
 app.command("config")(research.config_command)
 app.command()(research.schemas)
 app.command()(research.download)

@@ -94,7 +94,7 @@ def one_line_errors() -> Iterator[None]:
 
     from engine.datasets import DatasetError  # noqa: PLC0415
     from engine.propagation import BackendError  # noqa: PLC0415
-    from engine.trained import TrainedModelError  # noqa: PLC0415
+    from engine.trained.folder import TrainedModelError  # noqa: PLC0415
     from engine.training import RecipeError, TrainingError  # noqa: PLC0415
     from streams.brokers import BrokerError  # noqa: PLC0415
 
@@ -104,12 +104,13 @@ def one_line_errors() -> Iterator[None]:
 
     from streams.demo import DemoError  # noqa: PLC0415
 
+    wrong = (
+        SettingsError, DatasetError, BrokerError, BackendError,
+        TrainedModelError, RecipeError, TrainingError,
+    )  # fmt: skip
     try:
         yield
-    except (
-        SettingsError, DatasetError, BrokerError, BackendError,
-        RecipeError, TrainingError, TrainedModelError,
-    ) as error:  # fmt: skip
+    except wrong as error:
         fail(error, 2)
     except DemoError as error:
         fail(error, 1)

@@ -20,13 +20,12 @@ from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.references import ItemMeanScorer
 from engine.trained import TrainedModel
 from engine.training import Recipe, TrainingError, TrainingReport
-from engine.training.recipe import GraphPart
 
 Pairs = set[tuple[str, str]]
 
 
 def recipe(name: str, start: str | None = None) -> Recipe:
-    return Recipe(name=name, description=f"What {name} does", graph=GraphPart(), start=start)
+    return Recipe(name=name, description=f"What {name} does", start=start)
 
 
 RECIPES = [recipe("gnn"), recipe("hybrid"), recipe("hybrid-distilled", start="hybrid")]

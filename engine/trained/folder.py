@@ -1,0 +1,187 @@
+"""A model folder: `model.json`, which names each other file and its SHA-256, and those files.
+
+    model.json          format, version, recipe, checksums
+    ids.json            users and items, in the order of the tables
+    arrays.npz          the tables (see `Tables`)
+    encoder.onnx        the text encoder, if the recipe has one
+    tokenizer.json      and its tokenizer
+    report.json         what the training took
+    adapters/, encoder/ for later training; serving does not read them
+
+Nothing is executed that a file says (no pickle), and nothing is served that was not verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from engine.training.recipe import Recipe
+
+VERSION = 1
+_FORMAT = "Millrace model"
+MANIFEST, IDS, ARRAYS = "model.json", "ids.json", "arrays.npz"
+ENCODER, TOKENIZER = "encoder.onnx", "tokenizer.json"
+
+LEVELS: NDArray[np.float32] = np.arange(-2.0, 2.5, 0.5, dtype=np.float32)
+"""How much better than expected an item was rated, in units of the rating: the edge types."""
+
+
+class TrainedModelError(ValueError):
+    """A folder that no model can be loaded from; its message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What was learnt. W is the width of all embeddings: that of liking, then that of taking.
+
+    Attributes
+    ----------
+    rows : float32[items * 9, W]
+        What a user's interaction contributes to their embedding: a row for each item and level.
+    users : float32[users, W]
+        The users' own part.
+    outputs : float32[items, W]
+        What items are scored by.
+    like_bias, take_bias : float32[items]
+    user_bias : float32[users]
+    texts : float32[items, t]
+        The items' texts, projected to unit length; t = 0 without text.
+    text_mean, text_basis : float32[e], float32[t, e]
+        Projects an encoder's embedding (width e); empty without text.
+    text_rows : float32[2, t, W]
+        A projected text's contribution: the part that its level multiplies, and the other.
+    edges : int32[n]
+        Rows that each user aggregates, most recent last, one user after another.
+    starts : int64[users + 1]
+        Where in `edges` a user's begin.
+    """
+
+    rows: NDArray[np.float32]
+    users: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    like_bias: NDArray[np.float32]
+    take_bias: NDArray[np.float32]
+    user_bias: NDArray[np.float32]
+    texts: NDArray[np.float32]
+    text_mean: NDArray[np.float32]
+    text_basis: NDArray[np.float32]
+    text_rows: NDArray[np.float32]
+    edges: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+
+_QUANTISED = ("rows", "outputs")
+"""Tables that an INT8 model keeps in 8 bits with a scale for each row."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model folder's contents, verified."""
+
+    path: Path
+    recipe: Recipe
+    users: list[str]
+    items: list[str]
+    tables: Tables
+
+
+def quantise(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric 8 bits with a scale for each row: int8[n, d], float32[n]."""
+    scale = np.maximum(np.abs(table).max(1), 1e-12) / 127.0
+    return np.rint(table / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def write_tables(folder: Path, users: list[str], items: list[str], tables: Tables, int8: bool) -> None:
+    """Write ids and tables; of an INT8 model, the large tables in 8 bits."""
+    (folder / IDS).write_text(json.dumps({"users": users, "items": items}))
+    arrays: dict[str, NDArray[Any]] = {}
+    for field in fields(Tables):
+        table = getattr(tables, field.name)
+        if int8 and field.name in _QUANTISED:
+            arrays[field.name], arrays[f"{field.name}_scale"] = quantise(table)
+        else:
+            arrays[field.name] = table
+    np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+
+
+def seal(folder: Path, recipe: Recipe) -> None:
+    """Write the manifest, last: a folder without one is no model."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
+    manifest = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "recipe": recipe.model_dump(mode="json"),
+        "files": {file.relative_to(folder).as_posix(): _sha256(file) for file in files},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def read_folder(path: Path) -> Folder:
+    """What a model folder holds.
+
+    Raises
+    ------
+    TrainedModelError
+        If it is no model folder, is of another version, or a file of it is missing or damaged.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TrainedModelError(f"{path}: no model folder: {MANIFEST}: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise TrainedModelError(f"{path}: no model folder: {MANIFEST} is not of one")
+    if manifest.get("version") != VERSION:
+        raise TrainedModelError(
+            f"{path}: version {manifest.get('version')!r} of the format, this Millrace reads {VERSION}"
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not {IDS, ARRAYS} <= files.keys():
+        raise TrainedModelError(f"{path}: damaged: {MANIFEST} does not name its files")
+    for name, digest in files.items():
+        file = path / name
+        if not file.resolve().is_relative_to(path.resolve()) or not file.is_file():
+            raise TrainedModelError(f"{path}: {name} is missing")
+        if _sha256(file) != digest:
+            raise TrainedModelError(f"{path}: damaged: {name} does not have its checksum")
+    try:
+        recipe = Recipe.model_validate(manifest.get("recipe"))
+    except ValidationError as error:
+        reason = " ".join(str(error).split())
+        raise TrainedModelError(f"{path}: its recipe is not understood: {reason}") from None
+    ids = json.loads((path / IDS).read_text())
+    return Folder(path, recipe, ids["users"], ids["items"], _read_tables(path, ids))
+
+
+def _read_tables(path: Path, ids: dict[str, list[str]]) -> Tables:
+    with np.load(path / ARRAYS, allow_pickle=False) as arrays:
+        held = {name: arrays[name] for name in arrays.files}
+    for name in _QUANTISED:
+        if f"{name}_scale" in held:
+            held[name] = held[name].astype(np.float32) * held.pop(f"{name}_scale")[:, None]
+    try:
+        tables = Tables(**held)
+    except TypeError as error:
+        raise TrainedModelError(f"{path}: {ARRAYS}: not the tables of a model: {error}") from None
+    users, items, width = len(ids["users"]), len(ids["items"]), tables.rows.shape[-1]
+    expected = {
+        "rows": (items * len(LEVELS), width), "users": (users, width), "outputs": (items, width),
+        "like_bias": (items,), "take_bias": (items,), "user_bias": (users,), "starts": (users + 1,),
+    }  # fmt: skip
+    for name, shape in expected.items():
+        found = getattr(tables, name).shape
+        if found != shape:
+            raise TrainedModelError(f"{path}: {ARRAYS}: {name} is {found}, not {shape}")
+    return tables
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,177 @@
+"""Serving of a trained model: aggregate the user, score the catalogue; encode a text on request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.graph import NeighbourRows
+from engine.propagation import make_aggregator
+from engine.trained.encoder import make_encoder
+from engine.trained.folder import LEVELS, Folder, TrainedModelError, read_folder
+from engine.training.recipe import Recipe
+
+CHUNK = 64
+"""Neighbours that one row of the graph holds: the most that 8-bit aggregation takes. A user with
+more has several rows, whose aggregates are averaged."""
+_ASKED = 1.0
+"""Level of a request's text: as something that the user liked."""
+_LIKING = 0.5
+"""Weight of how much an item would be liked, beside the log-odds that it is taken."""
+
+_Array = TypeVar("_Array")
+
+
+def shrinkage(degree: _Array) -> _Array:
+    """s(n): how far the mean of n neighbours is to be believed, and a length that suits it."""
+    return degree / (3.0 * (degree + 5.0) ** 0.5)  # type: ignore[operator]
+
+
+class TrainedModel:
+    """A trained model, as its folder holds it. Not thread-safe: one thread calls.
+
+    Attributes
+    ----------
+    recipe
+        What it was trained by.
+    users, items
+        Ids that it knows, in the order of its tables.
+    tables
+        What was learnt.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.recipe: Recipe = folder.recipe
+        self.users: list[str] = folder.users
+        self.items: list[str] = folder.items
+        self.tables = folder.tables
+        self._user_numbers = {name: number for number, name in enumerate(self.users)}
+        self._item_numbers = {name: number for number, name in enumerate(self.items)}
+        self._width = self.tables.rows.shape[1]
+        self._like = self.recipe.dimensions * self.recipe.members
+        # One product scores both: the user's part for liking is weighted in the query.
+        self._bias = _LIKING * self.tables.like_bias + self.tables.take_bias
+        self._graph, self._chunks = _rows_of(self.tables.edges, self.tables.starts)
+        self._aggregator = make_aggregator(self.recipe.serving.aggregator, CHUNK, self._width)
+        self._encoder = make_encoder(folder) if self.recipe.text else None
+        if len(self.users):
+            self._embedding(0, None)  # a backend's copy of the table is made now
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TrainedModel:
+        """The model of a folder, every file of it verified.
+
+        Raises
+        ------
+        TrainedModelError
+            If it is no model folder, is of another version, or a file of it is damaged.
+        BackendError
+            If the recipe's aggregator needs a package that is missing.
+        """
+        return cls(read_folder(Path(folder)))
+
+    def scores(self, user: str, items: Sequence[str]) -> NDArray[np.float32]:
+        """How much a user would like items if they took them: float32[len(items)], higher first.
+
+        An expected rating, where there were ratings. For ranking what the user is known to have
+        taken (the paper's accuracy protocol); whole catalogues are ranked by `recommend`, which
+        also weighs how likely each item is taken. An unknown user gets the items' own part, an
+        unknown item the mean of the known ones.
+        """
+        number = self._user_numbers.get(user)
+        every = self.tables.like_bias.copy()
+        if number is not None:
+            embedding = self._embedding(number, None)[: self._like]
+            every += self.tables.outputs[:, : self._like] @ embedding
+            every += self.tables.user_bias[number]
+        places = [self._item_numbers.get(item, -1) for item in items]
+        return np.append(every, every.mean(dtype=np.float64).astype(np.float32))[places]
+
+    def recommend(self, user: str, k: int = 10) -> list[tuple[str, float]]:
+        """Warm: the k best items of the whole catalogue that the user has not taken, best first.
+
+        The item side is precomputed; the user's embedding is aggregated anew (Eq. 1) by the
+        recipe's `Aggregator`, and every item is scored (Eq. 3-4).
+        """
+        return self._best(user, None, k)
+
+    def request(self, user: str, text: str, k: int = 10) -> list[tuple[str, float]]:
+        """Cold, as the paper means it: `text` is tokenised and encoded, then as `recommend`.
+
+        The text counts as one more that the user liked. A model without text ignores it.
+        """
+        if self._encoder is None:
+            return self._best(user, None, k)
+        vector = self.tables.text_basis @ (self._encoder.encode(text) - self.tables.text_mean)
+        vector /= max(float(np.linalg.norm(vector)), 1e-9)
+        liked, other = self.tables.text_rows
+        return self._best(user, vector @ (_ASKED * liked + other), k)
+
+    def user_embeddings(self) -> NDArray[np.float32]:
+        """e of all users, as the recipe's aggregator gives them: float32[users, W]."""
+        return np.array([self._embedding(user, None) for user in range(len(self.users))])
+
+    def _best(
+        self, user: str, asked: NDArray[np.float32] | None, k: int
+    ) -> list[tuple[str, float]]:
+        number = self._user_numbers.get(user)
+        query = self._embedding(number, asked)
+        query[: self._like] *= _LIKING
+        scores = self.tables.outputs @ query
+        scores += self._bias
+        if number is not None:
+            taken = self.tables.edges[self.tables.starts[number] : self.tables.starts[number + 1]]
+            scores[taken // len(LEVELS)] = -np.inf
+        pool = np.argpartition(-scores, min(k, len(scores) - 1))[:k]
+        best = pool[np.lexsort((pool, -scores[pool]))]
+        return [(self.items[i], float(scores[i])) for i in best if np.isfinite(scores[i])]
+
+    def _embedding(
+        self, user: int | None, asked: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """e_u, with a request's text as one more neighbour: float32[W]."""
+        total = np.zeros(self._width, np.float32)
+        degree = 0
+        if user is not None:
+            rows = np.arange(self._chunks[user], self._chunks[user + 1], dtype=np.int32)
+            held = self._graph.degree[rows]
+            degree = int(held.sum())
+            means = np.zeros((len(rows), self._width), np.float32)
+            self._aggregator.aggregate(
+                self._graph, rows, "rows", self.tables.rows, 1.0, means
+            )
+            total = held.astype(np.float32) @ means
+        if asked is not None:
+            total = total + asked
+            degree += 1
+        mean = total / np.float32(max(degree, 1))
+        own = 0.0 if user is None else self.tables.users[user]
+        embedding: NDArray[np.float32] = own + mean * np.float32(shrinkage(float(degree)))
+        return embedding
+
+
+def _rows_of(
+    edges: NDArray[np.int32], starts: NDArray[np.int64]
+) -> tuple[NeighbourRows, NDArray[np.int64]]:
+    """The users' rows for an aggregator, `CHUNK` neighbours each, and where each user's begin.
+
+    The chunks of a user are as even as can be, so that none is nearly empty.
+    """
+    degrees = np.diff(starts)
+    counts = -(-degrees // CHUNK)
+    chunks = np.concatenate([[0], np.cumsum(counts)])
+    graph = NeighbourRows(CHUNK, max(int(chunks[-1]), 1))
+    for user in range(len(degrees)):
+        parts = np.array_split(edges[starts[user] : starts[user + 1]], max(int(counts[user]), 1))
+        for row, part in enumerate(parts, int(chunks[user])):
+            if len(part):
+                graph.edges[row, : len(part)] = part.astype(np.uint32) | np.uint32(255 << 24)
+                graph.degree[row] = len(part)
+    return graph, chunks
+
+
+__all__ = ["CHUNK", "TrainedModel", "TrainedModelError", "shrinkage"]
