@@ -178,9 +178,7 @@ def _references(run: PaperRun) -> list[dict[str, Any]]:
                 "latency_ms": None,
                 "accuracy": _both(random, temporal, "accuracy"),
                 "full_ranking": _both(random, temporal, "full_ranking"),
-                "prequential": run.online and run.online["popularity"]
-                if name == "popularity"
-                else None,
+                "prequential": popularity if name == "popularity" else None,
                 "paper": None,
             }
         )
