@@ -73,6 +73,19 @@ def test_a_student_is_given_its_teacher_of_the_same_data_and_seed(finished: Fini
         assert (teacher.interactions, teacher.seed) == (call.interactions, call.seed)
 
 
+def test_what_a_row_builds_on_is_trained_on_the_same_part_where_it_is_no_row(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    run = run_of(trainer, tmp_path, seeds=1, recipes=[RECIPES[2]])
+    finish(run)
+    assert [call.recipe for call in trainer.calls] == ["hybrid", "hybrid-distilled"] * len(PARTS)
+    for teacher, student in zip(trainer.calls[::2], trainer.calls[1::2], strict=True):
+        assert student.start == teacher.folder
+        assert student.interactions == teacher.interactions
+        assert student.validate == teacher.validate
+    assert {name for name, _, _ in run.trained} == {"hybrid-distilled"}
+
+
 def test_only_the_models_that_are_timed_at_the_end_stay(finished: Finished) -> None:
     run, _, folder = finished
     assert len([one for one in (folder / "models").iterdir() if one.is_dir()]) == len(RECIPES)
