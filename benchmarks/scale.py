@@ -111,7 +111,7 @@ def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[
     history = min(EVENTS_PER_USER * size, MOST_EVENTS)
     stream = interactions(rng, size, history + MEASURED)
     for user in range(size):
-        engine._intern_user(f"u{user}")
+        engine.intern_user(f"u{user}")
     for at in track(range(history), f"{size:,} users", console=console, transient=True):
         count_only(engine, next(stream), at)
     spent = [cpu_us(engine, event) for event in stream]
@@ -150,7 +150,7 @@ def by_rank(rng: np.random.Generator, size: int, exponent: float, count: int) ->
 
 def count_only(engine: Recommender, event: Interaction, at: int) -> None:
     """What `observe` does, less learning and ranking."""
-    user, item = engine._intern_user(event.user), engine._intern_item(event.item or "")
+    user, item = engine.intern_user(event.user), engine.intern_item(event.item or "")
     if engine._seen.weight(user, item) is not None:
         return
     history = engine._history(user)
@@ -176,7 +176,7 @@ def bytes_per_user(settings: EngineSettings) -> int:
     for users in (1025, 4097):
         engine = Recommender(settings)
         for user in range(users):
-            engine._intern_user(str(user))
+            engine.intern_user(str(user))
         sizes.append((array_bytes(engine), len(engine.contexts.lengths)))
     (small, few), (large, many) = sizes
     return (large - small) // (many - few)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from engine.text.encoder import TextEncoder
 from engine.text.taste import Taste, direction
 from engine.text.vectors import ItemVectors
 from engine.transitions import Transitions
+
+if TYPE_CHECKING:
+    from engine.trained import TrainedModel
 
 Stage = Literal["learn", "graph", "propagate", "text", "rank"]
 
@@ -159,7 +162,7 @@ class Recommender:
             return self.recommend(interaction.user) if answer else Answer([])
         clock = _StageClock()
         known = len(self.items)
-        user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
+        user, item = self.intern_user(interaction.user), self.intern_item(interaction.item)
         weight = KIND_WEIGHTS[interaction.kind]
         counted = self._seen.weight(user, item)
         history = self._history(user)
@@ -201,7 +204,7 @@ class Recommender:
             The encoder's embedding of `item_text(item)`; without it the text is encoded here.
         """
         self._kept = None
-        number = self._intern_item(item.item)
+        number = self.intern_item(item.item)
         self.catalogue[number] = item
         self.categories.set_item(number, item.categories)
         self._hidden[number] = item.hidden
@@ -236,6 +239,28 @@ class Recommender:
         self.contexts.forget(number)
         self.taste.forget(number)
         self.embeddings.forget(number)
+
+    def warm_start(self, model: TrainedModel) -> None:
+        """Begin with what was trained offline, before anything is observed (`engine.trained`)."""
+        from engine.trained.warm import warm_start  # noqa: PLC0415 - few engines start so
+
+        warm_start(self, model)
+
+    @classmethod
+    def new(cls, settings: EngineSettings) -> Recommender:
+        """An engine that has observed nothing, warm-started as the settings want it.
+
+        Raises
+        ------
+        TrainedModelError
+            If the folder of the trained model cannot be used.
+        """
+        engine = cls(settings)
+        if settings.trained:
+            from engine.trained import TrainedModel  # noqa: PLC0415 - few engines start so
+
+            engine.warm_start(TrainedModel.load(settings.trained))
+        return engine
 
     # ------------------------------------------------------------------ what it is asked
 
@@ -299,7 +324,8 @@ class Recommender:
 
     # ------------------------------------------------------------------ the inside: learning
 
-    def _intern_user(self, name: str) -> int:
+    def intern_user(self, name: str) -> int:
+        """The number of a user, made if they are new."""
         user = self.users.intern(name)
         if user >= len(self.contexts.lengths):
             users = 2 * user
@@ -310,7 +336,8 @@ class Recommender:
             self._seen.reserve(users)
         return user
 
-    def _intern_item(self, name: str) -> int:
+    def intern_item(self, name: str) -> int:
+        """The number of an item, made if it is new."""
         item = self.items.intern(name)
         new = item == len(self._because)
         if new:

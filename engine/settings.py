@@ -26,6 +26,9 @@ class EngineSettings(BaseModel):
         "", description="address of the FPGA board, for pynq; empty: this machine is one"
     )
     bitstream: str = Field("", description="the overlay's .bit, for pynq; its .hwh lies beside it")
+    trained: str = Field(
+        "", description="folder of a model trained offline that a new engine begins with"
+    )
     dimensions: int = Field(32, ge=4, le=256, description="width of a graph embedding")
     text_dimensions: int = Field(
         20, ge=4, le=256, description="width of a projected text embedding"

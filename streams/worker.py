@@ -45,7 +45,7 @@ class Worker:
         self.input = Input.of(settings)
         self.checkpoints = _checkpoints(settings, self.input)
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
-        self.engine = found.engine if found else Recommender(settings.engine)
+        self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
         self.pipeline = Pipeline(
             self.engine,

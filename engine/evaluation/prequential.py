@@ -40,7 +40,7 @@ class PrequentialEvaluator:
     """
 
     def __init__(self, settings: EngineSettings, items: Iterable[Item] = ()) -> None:
-        self.engine = Recommender(settings)
+        self.engine = Recommender.new(settings)
         for item in items:
             self.engine.upsert_item(item)
         self.whole = RankingMeasures()

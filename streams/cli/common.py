@@ -30,6 +30,10 @@ SetFlag = Annotated[
     typer.Option("--set", help="A setting, as section.name=value. May be given again."),
 ]
 BrokerFlag = Annotated[str | None, typer.Option("--broker", help="host:port of Kafka.")]
+ModelFlag = Annotated[
+    Path | None,
+    typer.Option("--model", help="Folder of a trained model to begin with (millrace train)."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON lines, for pipes.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")]
 SeedFlag = Annotated[
@@ -46,9 +50,12 @@ DatasetPath = Annotated[
 
 
 def effective_settings(
-    config: Path | None, set_: list[str] | None, broker: str | None = None
-) -> Settings:
+    config: Path | None, set_: list[str] | None, broker: str | None = None,
+    model: Path | None = None,
+) -> Settings:  # fmt: skip
     overrides = list(set_ or [])
+    if model is not None:
+        overrides.append(f"engine.trained={json.dumps(str(model))}")
     if broker:
         overrides.append(f'broker.bootstrap="{broker}"')
     return load_settings(config, overrides)

@@ -13,6 +13,7 @@ from streams.cli.common import (
     ConfigFlag,
     DatasetPath,
     JsonFile,
+    ModelFlag,
     SeedFlag,
     SetFlag,
     StrictFlag,
@@ -35,6 +36,7 @@ def evaluate(
     json_file: JsonFile = None,
     strict: StrictFlag = False,
     seed: SeedFlag = 0,
+    model: ModelFlag = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
@@ -46,7 +48,8 @@ def evaluate(
         from streams.evaluate import evaluate_dataset, print_evaluation  # noqa: PLC0415
 
         dataset = chosen_dataset(path, synthetic, seed, strict)
-        report = evaluate_dataset(effective_settings(config, set_), dataset, limit, seed, err)
+        settings = effective_settings(config, set_, model=model)
+        report = evaluate_dataset(settings, dataset, limit, seed, err)
         report_problems(dataset)
         print_evaluation(out, report)
         write_json(json_file, report)

@@ -14,6 +14,7 @@ from streams.cli.common import (
     DatasetPath,
     JsonFile,
     JsonFlag,
+    ModelFlag,
     SeedFlag,
     SetFlag,
     StrictFlag,
@@ -82,7 +83,12 @@ def demo(
             raise typer.Exit(1)
 
 
-def worker(config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None) -> None:
+def worker(
+    model: ModelFlag = None,
+    config: ConfigFlag = None,
+    set_: SetFlag = None,
+    broker: BrokerFlag = None,
+) -> None:
     """Answer every interaction on Kafka until stopped.
 
     Example: millrace worker --broker localhost:9092 --set engine.k=20
@@ -91,7 +97,7 @@ def worker(config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag =
         from streams.worker import run  # noqa: PLC0415
 
         log_to_stderr()
-        run(effective_settings(config, set_, broker))
+        run(effective_settings(config, set_, broker, model))
 
 
 def replay(
