@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from engine.evaluation.holdout import Split
 from engine.evaluation.warm_start import SecondHalf
-from engine.events import Interaction, Item
+from engine.events import Item
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
+from engine.trained import TrainedModel
 
 OnProgress = Callable[[str, float], None]
 
 
-def after_first_half(
-    file: Path,
+def second_half(
     settings: EngineSettings,
+    model: TrainedModel | None,
     items: Sequence[Item],
-    first: Sequence[Interaction],
+    halves: Split,
     on_progress: OnProgress,
-) -> Recommender:
-    """An engine that has observed the first half; learnt once, then read from `file`."""
-    if not file.exists():
-        engine = Recommender(settings)
-        for item in items:
-            engine.upsert_item(item)
-        for done, interaction in enumerate(first):
-            engine.observe(interaction)
-            if done % 250 == 0:
-                on_progress("learning the first half", done / len(first))
-        engine.save(file)
-    return Recommender.load(file)
+) -> dict[str, Any]:
+    """Measures of the engine and of popularity over the second half of a stream.
 
-
-def second_half(engine: Recommender, halves: Split, on_progress: OnProgress) -> dict[str, Any]:
-    """Measures of the engine and of popularity over the second half."""
+    The engine begins with the model, or with nothing, and learns the first half online; so a warm
+    start adds what it keeps of the model after as many events again.
+    """
+    engine = Recommender(settings)
+    if model is not None:
+        engine.warm_start(model)
+    for item in items:
+        engine.upsert_item(item)
+    for done, interaction in enumerate(halves.train):
+        engine.observe(interaction)
+        if done % 250 == 0:
+            on_progress("learning the first half", done / len(halves.train))
     measures = SecondHalf(halves.train)
     for done in measures.run(engine, halves.test):
         if done % 250 == 0:

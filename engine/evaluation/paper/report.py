@@ -27,7 +27,8 @@ PROTOCOL = {
     "ten_or_more": f"users with at least {MANY} held-out items, relevant or not",
     "full_ranking": "all items of the catalogue that the user did not rate in training compete",
     "prequential": "the online engine over the second half by time, every event ranked before it "
-    "is learnt, warm-started by a model that was trained on the first half, or not",
+    "is learnt, begun with a model that was trained on the first half, or with none; it learnt the "
+    "first half online in both cases, with embeddings as wide",
     "random_order": "the exact expectation over all orders",
     "training": "on the training part alone; a model that is tested takes no early stopping and "
     f"sees no test data. Time to equal quality: until {ENOUGH:.0%} of {BASE}'s best NDCG@10 on a "
@@ -113,7 +114,9 @@ def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
         "latency_ms": run.latencies.get(name),
         "accuracy": _both(found["random"], found["temporal"], "accuracy"),
         "full_ranking": _both(found["random"], found["temporal"], "full_ranking"),
-        "prequential": _prequential(run, [one["prequential"] for one in found["first_half"]]),
+        "prequential": _prequential(
+            run, recipe, [one["prequential"] for one in found["first_half"]]
+        ),
         "paper": published or None,
         "notes": [*(trainings[0]["notes"] if trainings else ()), *_serving_notes(recipe)],
         "error": run.failures.get(name),
@@ -154,17 +157,19 @@ def _both(
     }
 
 
-def _prequential(run: PaperRun, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    if not found or run.online is None:
+def _prequential(
+    run: PaperRun, recipe: Recipe, found: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    if not found:
         return None
     with_model = over_seeds([one["engine"] for one in found])
-    without = run.online["engine"]
+    without = run.online[recipe.take_dimensions]["engine"]
     gain = with_model["ndcg@10"] / without["ndcg@10"] - 1 if without["ndcg@10"] else None
     return {**with_model, "without": without, "gain": gain}
 
 
 def _references(run: PaperRun) -> list[dict[str, Any]]:
-    popularity = run.online and run.online["popularity"]
+    popularity = next((one["popularity"] for one in run.online.values()), None)
     rows = []
     for name in REFERENCES:
         random, temporal = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.evaluation.holdout import Split, ratings, split_by_time, split_by_user
-from engine.evaluation.paper.online import after_first_half, second_half
+from engine.evaluation.paper.online import second_half
 from engine.evaluation.paper.plan import PARTS, Amounts, Part, Train, starts_of
 from engine.evaluation.paper.serving import latencies, requests_of
 from engine.evaluation.paper.store import ResultStore, code_hash, data_hash
@@ -56,6 +56,8 @@ class PaperRun:
         Number of steps.
     failures
         Why a row is missing, by recipe.
+    online
+        Measures of the engine without a warm start, by the width of its embeddings.
     complete
         Whether all steps are done.
     """
@@ -93,13 +95,15 @@ class PaperRun:
         }  # fmt: skip
         self.trained: dict[tuple[str, Part, int], dict[str, Any]] = {}
         self.references: dict[tuple[str, int], dict[str, Any]] = {}
-        self.online: dict[str, Any] | None = None
+        self.online: dict[int, dict[str, Any]] = {}
         self.latencies: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, str] = {}
         self.complete = False
         self._seeds = range(amounts.seeds)
         trainings = sum(len(amounts.parts(recipe)) for recipe in self.recipes)
-        self.total = (trainings + 2) * amounts.seeds + (1 if amounts.quick else 2)
+        # The engine takes embeddings over as wide as they are: each width has its own comparison.
+        self._widths = sorted({one.take_dimensions for one in self.recipes if not amounts.quick})
+        self.total = (trainings + 2) * amounts.seeds + len(self._widths) + 1
 
     def run(self) -> Iterator[str]:
         """Do every step, or read what it gave; yields the name of each before it is done."""
@@ -109,8 +113,10 @@ class PaperRun:
                 key = self._key("references", how=how, seed=seed)
                 self.references[how, seed] = self._once(key, partial(self._refer, how, seed))
         if not self.amounts.quick:
-            yield "online engine, second half"
-            self.online = self._once(self._key("online"), partial(self._second_half, None))
+            for width in self._widths:
+                yield f"online engine without a warm start, {width} dimensions"
+                key = self._key("online", dimensions=width)
+                self.online[width] = self._once(key, partial(self._second_half, width, None))
         # Seed by seed, so that an early end leaves every row with something.
         for seed in self._seeds:
             for part in PARTS:
@@ -184,7 +190,8 @@ class PaperRun:
             result["accuracy"] = own_items(split, by_scores(model, seed))
             result["full_ranking"] = full_ranking(split, self._catalogue, by_lists(model))
         elif part == "first_half":
-            result["prequential"] = self._second_half(self._load(folder))
+            width = recipe.take_dimensions
+            result["prequential"] = self._second_half(width, self._load(folder))
         return result
 
     def _train_into(self, folder: Path, recipe: Recipe, part: Part, seed: int) -> TrainingReport:
@@ -230,14 +237,9 @@ class PaperRun:
             for name, ask in zip(REFERENCES, asks, strict=True)
         }
 
-    def _second_half(self, model: TrainedModel | None) -> dict[str, Any]:
-        file = self._models / f"{self._key('engine')}.millrace"
-        engine = after_first_half(
-            file, self._settings, self._items, self._halves.train, self._on_progress
-        )
-        if model is not None:
-            engine.warm_start(model)
-        return second_half(engine, self._halves, self._on_progress)
+    def _second_half(self, dimensions: int, model: TrainedModel | None) -> dict[str, Any]:
+        settings = self._settings.model_copy(update={"dimensions": dimensions})
+        return second_half(settings, model, self._items, self._halves, self._on_progress)
 
     def _time(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
         models = {one.name: self._load(self._folder(one, "random", 0)) for one in recipes}

@@ -22,7 +22,7 @@ def trainer_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer
         made.warm_started.append(model)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recommender, "warm_start", warm_start, raising=False)
+        patch.setattr(Recommender, "warm_start", warm_start)
         yield made
 
 
