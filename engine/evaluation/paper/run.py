@@ -33,6 +33,8 @@ from engine.settings import EngineSettings
 from engine.trained import TrainedModel, TrainedModelError
 from engine.training import Recipe, TrainingError, TrainingReport
 
+TIMED: tuple[Part, int] = ("random", 0)
+"""Part and seed of the models whose latency is measured."""
 REFERENCES = ("random order", "popularity", "item mean", "oracle")
 
 
@@ -112,25 +114,27 @@ class PaperRun:
                 yield f"references, {how} split, seed {seed}"
                 key = self._key("references", how=how, seed=seed)
                 self.references[how, seed] = self._once(key, partial(self._refer, how, seed))
-        if not self.amounts.quick:
-            for width in self._widths:
-                yield f"online engine without a warm start, {width} dimensions"
-                key = self._key("online", dimensions=width)
-                self.online[width] = self._once(key, partial(self._second_half, width, None))
         # Seed by seed, so that an early end leaves every row with something.
         for seed in self._seeds:
             for part in PARTS:
+                if part == "first_half" and not self.online:
+                    yield from self._without_warm_start()
                 for recipe in self.recipes:
                     if part not in self.amounts.parts(recipe):
                         continue
                     yield f"{recipe.name}, {part.replace('_', ' ')}, seed {seed}"
                     self._try(recipe, part, seed)
+                if (part, seed) == TIMED:
+                    yield "latency, all rows in turns"
+                    self._measure_latency()
                 self._discard(part, seed)
-        yield "latency, all rows in turns"
-        timed = [recipe for recipe in self.recipes if recipe.name not in self.failures]
-        key = self._key("latency", recipes=[recipe.model_dump_json() for recipe in timed])
-        self.latencies = self._once(key, partial(self._time, timed))
         self.complete = True
+
+    def _without_warm_start(self) -> Iterator[str]:
+        for width in self._widths:
+            yield f"online engine without a warm start, {width} dimensions"
+            key = self._key("online", dimensions=width)
+            self.online[width] = self._once(key, partial(self._second_half, width, None))
 
     # ------------------------------------------------------------------ keys and folders
 
@@ -151,8 +155,8 @@ class PaperRun:
         return self._models / self._trained_key(recipe, part, seed)
 
     def _discard(self, part: Part, seed: int) -> None:
-        """Models that no later step needs; the first seed's are timed at the end."""
-        if (part, seed) != ("random", 0):
+        """Models that no later step needs; those that are timed stay, for other choices of rows."""
+        if (part, seed) != TIMED:
             for recipe in (*self.recipes, *self._starts.values()):
                 shutil.rmtree(self._folder(recipe, part, seed), ignore_errors=True)
 
@@ -173,9 +177,8 @@ class PaperRun:
         folder = self._folder(recipe, part, seed)
         key = self._trained_key(recipe, part, seed)
         known = self._store.get(key)
-        timed = (part, seed) == ("random", 0)
-        # A model that is still to be timed may have been tidied away.
-        if known is None or (timed and not folder.is_dir()):
+        # A model that is to be timed may have been tidied away.
+        if known is None or ((part, seed) == TIMED and not folder.is_dir()):
             known = self._measured(recipe, part, seed, folder)
             self._store.put(key, known)
         return known
@@ -240,6 +243,11 @@ class PaperRun:
     def _second_half(self, dimensions: int, model: TrainedModel | None) -> dict[str, Any]:
         settings = self._settings.model_copy(update={"dimensions": dimensions})
         return second_half(settings, model, self._items, self._halves, self._on_progress)
+
+    def _measure_latency(self) -> None:
+        timed = [recipe for recipe in self.recipes if recipe.name not in self.failures]
+        key = self._key("latency", recipes=[recipe.model_dump_json() for recipe in timed])
+        self.latencies = self._once(key, partial(self._time, timed))
 
     def _time(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
         models = {one.name: self._load(self._folder(one, "random", 0)) for one in recipes}

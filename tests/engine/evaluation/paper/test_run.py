@@ -86,7 +86,7 @@ def test_what_a_row_builds_on_is_trained_on_the_same_part_where_it_is_no_row(
     assert {name for name, _, _ in run.trained} == {"hybrid-distilled"}
 
 
-def test_only_the_models_that_are_timed_at_the_end_stay(finished: Finished) -> None:
+def test_only_the_models_that_are_timed_stay(finished: Finished) -> None:
     run, _, folder = finished
     assert len([one for one in (folder / "models").iterdir() if one.is_dir()]) == len(RECIPES)
     assert run.latencies.keys() == {one.name for one in RECIPES}
