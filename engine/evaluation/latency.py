@@ -14,13 +14,14 @@ Request = TypeVar("Request")
 
 
 class Latency(NamedTuple):
-    """Milliseconds of a contender's requests: means, deviation, p99 and how many there were.
+    """Milliseconds of a contender's requests: mean, deviation, p50, p99, and how many they were.
 
     `cores` is CPU time of the whole process by wall time: above 1, more than one thread worked.
     """
 
     mean: float
     sd: float
+    p50: float
     p99: float
     requests: int
     cores: float
@@ -83,6 +84,7 @@ def summary(sample: NDArray[np.float64]) -> Latency:
     return Latency(
         mean=float(milliseconds.mean()),
         sd=float(milliseconds.std(ddof=1)) if len(sample) > 1 else 0.0,
+        p50=float(np.median(milliseconds)),
         p99=float(np.percentile(milliseconds, 99)),
         requests=len(sample),
         cores=float(sample[:, 1].sum() / max(sample[:, 0].sum(), 1.0)),

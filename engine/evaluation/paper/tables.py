@@ -138,15 +138,15 @@ def _latency(report: Mapping[str, Any]) -> Table:
         for kind in ("cold", "warm"):
             one = found.get(kind)
             cells += (
-                [f"{one['mean']:.2f} ± {one['sd']:.2f}", f"{one['p99']:.2f}"]
+                [f"{one['mean']:.2f} ± {one['sd']:.2f}", f"{one['p50']:.2f}", f"{one['p99']:.2f}"]
                 if one
-                else [NOT_MEASURED, NOT_MEASURED]
+                else [NOT_MEASURED] * 3
             )
         rows.append([row["recipe"], *cells, _paper(row, "latency_ms", " ms")])
     return Table(
         "Latency of one request, ms",
         f"{report['protocol']['latency']}.",
-        ["", "cold", "cold p99", "warm", "warm p99", "paper"],
+        ["", "cold", "p50", "p99", "warm", "p50", "p99", "paper"],
         rows,
     )
 
