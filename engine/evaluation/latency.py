@@ -16,7 +16,8 @@ Request = TypeVar("Request")
 class Latency(NamedTuple):
     """Milliseconds of a contender's requests: mean, deviation, p50, p99, and how many they were.
 
-    `cores` is CPU time of the whole process by wall time: above 1, more than one thread worked.
+    `cpu` is the mean CPU time of the whole process, in milliseconds, too: above `mean`, more than
+    one thread worked; far below it, others had the processor.
     """
 
     mean: float
@@ -24,7 +25,7 @@ class Latency(NamedTuple):
     p50: float
     p99: float
     requests: int
-    cores: float
+    cpu: float
 
 
 def in_turns(
@@ -87,5 +88,5 @@ def summary(sample: NDArray[np.float64]) -> Latency:
         p50=float(np.median(milliseconds)),
         p99=float(np.percentile(milliseconds, 99)),
         requests=len(sample),
-        cores=float(sample[:, 1].sum() / max(sample[:, 0].sum(), 1.0)),
+        cpu=float(sample[:, 1].mean() / 1e6),
     )
