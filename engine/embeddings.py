@@ -104,13 +104,6 @@ class GraphEmbeddings:
             [self._accumulated, np.ones((4, fresh), np.float32)], axis=1
         )
 
-    def hold(
-        self, items: NDArray[np.int32], users: NDArray[np.int32], accumulated: float
-    ) -> None:
-        """Let the rows of these items and users (int32[n]) move less from now on."""
-        self._accumulated[:, items] = accumulated
-        self._accumulated_users[users] = accumulated
-
     def propagate(self, graph: InteractionGraph, user: int, item: int) -> None:
         """Re-aggregate the user and the item that an event touched."""
         target = np.array([user], np.int32)

@@ -23,8 +23,6 @@ _TYPICAL = 30.0
 """Neighbours at which the engine's decayed sum is made as long as the model's mean."""
 _LONG_GAIN = 10.0
 """Of the engine's long aggregate, a mean: 1 / (1 - .9)."""
-_ACCUMULATED = 30.0
-"""Squared gradients that trained rows start from: they move less than those drawn at random."""
 
 
 def warm_start(engine: Recommender, model: TrainedModel) -> None:
@@ -56,7 +54,6 @@ def warm_start(engine: Recommender, model: TrainedModel) -> None:
     if own.any():
         e.personal[users] = own
         e.directions[users] = _unit(own)
-    e.hold(items, users, _ACCUMULATED)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed.pipe import PipelineModule
+from deepspeed.utils import groups
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -31,7 +32,8 @@ class _Embed(nn.Module):
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         ids, mask = inputs
-        return self.embeddings(input_ids=ids), mask.float()
+        # The mask stays an integer: DeepSpeed asks every other output of a stage for a gradient.
+        return self.embeddings(input_ids=ids), mask
 
 
 class _Layer(nn.Module):
@@ -41,7 +43,7 @@ class _Layer(nn.Module):
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         hidden, mask = inputs
-        extended = (1.0 - mask[:, None, None, :]) * torch.finfo(hidden.dtype).min
+        extended = (1.0 - mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
         return self.layer(hidden, attention_mask=extended)[0], mask
 
 
@@ -52,7 +54,7 @@ class _Pool(nn.Module):
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         hidden, mask = inputs
-        return pool(hidden, mask.long(), self.pooling)
+        return pool(hidden, mask, self.pooling)
 
 
 def tune_in_pipeline(
@@ -103,6 +105,11 @@ def tune_in_pipeline(
         for batch in epoch
         if len(batch) == BATCH
     ]
+    if not batches and tower.part.epochs:
+        raise TrainingError(
+            f"pipeline_stages = {stages}: fewer than {BATCH} items are liked by users who like "
+            "others, too few for a batch; use pipeline_stages = 1"
+        )
 
     def micro_batches() -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
         for batch in batches:
@@ -115,11 +122,13 @@ def tune_in_pipeline(
         engine.train_batch(data_iter=stream)
         on_step((number + 1) / len(batches))
     own = float(sum(p.numel() for p in pipeline.parameters()))
-    _share(model, pipeline, layers, job)
+    _share(model, pipeline, job)
+    # DeepSpeed goes on taking the stages for parts of one model; what is trained next is whole.
+    groups.mpu = None
     return own
 
 
-def _share(model: Any, pipeline: Any, layers: list[nn.Module], job: Path) -> None:
+def _share(model: Any, pipeline: Any, job: Path) -> None:
     """Let every rank have the layers that the others tuned, through the job's folder."""
     rank = dist.get_rank()
     mine = {id(p) for p in pipeline.parameters()}

@@ -79,7 +79,7 @@ def run(
         start_seconds = 0.0
         if recipe.start is not None:
             start, start_seconds = _start(
-                recipe, interactions, items, folder, seed, on_progress, start
+                recipe, interactions, items, folder, seed, on_progress, start, validate
             )
         data = read(interactions, items)
         held = None
@@ -104,16 +104,21 @@ def run(
 
 def _start(
     recipe: Recipe, interactions: Sequence[Interaction], items: Sequence[Item], folder: Path,
-    seed: int, on_progress: OnProgress, start: Path | None,
+    seed: int, on_progress: OnProgress, start: Path | None, validate: bool,
 ) -> tuple[Path, float]:  # fmt: skip
     """The folder of the model that a recipe builds on, and how long its training took."""
+    if start is not None and validate:
+        raise TrainingError(
+            f"{start}: may have seen what is to be held out; without start a model is trained that "
+            "has not"
+        )
     wanted = _required(recipe.start)
     if start is None:
         start = folder.with_name(f"{folder.name}.{wanted}")
         first = load_recipe(wanted)
         if recipe.epochs and recipe.epochs <= recipe.quick_epochs:
             first = first.quick()
-        run(first, interactions, items, start, seed, on_progress, None, False, None)
+        run(first, interactions, items, start, seed, on_progress, None, validate, None)
     found = read_folder(start)
     if found.recipe.name != wanted:
         raise TrainingError(

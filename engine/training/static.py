@@ -19,8 +19,8 @@ from engine.training.recipe import TextPart
 from engine.training.report import TrainingError
 from engine.training.text import source_of, tokenise
 
-WIDTH = 64
-"""Of a token's embedding."""
+_WIDTH = 64
+"""Of a token's embedding at most."""
 _BATCH = 256
 
 
@@ -35,11 +35,11 @@ class StaticTower(nn.Module):
         words = AutoModel.from_pretrained(source, dtype=torch.float32).get_input_embeddings()
         with torch.no_grad():
             table = words.weight - words.weight.mean(0)
-            directions = torch.linalg.eigh(table.T @ table)[1][:, -WIDTH:]
+            directions = torch.linalg.eigh(table.T @ table)[1][:, -_WIDTH:]
             small = table @ directions
             small = small / small.norm(dim=1).mean()
         self.tokens = nn.Embedding.from_pretrained(small, freeze=False)
-        self.projection = nn.Linear(WIDTH, part.dimensions)
+        self.projection = nn.Linear(small.shape[1], part.dimensions)
         self.ids, self.mask = tokenise(self.tokenizer, texts, part.item_tokens)
 
     def forward(self, items: Tensor) -> Tensor:
