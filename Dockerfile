@@ -7,8 +7,11 @@ COPY engine engine
 COPY streams streams
 RUN pip install --no-cache-dir --constraint requirements.txt .
 
-# Its home holds what numba compiles.
-RUN useradd --create-home millrace
+# All that a worker writes: checkpoints, and what numba compiles. The rest may be read-only.
+RUN useradd --create-home --uid 10001 millrace && install -d -o millrace /var/lib/millrace
+ENV MILLRACE_WORKER__CHECKPOINTS=/var/lib/millrace/checkpoints \
+    NUMBA_CACHE_DIR=/var/lib/millrace/numba
+VOLUME /var/lib/millrace
 USER millrace
 WORKDIR /home/millrace
 

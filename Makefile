@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install kafka lint clean
+.PHONY: demo test audit install kafka lint clean
 
 # AGGREGATOR=pynq runs the main job through a simulated FPGA board.
 demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
@@ -11,6 +11,14 @@ demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
 
 test: install-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest
+
+# Known vulnerabilities among the pins, and packages that do not fit together.
+AUDIT := .cache/audit
+
+audit: install
+	@$(BIN)/python -m pip check
+	@[ -x $(AUDIT)/bin/pip-audit ] || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; } || echo "audit: pip-audit cannot be installed; without a network nothing is looked up"
+	@[ ! -x $(AUDIT)/bin/pip-audit ] || $(PYTHON) .ci/audit.py $(AUDIT)/bin/pip-audit
 
 install: $(VENV)/.installed
 

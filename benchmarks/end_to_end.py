@@ -53,9 +53,10 @@ console = Console(stderr=True)
 class Bench:
     """A broker, its topics and the clients of one measurement."""
 
-    def __init__(self, bootstrap: str, suffix: str) -> None:
+    def __init__(self, bootstrap: str, suffix: str, partitions: int | None = None) -> None:
         defaults = load_settings()
-        names = {name: f"bench.{suffix}.{name}" for name in TOPICS}
+        names: dict[str, Any] = {name: f"bench.{suffix}.{name}" for name in TOPICS}
+        names["partitions"] = partitions or defaults.topics.partitions
         self.settings = defaults.model_copy(
             update={
                 "broker": defaults.broker.model_copy(update={"bootstrap": bootstrap}),
@@ -103,7 +104,6 @@ class Bench:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{topic}: {self.end_of(topic)} of {count} messages")
             time.sleep(0.2)
-
 
     def await_answered(self, count: int, seconds: float = 120.0) -> None:
         """Wait until the workers have committed that so many events are answered."""

@@ -248,6 +248,38 @@ def _read_manifest(file: BinaryIO, path: Path) -> _Manifest:
     return msgspec.json.decode(encoded, type=_Manifest)
 
 
+# ---------------------------------------------------------------------- two engines
+
+
+def state_digest(engine: Saved) -> str:
+    """SHA-256 over all that an engine holds: equal for two whose states are equal byte for byte."""
+    whole = hashlib.sha256()
+    for name, digest in _entry_digests(engine).items():
+        whole.update(f"{name} {digest}\n".encode())
+    return whole.hexdigest()
+
+
+def differing_entries(one: Saved, other: Saved) -> list[str]:
+    """The names of what two engines do not hold alike; none if their digests are equal."""
+    first, second = _entry_digests(one), _entry_digests(other)
+    names = first | second
+    return [name for name in names if first.get(name) != second.get(name)]
+
+
+def _entry_digests(engine: Saved) -> dict[str, str]:
+    """The SHA-256 of each entry: of an array, its dtype and shape as well."""
+    digests = {}
+    for name, value in _entries(engine):
+        digest = hashlib.sha256()
+        if isinstance(value, bytes):
+            digest.update(value)
+        else:
+            digest.update(f"{value.dtype.str} {value.shape}\n".encode())
+            digest.update(_bytes_of(np.ascontiguousarray(value)).data)
+        digests[name] = digest.hexdigest()
+    return digests
+
+
 # ---------------------------------------------------------------------- an entry
 
 

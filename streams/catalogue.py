@@ -8,6 +8,7 @@ embeddings to their end first, so that it need not encode them again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import cast
@@ -23,6 +24,9 @@ from engine.text.encoder import TextEncoder
 from streams import clients
 from streams.messages import ItemEmbedding, encode, pack, unpack
 from streams.settings import Settings
+from streams.validation import UNREADABLE
+
+log = logging.getLogger("millrace.catalogue")
 
 Apply = Callable[[Item, "NDArray[np.float32] | None"], None]
 
@@ -119,15 +123,29 @@ class CatalogueTail:
     def _take(self, message: Message, hand_over: Callable[[Callable[[], None]], object]) -> None:
         if message.error():
             raise RuntimeError(f"{self._topic}: {message.error()}")
-        partition, offset, value = message.partition(), message.offset(), message.value()
-        # A tombstone left by compaction says nothing.
-        entry = self._decoder.decode(value) if value is not None else None
+        partition, offset = message.partition(), message.offset()
+        entry = self._decoded(message)
 
         def apply() -> None:
             if entry is not None:
-                same = entry.encoder == TextEncoder.name
-                vector = unpack(entry.embedding, TextEncoder.dimensions) if same else None
-                self._apply(entry.item, vector)
+                self._apply(*entry)
             self.positions[cast(int, partition)] = cast(int, offset) + 1
 
         hand_over(apply)
+
+    def _decoded(self, message: Message) -> tuple[Item, NDArray[np.float32] | None] | None:
+        """Item and embedding; None of a tombstone left by compaction, and of what is neither.
+
+        The topic keeps a message for ever, so one that is not ours must not end whoever reads it.
+        """
+        value = message.value()
+        if value is None:
+            return None
+        try:
+            entry = self._decoder.decode(value)
+            same = entry.encoder == TextEncoder.name
+            return entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None
+        except (*UNREADABLE, ValueError) as error:
+            place = f"{self._topic}[{message.partition()}] at {message.offset()}"
+            log.warning("%s is passed over, it is no item's embedding: %s", place, error)
+            return None

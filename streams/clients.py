@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 
 from streams.brokers.errors import BrokerError
+from streams.security import for_librdkafka
 from streams.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
@@ -32,7 +33,11 @@ LASTING = (
 
 def common(settings: Settings) -> dict[str, Any]:
     """What every client is configured with."""
-    return {"bootstrap.servers": settings.broker.bootstrap, "log_level": 2}
+    return {
+        "bootstrap.servers": settings.broker.bootstrap,
+        "log_level": 2,
+        **for_librdkafka(settings.security),
+    }
 
 
 def producer(settings: Settings, **extra: Any) -> Producer:
@@ -67,11 +72,15 @@ def transactional(settings: Settings, name: str) -> Producer:
 
 
 def reader(settings: Settings, **extra: Any) -> Consumer:
-    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member."""
+    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member.
+
+    librdkafka asks for the coordinator of its group all the same, so where the broker controls
+    access, users need Read on groups whose names begin as `readers` says.
+    """
     return Consumer(
         {
             **common(settings),
-            "group.id": f"millrace-reader-{uuid.uuid4().hex}",
+            "group.id": f"{readers(settings)}-{uuid.uuid4().hex}",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 5 if settings.broker.embedded else 500,
@@ -80,6 +89,11 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
             **extra,
         }
     )
+
+
+def readers(settings: Settings) -> str:
+    """How the group ids of readers begin: as the workers' does, so that one rule covers both."""
+    return f"{settings.worker.group}-reader"
 
 
 def partitions(client: Consumer | Producer, topic: str) -> list[int]:

@@ -19,11 +19,12 @@ from typing import Any
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from pydantic import SecretStr
 
 from engine.evaluation.provenance import provenance
 from streams import topics
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import SecuritySettings, Settings, as_environment
 from streams.tally import Tally
 
 _START_SECONDS = 240.0
@@ -150,14 +151,17 @@ def accounted(report: dict[str, Any]) -> bool:
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """Settings of a demo: a free port for metrics, and one partition.
+    """Settings of a demo: its own broker, in plaintext; a free port, one partition.
 
     With one worker more partitions bring nothing, and with one the order of events is the data's.
     """
     return settings.model_copy(
         update={
             "topics": settings.topics.model_copy(update={"partitions": 1}),
-            "worker": settings.worker.model_copy(update={"metrics_port": _free_port()}),
+            "security": SecuritySettings(),
+            "worker": settings.worker.model_copy(
+                update={"metrics_port": _free_port(), "metrics_token": SecretStr("")}
+            ),
         }
     )
 

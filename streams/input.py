@@ -74,4 +74,5 @@ def _topic_id(settings: Settings, topic: str) -> str:
         return "embedded"
     admin = AdminClient(clients.common(settings))
     described = admin.describe_topics(TopicCollection([topic]))[topic]
-    return str(described.result(clients.TIMEOUT_SECONDS).topic_id)
+    # Base64, of which one sign parts folders.
+    return str(described.result(clients.TIMEOUT_SECONDS).topic_id).replace("/", "_")

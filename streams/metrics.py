@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -88,11 +87,3 @@ def _of_device(work: DeviceWork | None) -> Iterator[Metric]:
         family = CounterMetricFamily(f"millrace_overlay_{name}", text, labels=["simulated"])
         family.add_metric([simulated], value)
         yield family
-
-
-def serve(pipeline: Pipeline, host: str, port: int) -> None:
-    """Serve /metrics from a thread of this process; port 0 serves nothing."""
-    if port:
-        registry = CollectorRegistry()
-        registry.register(WorkerMetrics(pipeline))
-        start_http_server(port, host, registry)

@@ -57,14 +57,25 @@ class Ownership:
             Up to which offset each is answered.
         """
         closing = {n: self._pipeline.outboxes[n] for n in revoked & self._pipeline.ours}
-        seconds = self._settings.worker.session_seconds / 2
-        await asyncio.gather(
-            *(asyncio.to_thread(outbox.close, seconds) for outbox in closing.values())
-        )
+        # First, for Faust does not wait for us for ever: what it claims again meanwhile is new.
         self._pipeline.ours -= revoked
+        out = await asyncio.to_thread(self._shut, closing)
         for number in closing:
             self._fenced.pop(number, None)
-        return {number: outbox.out for number, outbox in closing.items()}
+        return out
+
+    def _shut(self, closing: dict[int, PartitionOutbox]) -> dict[int, int]:
+        seconds = self._settings.worker.session_seconds / 2
+        with self._claiming, ThreadPoolExecutor(max(1, len(closing))) as pool:
+            list(pool.map(lambda outbox: outbox.close(seconds), closing.values()))
+            return {number: outbox.out for number, outbox in closing.items()}
+
+    def _reopen(self, number: int) -> None:
+        with self._claiming:
+            outbox = self._pipeline.outboxes[number]
+            if number in self._pipeline.ours and outbox.failure is not None:
+                outbox.close(1.0)
+                outbox.open()
 
     async def look_after(self) -> None:
         """Raise what ended a way out; open one again that we were shut out of for no reason.
@@ -83,14 +94,15 @@ class Ownership:
             if time.monotonic() - since > patience:
                 del self._fenced[number]
                 log.warning("partition %d: writing again after %s", number, outbox.failure)
-                await asyncio.to_thread(outbox.close, 1.0)
-                if number in self._pipeline.ours:
-                    await asyncio.to_thread(outbox.open)
+                await asyncio.to_thread(self._reopen, number)
 
     def has_room(self) -> bool:
-        """Whether the broker keeps up with our answers; while it does not, input waits."""
+        """Whether the broker keeps up with our answers; while it does not, input waits.
+
+        Any thread may ask.
+        """
         most = self._settings.worker.waiting_answers
-        return all(self._pipeline.outboxes[n].waiting < most for n in self._pipeline.ours)
+        return all(self._pipeline.outboxes[n].waiting < most for n in list(self._pipeline.ours))
 
     def out(self) -> dict[int, int]:
         """Up to which offset each of our partitions is answered."""

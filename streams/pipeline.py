@@ -23,6 +23,7 @@ from streams.messages import (
 )
 from streams.partitions import Output, Partition
 from streams.settings import Settings
+from streams.sizes import buried, check_size
 from streams.transactions import PartitionOutbox
 
 
@@ -89,6 +90,10 @@ class Pipeline:
         """What the device did for the engine, if it has one."""
         return self._engine.embeddings.aggregator.work
 
+    def positions(self) -> dict[int, int]:
+        """The next offset of each partition that is ours now; any thread may ask."""
+        return {number: self.partitions[number].next_offset for number in list(self.ours)}
+
     def handle(self, record: Record) -> None:
         """Apply one record of a partition that is ours, and answer it if nobody has yet."""
         received_ns = perf_counter_ns()
@@ -129,6 +134,7 @@ class Pipeline:
         received_ns: int,
     ) -> None:
         queue_us = max(0.0, time() * 1e6 - record.timestamp_ms * 1e3)
+        check_size(record.key, record.value, record.headers, self._topics.message_bytes)
         interaction = decode_interaction(record.value, record.headers, record.timestamp_ms)
         decode_ns = perf_counter_ns() - received_ns
         if partition.is_duplicate(interaction.event_id):
@@ -185,17 +191,18 @@ class Pipeline:
         self.counts.recommendations += 1
 
     def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
+        key, value, original = buried(
+            record.key, record.value, record.headers, self._topics.message_bytes
+        )
         headers = dead_letter_headers(
             error,
             self._topics.interactions,
             record.partition,
             record.offset,
             record.timestamp_ms,
-            record.headers,
+            original,
         )
-        outbox.put(
-            Output(record.offset, self._topics.dead_letters, record.value, record.key, headers)
-        )
+        outbox.put(Output(record.offset, self._topics.dead_letters, value, key, headers))
         self.counts.dead_letters[error.error_class] += 1
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomlkit
 from platformdirs import user_state_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,6 +34,39 @@ class BrokerSettings(Section):
         False,
         description="the broker is Millrace's embedded one (librdkafka's mock): no admin calls",
     )
+
+
+class SecuritySettings(Section):
+    """How clients reach Kafka: encrypted or not, and as whom."""
+
+    protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="what the broker's listener speaks: TLS (ssl), SASL, both, neither"
+    )
+    ca: str = Field(
+        "", description="file of the authorities that may sign the broker's certificate, PEM; "
+        "empty: those of this system",
+    )  # fmt: skip
+    certificate: str = Field("", description="our own certificate for mutual TLS, a file in PEM")
+    key: str = Field("", description="its key, a file in PEM without a pass phrase")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how SASL proves who we are"
+    )
+    user: str = Field("", description="user name for SASL")
+    password: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        sasl = self.protocol.startswith("sasl")
+        if sasl and not (self.user and self.password.get_secret_value()):
+            missing = "password (MILLRACE_SECURITY__PASSWORD)" if self.user else "user"
+            raise ValueError(f"protocol {self.protocol} needs a {missing}")
+        if self.user and not sasl:
+            raise ValueError(f"user {self.user!r} is of no use: protocol {self.protocol} has none")
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key come together, or neither")
+        if (self.certificate or self.ca) and not self.protocol.endswith("ssl"):
+            raise ValueError(f"ca and certificate are of no use: protocol {self.protocol} has none")
+        return self
 
 
 class TopicSettings(Section):
@@ -81,8 +115,15 @@ class WorkerSettings(Section):
     commit_seconds: float = Field(
         0.2, gt=0, description="seconds between commits of offsets, which other workers follow"
     )
-    metrics_host: str = Field("127.0.0.1", description="address that /metrics binds to")
-    metrics_port: int = Field(6067, ge=0, le=65535, description="port of /metrics; 0 turns it off")
+    stalled_seconds: float = Field(
+        60.0, ge=1, description="seconds without progress while events wait, after which to exit; "
+        "after half of them /health/ready says no",
+    )  # fmt: skip
+    metrics_host: str = Field("127.0.0.1", description="address that /metrics and /health bind to")
+    metrics_port: int = Field(
+        6067, ge=0, le=65535, description="port of /metrics and /health; 0 turns them off"
+    )
+    metrics_token: SecretStr = SecretStr("")
 
 
 class Settings(BaseSettings):
@@ -93,6 +134,7 @@ class Settings(BaseSettings):
     )
 
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    security: SecuritySettings = Field(default_factory=SecuritySettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
@@ -134,10 +176,7 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
         loaded = FromFile(**_nested(overrides or []))
         return Settings.model_construct(**dict(loaded))
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in e['loc'])} = {e['input']!r}: {e['msg']}"
-            for e in error.errors()
-        ]
+        lines = [_told(e["loc"], e["input"], e["msg"]) for e in error.errors()]
         raise SettingsError("; ".join(lines)) from None
     except TOMLDecodeError as error:
         raise SettingsError(f"{config or 'millrace.toml'}: {error}") from None
@@ -145,6 +184,19 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
 
 class SettingsError(ValueError):
     """A setting that does not fit."""
+
+
+def _told(place: tuple[int | str, ...], value: Any, message: str) -> str:
+    """A validation error in words; with the value only where that cannot be a secret."""
+    name = ".".join(str(part) for part in place)
+    message = message.removeprefix("Value error, ")
+    section = str(place[0]) if place else ""
+    secrets = {field for field in _fields(section) if _is_secret(section, field)}
+    field = str(place[1]) if len(place) > 1 else ""
+    misspelt = field not in _fields(section) and bool(secrets)
+    if len(place) < 2 or field in secrets or misspelt:
+        return f"{name}: {message}"
+    return f"{name} = {value!r}: {message}"
 
 
 def _nested(overrides: list[str]) -> dict[str, Any]:
@@ -158,23 +210,29 @@ def _nested(overrides: list[str]) -> dict[str, Any]:
             parsed = tomlkit.parse(f"value = {value}").unwrap()["value"]
         except TOMLKitError:
             parsed = value.strip()
+        if _is_secret(section, name):
+            raise SettingsError(
+                f"{section}.{name}: a command line is there for all to see: "
+                f"set {_variable(section, name)} in the environment"
+            )
         tree.setdefault(section, {})[name] = parsed
     return tree
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The effective settings as environment variables, for a process that we start."""
+    """The effective settings, secrets too, as environment variables for a process that we start."""
     return {
-        f"MILLRACE_{section}__{name}".upper(): value
-        if isinstance(value, str)
-        else json.dumps(value)
+        _variable(section, name): _written(value)
         for section, values in settings.model_dump().items()
         for name, value in values.items()
     }
 
 
 def as_toml(settings: Settings) -> str:
-    """The effective settings as a commented TOML file that `load_settings` reads back."""
+    """The effective settings as a commented TOML file that `load_settings` reads back.
+
+    A secret is not in it: a comment names the variable that holds it.
+    """
     document = tomlkit.document()
     for name, value in settings:
         table = tomlkit.table()
@@ -183,6 +241,33 @@ def as_toml(settings: Settings) -> str:
         for key, field in type(value).model_fields.items():
             if field.description:
                 table.add(tomlkit.comment(field.description))
-            table.add(key, getattr(value, key))
+            if _is_secret(name, key):
+                table.add(tomlkit.comment(f"{key} comes from {_variable(name, key)}"))
+            else:
+                table.add(key, getattr(value, key))
         document.add(name, table)
     return tomlkit.dumps(document)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _variable(section: str, name: str) -> str:
+    return f"MILLRACE_{section}__{name}".upper()
+
+
+def _fields(section: str) -> dict[str, FieldInfo]:
+    """The fields of a section; of one that is not there, none."""
+    found = Settings.model_fields.get(section)
+    annotation = found.annotation if found else None
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation.model_fields
+    return {}
+
+
+def _is_secret(section: str, name: str) -> bool:
+    field = _fields(section).get(name)
+    return field is not None and field.annotation is SecretStr

@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from streams.brokers import BrokerError, topic_partitions
+from streams.brokers.errors import RefusedError
+from streams.security import for_kafka_python, who
 from streams.settings import Settings
 
 with warnings.catch_warnings():
     # kafka-python 3.0.12 reads its schemas through a function that Python 3.11 has deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-    from kafka.errors import KafkaError, TopicAlreadyExistsError
+    from kafka.errors import (
+        KafkaError,
+        TopicAlreadyExistsError,
+        TopicAuthorizationFailedError,
+    )
 
 TIMEOUT_MS = 10_000
 DEAD_LETTER_BYTES = 65_536
@@ -52,7 +58,7 @@ def create(settings: Settings) -> list[str]:
     BrokerError
         When no broker answers, or it refuses.
     """
-    there = topic_partitions(settings.broker.bootstrap)
+    there = topic_partitions(settings.broker.bootstrap, security=settings.security)
     missing = [name for name in policies(settings) if name not in there]
     if settings.broker.embedded:
         for name in missing:
@@ -84,7 +90,7 @@ def check(settings: Settings) -> list[Problem]:
         When no broker answers, or it refuses.
     """
     wanted = settings.topics.partitions
-    there = topic_partitions(settings.broker.bootstrap)
+    there = topic_partitions(settings.broker.bootstrap, security=settings.security)
     # adding partitions to a topic would send a user's next event elsewhere than the last one
     remake = (
         "start `millrace broker` with these settings"
@@ -175,6 +181,11 @@ def _create(admin: KafkaAdminClient, name: str, settings: Settings) -> bool:
     [result] = answer["topics"]
     if result["error_code"] == TopicAlreadyExistsError.errno:  # another process was faster
         return False
+    if result["error_code"] == TopicAuthorizationFailedError.errno:
+        raise RefusedError(
+            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
+            f"Create on topic {name!r}; docs/security.md has the kafka-acls.sh command"
+        )
     if result["error_code"]:
         raise BrokerError(
             f"the broker at {settings.broker.bootstrap} did not make topic {name!r}: "
@@ -190,6 +201,7 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
             bootstrap_servers=settings.broker.bootstrap.split(","),
             request_timeout_ms=TIMEOUT_MS,
             bootstrap_timeout_ms=TIMEOUT_MS // 2,
+            **for_kafka_python(settings.security),
         )
         try:
             yield client

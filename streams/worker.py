@@ -13,24 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
 from engine.recommender import Recommender, warm_up
-from streams import clients, metrics
+from streams import clients, metrics, rights, web
+from streams.brokers import BrokerError, topic_partitions
+from streams.brokers.errors import RefusedError
 from streams.catalogue import CatalogueEncoder, CatalogueTail
 from streams.checkpoints import Checkpoints, Notes, Writing
 from streams.consumer import transport
 from streams.following import Follower
+from streams.health import Health
 from streams.input import Input
 from streams.messages import BadMessage, Model, dead_letter_headers, decode_item
 from streams.outbox import Outbox
 from streams.ownership import Ownership
 from streams.partitions import Partition
 from streams.pipeline import Pipeline, Record
+from streams.security import for_faust
 from streams.settings import Settings
+from streams.sizes import buried, check_size, check_written
+from streams.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
 
@@ -81,6 +86,7 @@ class Worker:
         app = faust.App(
             worker.group,
             broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
+            broker_credentials=for_faust(self.settings.security),
             datadir=tempfile.mkdtemp(prefix="millrace-"),
             store="memory://",
             web_enabled=False,
@@ -165,19 +171,24 @@ class Worker:
         """Encode an item in a thread and publish it to every worker."""
         topics = self.settings.topics
         try:
+            check_size(record.key, record.value, record.headers, topics.message_bytes)
             item: Item = decode_item(record.value, record.headers, record.timestamp_ms)
+            message = await asyncio.to_thread(self.encoder.encode, item)
+            check_written("the item and its embedding", message, topics.message_bytes)
         except BadMessage as error:
+            key, value, original = buried(
+                record.key, record.value, record.headers, topics.message_bytes
+            )
             headers = dead_letter_headers(
                 error,
                 topics.items,
                 record.partition,
                 record.offset,
                 record.timestamp_ms,
-                record.headers,
+                original,
             )
-            self.outbox.send(topics.dead_letters, record.value, record.key, headers=headers)
+            self.outbox.send(topics.dead_letters, value, key, headers=headers)
         else:
-            message = await asyncio.to_thread(self.encoder.encode, item)
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
 
@@ -248,6 +259,7 @@ class Worker:
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
+    rights.require(settings, rights.of_worker(settings), member=True)
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)
     warm_up(settings.engine)
@@ -255,32 +267,40 @@ def run(settings: Settings) -> None:
     for topic in (settings.topics.items, settings.topics.recommendations,
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
-    metrics.serve(worker.pipeline, settings.worker.metrics_host, settings.worker.metrics_port)
+    health = Health()
+    web.serve(settings.worker, metrics.WorkerMetrics(worker.pipeline), health)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
     app = worker.app()
+    watchdog = Watchdog(settings, worker.pipeline.positions, worker.ownership.has_room, health)
     try:
         faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
         ).execute_from_commandline()
     finally:
         worker.stop()
+        watchdog.close()
+        if watchdog.stuck:
+            sys.exit(EXIT_STATUS)
 
 
 def wait_for_broker(settings: Settings) -> None:
-    """Return once the broker answers; say every five seconds that it does not."""
-    probe = clients.producer(settings)
+    """Return once the broker answers; say every five seconds that it does not.
+
+    Raises
+    ------
+    RefusedError
+        If it answers and does not let us in.
+    """
     started = time.monotonic()
     while True:
         try:
-            probe.list_topics(timeout=5.0)
-        except KafkaException:
-            log.warning(
-                "no broker answers at %s yet (%d s)",
-                settings.broker.bootstrap,
-                time.monotonic() - started,
-            )
+            topic_partitions(settings.broker.bootstrap, seconds=5.0, security=settings.security)
+        except RefusedError:
+            raise
+        except BrokerError as error:
+            log.warning("%s (%d s)", error, time.monotonic() - started)
         else:
             return
 

@@ -94,6 +94,9 @@ class KafkaServer:
     data
         A folder for the log, kept afterwards and taken up again when it holds one already.
         Without it the log is in the temporary folder.
+    properties
+        More lines of ``server.properties``, which win over ours; they may name the ports as
+        ``{port}`` and ``{controller}``.
 
     Attributes
     ----------
@@ -108,7 +111,7 @@ class KafkaServer:
 
     embedded = False
 
-    def __init__(self, port: int = 0, data: Path | None = None) -> None:
+    def __init__(self, port: int = 0, data: Path | None = None, properties: str = "") -> None:
         self._jars = find_jars()
         self._child: Child | None = None
         self._answered = False
@@ -122,7 +125,7 @@ class KafkaServer:
             data = (data or self._home / "data").absolute()
             (self._home / "log4j.properties").write_text(LOGGING)
             (self._home / "server.properties").write_text(
-                PROPERTIES.format(
+                (PROPERTIES + properties).format(
                     port=client, controller=controller, data=data, message_bytes=MESSAGE_BYTES
                 )
             )

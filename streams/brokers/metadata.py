@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from streams.brokers.errors import BrokerError
+from streams.brokers.refusals import explained
+from streams.security import for_librdkafka
+from streams.settings import SecuritySettings
+
+PLAINTEXT = SecuritySettings()
 
 
 def topic_partitions(
-    bootstrap: str, create: str | None = None, seconds: float = 3.0
+    bootstrap: str,
+    create: str | None = None,
+    seconds: float = 3.0,
+    security: SecuritySettings = PLAINTEXT,
 ) -> dict[str, int]:
     """The topics of a broker, or one that is asked for by name.
 
@@ -21,6 +28,8 @@ def topic_partitions(
         does) then makes it.
     seconds
         How long to wait for an answer.
+    security
+        How to reach it, and as whom.
 
     Returns
     -------
@@ -30,24 +39,21 @@ def topic_partitions(
     Raises
     ------
     BrokerError
-        When no broker answers in time.
+        When no broker answers in time; `RefusedError` when one does, and does not let us in.
+    SettingsError
+        When a file of ``security`` cannot be read.
     """
+    told: list[KafkaError] = []
+    configuration = {"bootstrap.servers": bootstrap, "error_cb": told.append}
+    # log_level 0: librdkafka would print each failed connection
+    client = Producer({**configuration, "log_level": 0, **for_librdkafka(security)})
     try:
-        # log_level 0: librdkafka would print each failed connection
-        client = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
         answer = (
             client.list_topics(create, timeout=seconds)
             if create
             else client.list_topics(timeout=seconds)
         )
     except KafkaException:
-        raise BrokerError(no_broker(bootstrap)) from None
+        client.poll(0)  # hands over what went wrong
+        raise explained(bootstrap, security, told) from None
     return {name: len(topic.partitions) for name, topic in answer.topics.items() if not topic.error}
-
-
-def no_broker(bootstrap: str) -> str:
-    """What to say when nothing answers at ``bootstrap``."""
-    return (
-        f"no Kafka broker answers at {bootstrap}; start one with `millrace broker` or `make kafka`,"
-        " or name yours with --broker"
-    )

@@ -6,7 +6,12 @@ import os
 
 import typer
 
+<<<<<<< HEAD
 from streams.cli import paper, research, stream, training
+=======
+from streams.cli import health, research, stream
+from streams.cli.torture import torture
+>>>>>>> main
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,9 +28,11 @@ app.command()(stream.demo)
 app.command()(stream.worker)
 app.command()(stream.replay)
 app.command()(stream.watch)
+app.command()(health.health)
 app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
+app.command()(torture)
 app.command()(research.evaluate)
 app.command()(paper.paper)
 app.command()(training.train)

@@ -126,6 +126,7 @@ def replay(
     Example: millrace replay ml-100k --rate 200
     """
     with one_line_errors():
+        from streams import rights  # noqa: PLC0415
         from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.progress import replay_progress  # noqa: PLC0415
         from streams.replay import Pace, Replay  # noqa: PLC0415
@@ -134,7 +135,9 @@ def replay(
             raise typer.BadParameter("give one of --rate, --speedup and --max")
         dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_, broker)
-        topic_partitions(settings.broker.bootstrap)  # says what to do when no broker answers
+        # says what to do when no broker answers
+        topic_partitions(settings.broker.bootstrap, security=settings.security)
+        rights.require(settings, rights.of_replay(settings, resume))
         with replay_progress(json_lines, err) as on_progress:
             job = Replay(
                 settings,
@@ -187,11 +190,14 @@ def watch(
     Example: millrace watch --json | jq '.user, .items[0].item'
     """
     with one_line_errors():
+        from streams import rights  # noqa: PLC0415
         from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.subscriber import show  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
-        topic_partitions(settings.broker.bootstrap)  # says what to do when no broker answers
+        # says what to do when no broker answers
+        topic_partitions(settings.broker.bootstrap, security=settings.security)
+        rights.require(settings, rights.of_watch(settings))
         show(settings, from_beginning, dead_letters, json_lines, out)
 
 

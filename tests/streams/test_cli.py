@@ -18,7 +18,7 @@ from tests.streams.conftest import Path, interaction
 
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
 COMMANDS = [
-    ["demo"], ["worker"], ["replay"], ["watch"], ["broker"], ["topics", "create"],
+    ["demo"], ["worker"], ["replay"], ["watch"], ["health"], ["broker"], ["topics", "create"],
     ["topics", "check"], ["evaluate"], ["paper"], ["config"], ["schemas"], ["download"],
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from streams.brokers.kafka import MESSAGE_BYTES
-from streams.settings import Settings
+from streams.settings import Settings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -64,6 +64,33 @@ def test_the_worker_starts_after_the_topics_are_made():
     assert SERVICES["topics"]["command"] == ["topics", "create"]
 
 
+@pytest.mark.parametrize("name", ["topics", "worker"])
+def test_our_containers_may_do_no_more_than_they_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "user", "cap_add", "ports"} & service.keys()
+
+
+def test_the_worker_writes_to_its_volume_alone_and_is_asked_whether_it_is_ready() -> None:
+    [(source, folder)] = [volume.split(":") for volume in SERVICES["worker"]["volumes"]]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert source in compose["volumes"]
+    found = instructions()
+    assert ("VOLUME", folder) in found
+    variables = dict(
+        pair.split("=") for verb, text in found if verb == "ENV" for pair in text.split()
+    )
+    assert variables.keys() == {"MILLRACE_WORKER__CHECKPOINTS", "NUMBA_CACHE_DIR"}
+    assert all(value.startswith(f"{folder}/") for value in variables.values())
+    assert "checkpoints" in WorkerSettings.model_fields
+    assert any(verb == "RUN" and f"install -d -o millrace {folder}" in text for verb, text in found)
+    command, *arguments = SERVICES["worker"]["healthcheck"]["test"]
+    assert (command, arguments) == ("CMD", ["millrace", "health"])
+
+
 def test_compose_and_maven_name_the_same_kafka():
     maven = {"m": "http://maven.apache.org/POM/4.0.0"}
     versions = {
@@ -76,7 +103,7 @@ def test_compose_and_maven_name_the_same_kafka():
 
 
 def instructions() -> list[tuple[str, str]]:
-    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     return [
         (line.split(maxsplit=1)[0], line.split(maxsplit=1)[1])
         for line in lines

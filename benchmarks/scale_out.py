@@ -1,0 +1,221 @@
+"""Throughput of one and of two workers on this machine, and a simulation of many from their costs.
+
+    python -m benchmarks.scale_out [--data ml-100k] [--events 20000] [--json FILE]
+
+Every worker applies every event, and answers those of its own partitions. So with W workers and
+costs of `own` (an event that it answers) and `silent` (one that it only applies), a worker with a
+core of its own keeps up with at most
+
+    W / (own + (W - 1) silent)    events a second over all partitions, which tends to 1 / silent.
+
+- `measured`: events/s over all partitions while one and two workers work off a backlog (from the
+  times that answers reached the output topic, first and last tenth left out), and the CPU time of
+  the worker processes for it. On two cores the broker takes its part of them.
+- `own_us`, `silent_us`: CPU time of a worker for an event. The first is what one worker needs, all
+  partitions being its own; two workers each have half of the events of their own, so that what
+  they need more of in all is one silent application of each event.
+- `following_share`: of two workers' CPU time, what following the other's partitions takes.
+- `simulated`: 8 to 64 workers, a core each and one partition each, events arriving at random
+  (Poisson) at a share of `LOAD` of what they can keep up with, equal users. A worker answers the
+  events of its own first come first served, and applies those of others when it has none; it can
+  from when their worker has committed that they are answered, and it has asked for that, both
+  every `worker.commit_seconds`. `lag_ms`: from an answer until another worker has applied its
+  event; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
+  broker, which serves each message to W readers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import time
+from collections import deque
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+
+from benchmarks.end_to_end import Bench, publish_catalogue
+from engine.datasets import Dataset, Synthetic, open_dataset
+from engine.evaluation.measures import percentiles
+from engine.evaluation.provenance import provenance
+from engine.events import Interaction
+from streams.brokers import KafkaServer
+from streams.settings import load_settings
+from streams.torture.account import read_all
+from streams.torture.traffic import Subscriber
+
+PARTITIONS = 4
+WARM_UP_EVENTS = 4_000
+WORKERS = (8, 16, 32, 64)
+LOAD = 0.8
+SIMULATED_EVENTS = 10_000
+IDLE_SECONDS = 3.0
+console = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="a data set; else an invented stream")
+    parser.add_argument("--events", type=int, default=20_000, help="events of a backlog")
+    parser.add_argument("--rounds", type=int, default=3, help="one worker and two, in turns")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    wanted = arguments.events + WARM_UP_EVENTS
+    dataset: Dataset = (
+        open_dataset(arguments.data, seed=arguments.seed)
+        if arguments.data
+        else Synthetic(wanted, seed=arguments.seed)
+    )
+    events = list(islice(dataset.interactions(), wanted))
+    runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    with KafkaServer() as kafka:
+        for number in range(arguments.rounds):
+            for workers, found in runs.items():
+                console.print(f"round {number + 1} of {arguments.rounds}: {workers} workers")
+                bench = Bench(kafka.bootstrap, f"{workers}.{number}", partitions=PARTITIONS)
+                found.append(measure(bench, dataset, events, workers))
+    measured = {workers: median(found) for workers, found in runs.items()}
+    own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
+    silent = max(0.0, both - own)
+    commit_seconds = load_settings().worker.commit_seconds
+    report: dict[str, Any] = {
+        "events": len(events) - WARM_UP_EVENTS,
+        "rounds": arguments.rounds,
+        "measured": {str(workers): figures for workers, figures in measured.items()},
+        "ratio": round(measured[2]["events_per_second"] / measured[1]["events_per_second"], 2),
+        "own_us": own,
+        "silent_us": round(silent, 1),
+        "following_share": round(silent / both, 3),
+        "load": LOAD,
+        "commit_seconds": commit_seconds,
+        "simulated": {
+            str(workers): simulate(workers, own / 1e6, silent / 1e6, commit_seconds, arguments.seed)
+            for workers in WORKERS
+        },
+        **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+
+
+def median(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each figure over runs."""
+    return {name: round(float(np.median([run[name] for run in runs])), 1) for name in runs[0]}
+
+
+def measure(
+    bench: Bench, dataset: Dataset, events: list[Interaction], workers: int
+) -> dict[str, float]:
+    """Events/s of so many workers, and their CPU time for an event in all, in microseconds."""
+    topic = bench.settings.topics.interactions
+    with bench.worker():  # it stops when all is embedded: the others then know it from their start
+        publish_catalogue(bench, dataset)
+    with ExitStack() as stack:
+        processes = [
+            psutil.Process(stack.enter_context(bench.worker()).pid) for _ in range(workers)
+        ]
+        subscriber = stack.enter_context(Subscriber(bench.settings))
+        for event in events[:WARM_UP_EVENTS]:
+            bench.send(topic, event)
+        await_idle(subscriber, WARM_UP_EVENTS, processes)
+        before = cpu_seconds(processes)
+        for event in events[WARM_UP_EVENTS:]:
+            bench.send(topic, event)
+        bench.producer.flush()
+        await_idle(subscriber, len(events), processes)
+        cpu = cpu_seconds(processes) - before
+    stamps = sorted(
+        message.timestamp()[1]
+        for message in read_all(bench.settings, bench.settings.topics.recommendations)
+    )[WARM_UP_EVENTS:]
+    low, high = len(stamps) // 10, len(stamps) * 9 // 10
+    return {
+        "events_per_second": (high - low) / (stamps[high] - stamps[low]) * 1e3,
+        "cpu_us": cpu / len(stamps) * 1e6,
+    }
+
+
+def await_idle(subscriber: Subscriber, count: int, processes: list[psutil.Process]) -> None:
+    """Return once that many answers have come and the workers have nothing left to apply."""
+    while subscriber.count < count:
+        if time.monotonic() > subscriber.moved + 120:
+            raise TimeoutError(f"{subscriber.count:,} of {count:,} events were answered")
+        time.sleep(0.1)
+    while True:
+        before = cpu_seconds(processes)
+        time.sleep(IDLE_SECONDS)
+        if cpu_seconds(processes) - before < 0.2 * IDLE_SECONDS * len(processes):
+            return
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    """CPU time, user and system, that the processes have had."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def simulate(
+    workers: int,
+    own: float,
+    silent: float,
+    commit_seconds: float,
+    seed: int,
+    events: int = SIMULATED_EVENTS,
+) -> dict[str, Any]:
+    """So many workers by the model above; `own` and `silent` are seconds of an event."""
+    rng = np.random.default_rng([seed, workers])
+    most = workers / (own + (workers - 1) * silent)
+    arrivals = np.cumsum(rng.exponential(1 / (LOAD * most), events))
+    owners: list[int] = rng.integers(workers, size=events).tolist()
+    phases = rng.uniform(0, commit_seconds, (2, workers))  # of commits, and of asking for them
+
+    def tick(moment: float, phase: float) -> float:
+        if not commit_seconds:
+            return moment
+        return float(phase + np.ceil((moment - phase) / commit_seconds) * commit_seconds)
+
+    # What happens, in order of time: an event reaches a worker, or (-1) a worker is done with one.
+    heap = [
+        (float(t), int(w), event) for event, (t, w) in enumerate(zip(arrivals, owners, strict=True))
+    ]
+    mine: list[deque[int]] = [deque() for _ in range(workers)]
+    others: list[deque[int]] = [deque() for _ in range(workers)]
+    working = [-1] * workers
+    answered = np.zeros(events)
+    lags: list[float] = []
+    while heap:
+        now, worker, event = heapq.heappop(heap)
+        if event >= 0:
+            (mine if owners[event] == worker else others)[worker].append(event)
+        else:
+            event, working[worker] = working[worker], -1
+            if owners[event] == worker:
+                answered[event] = now
+                known = tick(now, phases[0, worker])
+                for other in range(workers):
+                    if other != worker:
+                        heapq.heappush(heap, (tick(known, phases[1, other]), other, event))
+            else:
+                lags.append(now - answered[event])
+        if working[worker] < 0 and (queue := mine[worker] or others[worker]):
+            working[worker] = queue.popleft()
+            cost = own if owners[working[worker]] == worker else silent
+            heapq.heappush(heap, (now + cost, worker, -1))
+    return {
+        "events_per_second": round(most),
+        "lag_ms": percentiles(np.array(lags) * 1e3),
+        "answer_ms": percentiles((answered - arrivals)[events // 10 :] * 1e3),
+    }
+
+
+if __name__ == "__main__":
+    main()

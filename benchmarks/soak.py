@@ -1,0 +1,220 @@
+"""A worker and a real Kafka for two million events: does memory stay flat, and latency what it was?
+
+    python -m benchmarks.soak [--events 2000000] [--rate 800] [--json FILE]
+
+The invented stream at a fixed rate, its users and items bounded (what a worker holds grows with
+those, not with the log). Topics keep the last quarter of a gigabyte.
+
+- `slope_mb_per_million_events`: least squares over the worker's resident memory (a child that
+  writes a checkpoint shares it and is not counted), sampled every second, after the first quarter
+  of the run (a full run's window of known event ids is full then).
+  What users took is part of it: 8 bytes for each item that is new to its user (`new_pairs_mb`).
+- `total_us`, `end_to_end_ms`: of the second tenth of the answers and of the last, and the ratio of
+  their p99. `total` is received to handed to the producer; end to end, sent to received.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.end_to_end import Bench, publish_catalogue
+from engine.datasets import Synthetic
+from engine.evaluation.measures import percentiles
+from engine.evaluation.provenance import provenance
+from engine.events import Interaction
+from streams import clients
+from streams.brokers import KafkaServer
+from streams.replay import SENT_NS
+
+USERS, ITEMS = 5_000, 2_000
+RETENTION = {"retention.bytes": str(256 * 2**20), "segment.bytes": str(32 * 2**20)}
+WARM_UP = 0.25
+MB = 1e6
+console = Console(stderr=True)
+
+
+class _Latency(msgspec.Struct):
+    total: float
+
+
+class _Answer(msgspec.Struct):
+    latency_us: _Latency
+
+
+class Answers:
+    """A thread that takes every answer's latencies: `total_us` and `end_to_end_ms`, in order."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.total_us, self.end_to_end_ms = array("f"), array("f")
+        self._consumer = clients.reader(bench.settings, **{"isolation.level": "read_committed"})
+        topic = bench.settings.topics.recommendations
+        self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self.end_to_end_ms)
+
+    def _run(self) -> None:
+        decoder = msgspec.json.Decoder(_Answer)
+        while not self._stopping.is_set():
+            message = self._consumer.poll(0.1)
+            if message is not None and not message.error():
+                now = time.time_ns()
+                sent = int(clients.headers(message)[SENT_NS])
+                self.total_us.append(decoder.decode(message.value() or b"").latency_us.total)
+                self.end_to_end_ms.append((now - sent) / 1e6)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._thread.join()
+        self._consumer.close()
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--rate", type=float, default=800.0, help="events per second")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    dataset = Synthetic(arguments.events, users=USERS, items=ITEMS, seed=arguments.seed)
+    with KafkaServer() as kafka:
+        bench = Bench(kafka.bootstrap, "soak", partitions=1)
+        keep_topics_small(bench)
+        report = soak(bench, dataset, arguments.rate)
+    report |= {"users": USERS, "items": ITEMS, "rate": arguments.rate}
+    report |= provenance(f"{dataset.name} ({dataset.format})", arguments.seed)
+    text = json.dumps(report, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+
+
+def keep_topics_small(bench: Bench) -> None:
+    """Have the broker drop what has been read long since, so that the disk does not fill."""
+    admin = AdminClient({"bootstrap.servers": bench.settings.broker.bootstrap})
+    names = bench.settings.topics
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in RETENTION.items()
+    ]
+    resources = [
+        ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        for name in (names.interactions, names.recommendations)
+    ]
+    for altered in admin.incremental_alter_configs(resources).values():
+        altered.result()
+
+
+def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
+    """Send all of the data set to one worker and watch it."""
+    with bench.worker() as worker:
+        publish_catalogue(bench, dataset)
+        answers = Answers(bench)
+        process = psutil.Process(worker.pid)
+        samples: list[tuple[int, int]] = []
+        pairs: set[tuple[str, str | None]] = set()
+        warm_pairs = 0
+        columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console, transient=True) as bars:
+            task = bars.add_task("soak", total=dataset.events)
+            for number, interaction in _paced(dataset.interactions(), rate, bench):
+                bench.send(bench.settings.topics.interactions, interaction)
+                pairs.add((interaction.user, interaction.item))
+                if number == int(dataset.events * WARM_UP):
+                    warm_pairs = len(pairs)
+                if number % max(1, int(rate)) == 0:
+                    samples.append((len(answers), process.memory_info().rss))
+                    bars.update(task, completed=number, description=f"{samples[-1][1] / MB:.0f} MB")
+        bench.producer.flush()
+        _await(answers, dataset.events)
+        samples.append((len(answers), process.memory_info().rss))
+        answers.stop()
+    report = summary(samples, answers.total_us, answers.end_to_end_ms, dataset.events)
+    return report | {"new_pairs_mb": round((len(pairs) - warm_pairs) * 8 / MB, 2)}
+
+
+def summary(
+    samples: list[tuple[int, int]], total_us: array[float], end_to_end_ms: array[float], events: int
+) -> dict[str, Any]:
+    """The figures of a run.
+
+    Parameters
+    ----------
+    samples
+        (answers so far, bytes resident), in order.
+    total_us, end_to_end_ms
+        One of each answer, in order.
+    """
+    points = np.array(samples, np.float64)
+    warm = points[points[:, 0] >= WARM_UP * events]
+    slope = np.polyfit(warm[:, 0] / 1e6, warm[:, 1] / MB, 1)[0] if len(warm) > 2 else None
+    report: dict[str, Any] = {
+        "events": events,
+        "answers": len(end_to_end_ms),
+        "slope_mb_per_million_events": None if slope is None else round(float(slope), 2),
+        "resident_mb": {
+            "after_warm_up": round(float(warm[0, 1]) / MB, 1),
+            "end": round(float(points[-1, 1]) / MB, 1),
+            "peak": round(float(points[:, 1].max()) / MB, 1),
+        },
+    }
+    tenth = len(end_to_end_ms) // 10
+    for name, sample in (("total_us", total_us), ("end_to_end_ms", end_to_end_ms)):
+        second, last = percentiles(sample[tenth : 2 * tenth]), percentiles(sample[-tenth:])
+        report[name] = {
+            "second_tenth": second,
+            "last_tenth": last,
+            "p99_ratio": round(last["p99"] / second["p99"], 3),
+        }
+    return report
+
+
+def _paced(
+    interactions: Iterator[Interaction], rate: float, bench: Bench
+) -> Iterator[tuple[int, Interaction]]:
+    start = time.monotonic()
+    for number, interaction in enumerate(interactions):
+        while (left := start + number / rate - time.monotonic()) > 0:
+            bench.producer.poll(0)
+            time.sleep(min(left, 0.002))
+        yield number, interaction
+
+
+def _await(answers: Answers, count: int) -> None:
+    deadline, before = time.monotonic() + 60, -1
+    while len(answers) < count:
+        if len(answers) > before:
+            deadline, before = time.monotonic() + 60, len(answers)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(answers):,} of {count:,} events were answered")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The command that asks a worker how it is."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Annotated
+
+import typer
+
+from streams.cli.common import ConfigFlag, SetFlag, effective_settings, err, one_line_errors, out
+from streams.settings import SettingsError
+
+
+def health(
+    live: Annotated[
+        bool, typer.Option("--live", help="Only whether it answers, ready or not.")
+    ] = False,
+    config: ConfigFlag = None,
+    set_: SetFlag = None,
+) -> None:
+    """Ask this machine's worker whether it is ready; exit 1, with the reason, when it is not.
+
+    Example: millrace health
+    """
+    with one_line_errors():
+        worker = effective_settings(config, set_).worker
+        if not worker.metrics_port:
+            raise SettingsError("worker.metrics_port = 0: the worker tells its health to nobody")
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(worker.metrics_host, worker.metrics_host)
+        address = f"http://{host}:{worker.metrics_port}/health/{'live' if live else 'ready'}"
+        try:
+            with urllib.request.urlopen(address, timeout=5.0) as answer:
+                out.print(json.load(answer)["status"])
+        except urllib.error.HTTPError as error:
+            err.print(f"[red]millrace:[/] {json.load(error)['reason']}", highlight=False)
+            raise typer.Exit(1) from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            err.print(f"[red]millrace:[/] no worker answers at {address}: {reason}")
+            raise typer.Exit(1) from None

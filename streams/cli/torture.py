@@ -1,0 +1,83 @@
+"""`millrace torture`: what an operator would do to a worker, done on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli.common import (
+    ConfigFlag,
+    JsonFile,
+    SeedFlag,
+    SetFlag,
+    chosen_dataset,
+    effective_settings,
+    err,
+    one_line_errors,
+    out,
+    write_json,
+)
+
+
+def torture(
+    events: Annotated[int, typer.Option(min=100, help="Events to send.")] = 50_000,
+    kills: Annotated[int, typer.Option(min=0, help="Workers to kill (SIGKILL).")] = 100,
+    freezes: Annotated[
+        int, typer.Option(min=0, help="Workers to freeze (SIGSTOP) for one to two sessions.")
+    ] = 20,
+    broker_kills: Annotated[int, typer.Option(min=0, help="Times to kill the broker.")] = 5,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Workers at most: they join and leave, too.")
+    ] = 3,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics.")] = 1,
+    rubbish: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Malformed messages, and repeated events, for each event."),
+    ] = 0.02,
+    following: Annotated[
+        int, typer.Option(min=0, help="Events after those that judge the final state.")
+    ] = 10_000,
+    session: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a silent worker is given up.")
+    ] = 6.0,
+    data: Annotated[Path | None, typer.Option(help="A data set; else an invented stream.")] = None,
+    logs: Annotated[Path | None, typer.Option(help="Folder for the workers' logs.")] = None,
+    json_file: JsonFile = None,
+    seed: SeedFlag = 0,
+    config: ConfigFlag = None,
+    set_: SetFlag = None,
+) -> None:
+    """Kill and freeze workers and the broker of a real Kafka while events are answered; then count.
+
+    Exits non-zero if an event is lost, answered twice or answered otherwise than undisturbed.
+
+    Example: millrace torture --data ml-100k --events 50000 --json report.json
+    """
+    from streams.torture.report import passed  # noqa: PLC0415
+    from streams.torture.run import Torture, TortureError  # noqa: PLC0415
+    from streams.torture.view import View, print_report  # noqa: PLC0415
+
+    with one_line_errors():
+        settings = effective_settings(config, set_)
+        dataset = chosen_dataset(data, None if data else events + following, seed, strict=False)
+        run = Torture(
+            settings.model_copy(
+                update={
+                    "topics": settings.topics.model_copy(update={"partitions": partitions}),
+                    "worker": settings.worker.model_copy(update={"session_seconds": session}),
+                }
+            ),
+            dataset, events, kills, freezes, broker_kills, workers, seed, rubbish, following, logs,
+        )  # fmt: skip
+        try:
+            with View(run, err):
+                report = run.run()
+        except TortureError as error:
+            err.print(f"[red]millrace:[/] {error}", highlight=False)
+            raise typer.Exit(1) from None
+        print_report(out, report)
+        write_json(json_file, report)
+        if not passed(report):
+            raise typer.Exit(1)

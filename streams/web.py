@@ -1,0 +1,111 @@
+"""The worker's web server: /metrics for Prometheus, /health for whoever runs it.
+
+It has a thread and an event loop of its own, so that it answers also when the worker's hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import socket
+import threading
+from contextlib import suppress
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client.registry import Collector
+
+from streams.health import Health
+from streams.settings import SettingsError, WorkerSettings
+
+OPEN = ("/health/live", "/health/ready")
+"""What is answered without the token: orchestrators ask these, and they tell no secrets."""
+
+
+def application(metrics: Collector, health: Health, token: str = "") -> web.Application:
+    """The routes. With a token all but `OPEN` asks for it, as `Authorization: Bearer TOKEN`."""
+
+    async def live(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "live"})
+
+    async def ready(_request: web.Request) -> web.Response:
+        if health.ready:
+            return web.json_response({"status": "ready"})
+        answer = {"status": "not ready", "reason": health.waiting_for}
+        return web.json_response(answer, status=503)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        if request.path not in OPEN and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    app = web.Application(middlewares=[guard] if token else [])
+    app.router.add_get("/health/live", live)
+    app.router.add_get("/health/ready", ready)
+    app.router.add_get("/metrics", make_aiohttp_handler(metrics))
+    return app
+
+
+class WebServer:
+    """Serves an application from a thread until closed.
+
+    Raises
+    ------
+    SettingsError
+        If the address cannot be taken.
+    """
+
+    def __init__(self, app: web.Application, settings: WorkerSettings) -> None:
+        host, port = settings.metrics_host, settings.metrics_port
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise SettingsError(
+                f"worker.metrics_port = {port}: no web server on {host}: {error.strerror}"
+            ) from None
+        # A child that writes a checkpoint may outlive us, and must not keep the port.
+        os.register_at_fork(after_in_child=self._socket.close)
+        self._loop = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer what has been asked, and end the thread."""
+        with suppress(RuntimeError):  # closed before
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        try:
+            await self._runner.setup()
+            await web.SockSite(self._runner, self._socket).start()
+            await self._closing.wait()
+        finally:
+            await self._runner.cleanup()
+
+
+def serve(settings: WorkerSettings, metrics: Collector, health: Health) -> WebServer | None:
+    """The worker's web server; none where its port is 0.
+
+    Raises
+    ------
+    SettingsError
+        If the address cannot be taken.
+    """
+    if not settings.metrics_port:
+        return None
+    token = settings.metrics_token.get_secret_value()
+    return WebServer(application(metrics, health, token), settings)
