@@ -6,12 +6,8 @@ import os
 
 import typer
 
-<<<<<<< HEAD
-from streams.cli import paper, research, stream, training
-=======
-from streams.cli import health, research, stream
+from streams.cli import health, paper, research, stream, training
 from streams.cli.torture import torture
->>>>>>> main
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
