@@ -44,7 +44,7 @@ class TrainedModel:
         What was learnt.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, board: str = "", bitstream: str = "") -> None:
         self.recipe: Recipe = folder.recipe
         self.users: list[str] = folder.users
         self.items: list[str] = folder.items
@@ -56,14 +56,21 @@ class TrainedModel:
         # One product scores both: the user's part for liking is weighted in the query.
         self._bias = _LIKING * self.tables.like_bias + self.tables.take_bias
         self._graph, self._chunks = _rows_of(self.tables.edges, self.tables.starts)
-        self._aggregator = make_aggregator(self.recipe.serving.aggregator, CHUNK, self._width)
+        self._aggregator = make_aggregator(
+            self.recipe.serving.aggregator, CHUNK, self._width, board, bitstream
+        )
         self._encoder = make_encoder(folder) if self.recipe.text else None
         if len(self.users):
             self._embedding(0, None)  # a backend's copy of the table is made now
 
     @classmethod
-    def load(cls, folder: str | Path) -> TrainedModel:
+    def load(cls, folder: str | Path, board: str = "", bitstream: str = "") -> TrainedModel:
         """The model of a folder, every file of it verified.
+
+        Parameters
+        ----------
+        board, bitstream
+            For a recipe that is served by an FPGA: see `EngineSettings`.
 
         Raises
         ------
@@ -72,7 +79,7 @@ class TrainedModel:
         BackendError
             If the recipe's aggregator needs a package that is missing.
         """
-        return cls(read_folder(Path(folder)))
+        return cls(read_folder(Path(folder)), board, bitstream)
 
     def scores(self, user: str, items: Sequence[str]) -> NDArray[np.float32]:
         """How much a user would like items if they took them: float32[len(items)], higher first.
@@ -141,9 +148,7 @@ class TrainedModel:
             held = self._graph.degree[rows]
             degree = int(held.sum())
             means = np.zeros((len(rows), self._width), np.float32)
-            self._aggregator.aggregate(
-                self._graph, rows, "rows", self.tables.rows, 1.0, means
-            )
+            self._aggregator.aggregate(self._graph, rows, "rows", self.tables.rows, 1.0, means)
             total = held.astype(np.float32) @ means
         if asked is not None:
             total = total + asked

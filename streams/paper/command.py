@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.evaluation.paper.run import PaperRun
 from engine.settings import EngineSettings
 from engine.trained import TrainedModel
 from engine.training import load_recipe, recipes, train
+from streams.paper.board import board_for
 from streams.paper.terminal import step_bars
 
 
@@ -33,10 +35,11 @@ def measure_paper(
     Ctrl-C ends the measurement: the report then holds what is done, and is not `complete`.
     """
     chosen = [load_recipe(name) for name in dict.fromkeys(names or recipes())]
-    with step_bars(console) as bars:
+    with board_for(chosen, settings) as (board, bitstream), step_bars(console) as bars:
+        load = partial(TrainedModel.load, board=board, bitstream=bitstream)
         run = PaperRun(
             list(dataset.interactions()), list(dataset.items()), dataset.name, chosen,
-            Amounts(seeds, quick), work, settings, train, TrainedModel.load, bars.stage,
+            Amounts(seeds, quick), work, settings, train, load, bars.stage,
         )  # fmt: skip
         with suppress(KeyboardInterrupt):  # the report says that it is not complete
             for done, name in enumerate(run.run()):
