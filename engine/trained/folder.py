@@ -99,7 +99,9 @@ def quantise(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.f
     return np.rint(table / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
-def write_tables(folder: Path, users: list[str], items: list[str], tables: Tables, int8: bool) -> None:
+def write_tables(
+    folder: Path, users: list[str], items: list[str], tables: Tables, int8: bool
+) -> None:
     """Write ids and tables; of an INT8 model, the large tables in 8 bits."""
     (folder / IDS).write_text(json.dumps({"users": users, "items": items}))
     arrays: dict[str, NDArray[Any]] = {}
@@ -109,7 +111,7 @@ def write_tables(folder: Path, users: list[str], items: list[str], tables: Table
             arrays[field.name], arrays[f"{field.name}_scale"] = quantise(table)
         else:
             arrays[field.name] = table
-    np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+    np.savez(folder / ARRAYS, **arrays)
 
 
 def seal(folder: Path, recipe: Recipe) -> None:
@@ -139,8 +141,9 @@ def read_folder(path: Path) -> Folder:
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise TrainedModelError(f"{path}: no model folder: {MANIFEST} is not of one")
     if manifest.get("version") != VERSION:
+        found = manifest.get("version")
         raise TrainedModelError(
-            f"{path}: version {manifest.get('version')!r} of the format, this Millrace reads {VERSION}"
+            f"{path}: version {found!r} of the format, this Millrace reads {VERSION}"
         )
     files = manifest.get("files")
     if not isinstance(files, dict) or not {IDS, ARRAYS} <= files.keys():

@@ -133,7 +133,9 @@ def _biases(
     if not len(value):
         return 0.0, np.zeros(items, np.float32), np.zeros(users, np.float32)
     mean = float(value.mean(dtype=np.float64))
-    item_bias = np.bincount(item, value - mean, items) / (np.bincount(item, minlength=items) + _PRIOR_ITEM)
+    item_bias = np.bincount(item, value - mean, items) / (
+        np.bincount(item, minlength=items) + _PRIOR_ITEM
+    )
     rest = value - mean - item_bias[item]
     user_bias = np.bincount(user, rest, users) / (np.bincount(user, minlength=users) + _PRIOR_USER)
     return mean, item_bias.astype(np.float32), user_bias.astype(np.float32)

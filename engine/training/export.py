@@ -53,7 +53,11 @@ def export_static(tower: StaticTower, folder: Path) -> None:
         [helper.make_node("Gather", ["tokens", "input_ids"], ["hidden"])],
         "static",
         [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
-        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["batch", "tokens", table.shape[1]])],
+        [
+            helper.make_tensor_value_info(
+                "hidden", TensorProto.FLOAT, ["batch", "tokens", table.shape[1]]
+            )
+        ],
         [numpy_helper.from_array(table, "tokens")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)

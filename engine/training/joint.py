@@ -44,9 +44,7 @@ class Teacher:
         Width of the part for liking.
     """
 
-    def __init__(
-        self, users: NDArray[np.float32], outputs: NDArray[np.float32], like: int
-    ) -> None:
+    def __init__(self, users: NDArray[np.float32], outputs: NDArray[np.float32], like: int) -> None:
         self.users, self.outputs = torch.from_numpy(users), torch.from_numpy(outputs)
         self.like = like
 
@@ -61,7 +59,7 @@ class JointTrainer:
 
     def __init__(
         self, recipe: Recipe, data: TrainingData, model: Hybrid, seed: int,
-        teacher: Teacher | None = None,
+        teacher: Teacher | None = None, rank: int = 0,
     ) -> None:  # fmt: skip
         self.model = model
         self.teacher = teacher
@@ -77,11 +75,13 @@ class JointTrainer:
         self._by_user = torch.from_numpy(order)
         self._starts = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
         self._degrees = torch.bincount(self._item, minlength=len(data.items))
-        self._generator = np.random.default_rng(seed)
+        # Ranks agree on the order of the users, and draw the rest each for itself.
+        self._order = np.random.default_rng(seed)
+        self._generator = np.random.default_rng([seed, rank])
 
     def epoch(self) -> list[NDArray[np.int64]]:
         """All users in a new order, in batches: int64[<= 128] each."""
-        users = self._generator.permutation(len(self._data.users))
+        users = self._order.permutation(len(self._data.users))
         return [users[start : start + USERS] for start in range(0, len(users), USERS)]
 
     def loss(self, users: NDArray[np.int64]) -> tuple[Tensor, float]:
@@ -97,7 +97,8 @@ class JointTrainer:
         block = self._sampler.sample_blocks(
             self.graph,
             {"user": batch, "item": catalogue},
-            exclude_eids={"taken by": foretold, "took": foretold},
+            # By whole types: DGL ignores the short names without a word.
+            exclude_eids=dict.fromkeys(self.graph.canonical_etypes, foretold),
         )[2][0]
         model = self.model
         place = torch.empty(len(self._data.users), dtype=torch.int64)

@@ -10,10 +10,10 @@ with f the item's projected text, its categories and its year, and s(n) = n / (3
 Without a graph all node embeddings are left out; without text, f is.
 
 Eq. 4 of the paper read literally, one linear layer on the concatenation [z_u, z_i], cannot
-personalise: the user's part shifts the score of every item alike. So the fused embeddings meet in a
-product here. The levels are GC-MC's edge types (van den Berg et al., 2017), the sum of what was
-taken beside it SVD++'s (Koren, 2008). Members are small models side by side, each with a loss of its
-own and averaged: an ensemble at the price of one dot product.
+personalise: the user's part shifts the score of every item alike. So the fused embeddings meet in
+a product here. The levels are GC-MC's edge types (van den Berg et al., 2017), the sum of what was
+taken beside it SVD++'s (Koren, 2008). Members are small models side by side, each with a loss of
+its own and averaged: an ensemble at the price of one dot product.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Hybrid(nn.Module):
 
     def items(self, block: dgl.DGLBlock, nodes: Tensor, degrees: Tensor) -> Tensor:
         """z of the items of a block's other side, as `users`: float32[n, W]."""
-        z = 0.0 if self.features is None else self.features[nodes] @ self.text_out
+        z: Tensor = 0.0 if self.features is None else self.features[nodes] @ self.text_out
         if self.graph:
             ids = block.srcnodes["user"].data[dgl.NID]
             x, y = self.user_x[ids], self.user_y[ids]

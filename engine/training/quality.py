@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.trained.folder import Tables
 from engine.trained.model import shrinkage
@@ -27,7 +30,7 @@ def validation_ndcg(tables: Tables, held: TrainingData, like: int) -> float:
     discounts = 1.0 / np.log2(np.arange(2, 12))
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])
     found = []
-    for begin, end in zip(starts[:-1], starts[1:], strict=True):
+    for begin, end in pairwise(starts):
         relevant = int(liked[begin:end].sum())
         if relevant:
             top = liked[begin : min(end, begin + 10)]
@@ -35,10 +38,11 @@ def validation_ndcg(tables: Tables, held: TrainingData, like: int) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def embeddings(tables: Tables) -> np.ndarray:
+def embeddings(tables: Tables) -> NDArray[np.float32]:
     """e of all users, summed exactly: float32[users, W]."""
     degrees = np.diff(tables.starts)
     sums = np.zeros_like(tables.users)
     np.add.at(sums, np.repeat(np.arange(len(degrees)), degrees), tables.rows[tables.edges])
     scale = shrinkage(degrees.astype(np.float32)) / np.maximum(degrees, 1)
-    return tables.users + sums * scale[:, None].astype(np.float32)
+    found: NDArray[np.float32] = tables.users + sums * scale[:, None].astype(np.float32)
+    return found

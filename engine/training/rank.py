@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import deepspeed
-import numpy as np
+import dgl
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 from engine.training.data import TrainingData
-from engine.training.export import export_onnx
 from engine.training.joint import JointTrainer, learning_rate
 from engine.training.model import Hybrid
 from engine.training.pipeline import tune_in_pipeline
@@ -99,13 +97,18 @@ def main(job: Path) -> None:
     deepspeed.init_distributed("gloo" if os.environ.get("DS_ACCELERATOR") == "cpu" else None)
     rank, world = dist.get_rank(), dist.get_world_size()
     told = json.loads((job / JOB).read_text())
-    recipe, seed, work = Recipe.model_validate(told["recipe"]), int(told["seed"]), Path(told["work"])
+    recipe, seed, work = (
+        Recipe.model_validate(told["recipe"]),
+        int(told["seed"]),
+        Path(told["work"]),
+    )
     assert recipe.deepspeed is not None
     data = read_data(job / ARRAYS, told)
     held_file = job / f"held-{ARRAYS}"
     held = read_data(held_file, told) if held_file.is_file() else None
     # The same start on every rank; what each draws from then on is its own.
     torch.manual_seed(seed)
+    dgl.seed(seed)
     clock = Clock()
     clock.pause()
     notes = []
@@ -131,13 +134,14 @@ def main(job: Path) -> None:
     features, projection = features_of(recipe, data, tower)
     torch.manual_seed(seed)
     model = Hybrid(recipe, data, features)
-    trainer = JointTrainer(recipe, data, model, seed)
+    trainer = JointTrainer(recipe, data, model, seed, rank=rank)
     clock.resume()
     own, whole_state = train_with_zero(recipe, trainer, data, held, clock, job)
     states = gathered(own, world)
     notes.append(
         f"ZeRO stage {recipe.deepspeed.zero_stage}: optimiser state "
-        f"{' and '.join(f'{mb:.1f}' for mb in states)} MB by rank, {whole_state:.1f} MB on each without"
+        f"{' and '.join(f'{mb:.1f}' for mb in states)} MB by rank, "
+        f"{whole_state:.1f} MB on each without"
     )
     memory = gathered(peak_memory_mb(), world)
     if rank == 0:

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from engine.trained.folder import TOKENIZER
 from engine.training.data import TrainingData
 from engine.training.recipe import Recipe
 from engine.training.report import TrainingError, TrainingReport
@@ -120,9 +120,10 @@ def write_data(file: Path, data: TrainingData) -> None:
 def read_data(file: Path, job: dict[str, list[str]]) -> TrainingData:
     """What `write_data` wrote; ids and texts are the job's."""
     with np.load(file, allow_pickle=False) as arrays:
-        held = {name: arrays[name] for name in arrays.files}
+        held: dict[str, Any] = {name: arrays[name] for name in arrays.files}
     held["mean"] = float(held["mean"])
-    return TrainingData(**{name: job[name] for name in _LISTS}, **held)
+    held |= {name: job[name] for name in _LISTS}
+    return TrainingData(**held)
 
 
 def _free_port() -> int:

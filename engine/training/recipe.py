@@ -78,6 +78,7 @@ class Recipe(Part):
         None, description="recipe that this one builds on: its teacher, or what it quantises"
     )
     epochs: int = Field(14, ge=0, description="of the graph and the head; 0 takes those of `start`")
+    short: bool = Field(False, description="few epochs, to see it run; not to be measured")
     quick_epochs: int = Field(2, ge=0, description="of a quick run")
     learning_rate: float = Field(0.01, gt=0)
     graph: bool = Field(True, description="learn embeddings of users and items, propagated (Eq. 1)")
@@ -108,7 +109,7 @@ class Recipe(Part):
         """The same with few epochs, to see it run."""
         text = self.text and self.text.model_copy(update={"epochs": min(self.text.epochs, 1)})
         epochs = min(self.epochs, self.quick_epochs)
-        return self.model_copy(update={"epochs": epochs, "text": text})
+        return self.model_copy(update={"epochs": epochs, "text": text, "short": True})
 
 
 def recipes() -> list[str]:

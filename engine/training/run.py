@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+import dgl
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from engine.events import Interaction, Item
-from engine.trained.folder import ENCODER, TOKENIZER, Tables, read_folder, seal, write_tables
+from engine.trained.folder import ENCODER, TOKENIZER, read_folder, seal, write_tables
 from engine.trained.model import TrainedModel
 from engine.training.data import TrainingData, read
 from engine.training.export import export_onnx, export_static, quantise_onnx
@@ -29,6 +31,7 @@ from engine.training.static import StaticTower, learn_from
 from engine.training.text import Tower, project, tune
 
 OnProgress = Callable[[str, float], None]
+_Value = TypeVar("_Value")
 
 
 class Clock:
@@ -69,9 +72,6 @@ def run(
 ) -> TrainingReport:  # fmt: skip
     """See `engine.training.train`."""
     torch.manual_seed(seed)
-    np.random.seed(seed)
-    import dgl  # noqa: PLC0415 - by then nothing of it is slow
-
     dgl.seed(seed)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -116,14 +116,12 @@ def _start(
     if start is None:
         start = folder.with_name(f"{folder.name}.{wanted}")
         first = load_recipe(wanted)
-        if recipe.epochs and recipe.epochs <= recipe.quick_epochs:
+        if recipe.short:
             first = first.quick()
         run(first, interactions, items, start, seed, on_progress, None, validate, None)
     found = read_folder(start)
     if found.recipe.name != wanted:
-        raise TrainingError(
-            f"{start}: holds {found.recipe.name}; {recipe.name} builds on {wanted}"
-        )
+        raise TrainingError(f"{start}: holds {found.recipe.name}; {recipe.name} builds on {wanted}")
     report = json.loads((start / "report.json").read_text())
     return start, float(report["seconds"])
 
@@ -285,9 +283,6 @@ def _replace(folder: Path, work: Path) -> None:
     work.rename(folder)
 
 
-def _required(value):  # type: ignore[no-untyped-def]
+def _required(value: _Value | None) -> _Value:
     assert value is not None
     return value
-
-
-__all__ = ["Tables", "run"]

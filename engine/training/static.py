@@ -47,9 +47,7 @@ class StaticTower(nn.Module):
         mask = self.mask[items][:, :, None].float()
         mean = (self.tokens(self.ids[items]) * mask).sum(1) / mask.sum(1)
         # What serving does to every encoder's embedding: unit length, then the projection.
-        return nn.functional.normalize(
-            self.projection(nn.functional.normalize(mean, dim=1)), dim=1
-        )
+        return nn.functional.normalize(self.projection(nn.functional.normalize(mean, dim=1)), dim=1)
 
     @torch.no_grad()
     def projected(

@@ -240,7 +240,7 @@ def test_a_warm_engine_begins_with_what_the_model_learnt(tmp_path: Path) -> None
     assert not np.array_equal(warm.embeddings.outputs[:ITEMS], t.outputs[:, LIKE:])  # went on
     warm.save(tmp_path / "state")
     shutil.rmtree(folder)  # what is saved needs the folder no more
-    assert Recommender.load(tmp_path / "state").recommend("u0") .items == warm.recommend("u0").items
+    assert Recommender.load(tmp_path / "state").recommend("u0").items == warm.recommend("u0").items
 
 
 def test_only_a_new_engine_of_the_model_s_width_can_be_warm_started(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ def planted(users: int = 60, items: int = 45, each: int = 18, seed: int = 0) -> 
         loved = user % len(GENRES)
         for item in generator.choice(items, each, replace=False):
             liked = item % len(GENRES) == loved
-            value = float(np.clip(np.rint((4.4 if liked else 2.2) + generator.normal(0, 0.7)), 1, 5))
+            value = float(
+                np.clip(np.rint((4.4 if liked else 2.2) + generator.normal(0, 0.7)), 1, 5)
+            )
             events.append(
                 Interaction(
                     event_id=str(len(events)), user=f"u{user}", item=f"i{item}",
