@@ -53,7 +53,7 @@ install-train: $(VENV)/.installed-train
 
 $(VENV)/.installed-train: $(VENV)/.installed-dev
 	@echo "Installing what trains models (5.6 GB) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt -e '.[dev,fpga,train]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev,fpga,train]'
 	@touch $@
 
 test-train: install-train

@@ -97,23 +97,8 @@ def _measured_there(size: int, settings: EngineSettings) -> dict[str, Any]:
 
 def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[str, Any]:
     """Fill an engine of `size` items and users, and measure it."""
-    rng = np.random.default_rng(settings.seed)
     before = resident_bytes()
-    engine = Recommender(settings)
-    centres = rng.normal(size=(COMMUNITIES, 384))
-    for item in track(range(size), f"{size:,} items", console=console, transient=True):
-        embedding = centres[item % COMMUNITIES] + rng.normal(size=384)
-        embedding /= np.linalg.norm(embedding)
-        engine.upsert_item(
-            Item(item=f"i{item}", title=f"Item {item}", categories=[f"c{item % 20}"]),
-            embedding.astype(np.float32),
-        )
-    history = min(EVENTS_PER_USER * size, MOST_EVENTS)
-    stream = interactions(rng, size, history + MEASURED)
-    for user in range(size):
-        engine.intern_user(f"u{user}")
-    for at in track(range(history), f"{size:,} users", console=console, transient=True):
-        count_only(engine, next(stream), at)
+    engine, history, stream = filled(size, settings, console)
     spent = [cpu_us(engine, event) for event in stream]
     resident = resident_bytes() - before
     per_user = bytes_per_user(settings)
@@ -126,6 +111,29 @@ def measure_size(size: int, settings: EngineSettings, console: Console) -> dict[
         "bytes_per_user": per_user,
         "resident_gib": round(resident / 2**30, 3),
     }
+
+
+def filled(
+    size: int, settings: EngineSettings, console: Console
+) -> tuple[Recommender, int, Iterator[Interaction]]:
+    """An engine of `size` items and users, the events it counted, and those to measure with."""
+    rng = np.random.default_rng(settings.seed)
+    engine = Recommender(settings)
+    centres = rng.normal(size=(COMMUNITIES, 384))
+    for item in track(range(size), f"{size:,} items", console=console, transient=True):
+        embedding = centres[item % COMMUNITIES] + rng.normal(size=384)
+        embedding /= np.linalg.norm(embedding)
+        engine.upsert_item(
+            Item(item=f"i{item}", title=f"Item {item}", categories=[f"c{item % 20}"]),
+            embedding.astype(np.float32),
+        )
+    history = min(EVENTS_PER_USER * size, MOST_EVENTS)
+    stream = interactions(rng, size, history + MEASURED)
+    for user in range(size):
+        engine._intern_user(f"u{user}")
+    for at in track(range(history), f"{size:,} users", console=console, transient=True):
+        count_only(engine, next(stream), at)
+    return engine, history, stream
 
 
 def interactions(rng: np.random.Generator, size: int, count: int) -> Iterator[Interaction]:
@@ -150,7 +158,7 @@ def by_rank(rng: np.random.Generator, size: int, exponent: float, count: int) ->
 
 def count_only(engine: Recommender, event: Interaction, at: int) -> None:
     """What `observe` does, less learning and ranking."""
-    user, item = engine.intern_user(event.user), engine.intern_item(event.item or "")
+    user, item = engine._intern_user(event.user), engine._intern_item(event.item or "")
     if engine._seen.weight(user, item) is not None:
         return
     history = engine._history(user)
@@ -176,7 +184,7 @@ def bytes_per_user(settings: EngineSettings) -> int:
     for users in (1025, 4097):
         engine = Recommender(settings)
         for user in range(users):
-            engine.intern_user(str(user))
+            engine._intern_user(str(user))
         sizes.append((array_bytes(engine), len(engine.contexts.lengths)))
     (small, few), (large, many) = sizes
     return (large - small) // (many - few)

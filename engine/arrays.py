@@ -54,5 +54,11 @@ class IdTable:
             self.names.append(name)
         return number
 
+    def rename(self, number: int, name: str) -> None:
+        """Give the number of an id that is known no more to a new id."""
+        del self._number[self.names[number]]
+        self._number[name] = number
+        self.names[number] = name
+
     def _number_names(self) -> None:
         self._number = {name: number for number, name in enumerate(self.names)}

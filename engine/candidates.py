@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.eviction import Departures
+from engine.graph import NODES
 from engine.saving import State
 from engine.transitions import Transitions
 from engine.vector_index import VectorIndex
@@ -36,10 +38,12 @@ class Candidates:
 
     STATE: ClassVar[State] = State(
         parts=("_texts", "_embeddings"),
-        unsaved=("_exact_items", "_limit", "_every", "_position"),
+        unsaved=("_exact_items", "_limit", "_every", "_position", "_departures"),
     )
 
-    def __init__(self, exact_items: int, limit: int) -> None:
+    def __init__(self, exact_items: int, limit: int, departures: Departures | None = None) -> None:
+        """`departures` says whether a number means another item by now."""
+        self._departures = departures or Departures()
         self._exact_items = exact_items
         self._limit = limit
         self._every: NDArray[np.int32] = np.arange(1024, dtype=np.int32)
@@ -81,10 +85,10 @@ class Candidates:
         count = self._limit // 8
         found = [np.empty(0, np.int32)]
         if self._texts.is_built and taste is not None:
-            found.append(self._texts.search(taste, count).astype(np.int32))
+            found.append(_items_of(self._texts.search(taste, count)))
         if self._embeddings.is_built:
             keys = self._embeddings.search(user, count) // len(_REINDEXED_AT)
-            found.append(keys.astype(np.int32))
+            found.append(_items_of(keys))
         return np.concatenate(found)
 
     def place(self, candidates: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -101,26 +105,47 @@ class Candidates:
     def index_texts(self, vectors: NDArray[np.float32]) -> None:
         """Index the item vectors anew: float32[items, width]. Rows of zeros are left out."""
         known = np.flatnonzero(vectors.any(axis=1))
-        self._texts.build(known, vectors[known])
+        self._texts.build(self._keys(known), vectors[known])
 
     def index_text(self, item: int, vector: NDArray[np.float32]) -> None:
         """Index one item's vector, if texts are indexed."""
         if self._texts.is_built and vector.any():
-            self._texts.put(item, vector)
+            self._texts.put(self._key(item), vector)
+
+    def _key(self, item: int) -> int:
+        """What an index knows an item by: not by its number alone, which it may pass on."""
+        self._departures.reserve(item + 1)
+        return int(self._departures.last[item]) * NODES + item
+
+    def _keys(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        self._departures.reserve(int(items.max(initial=0)) + 1)
+        return self._departures.last[items] * NODES + items
+
+    def drop(self, item: int) -> None:
+        """Take an item that is about to leave out of the indexes."""
+        key = self._key(item)
+        self._texts.remove(key)
+        for version in range(len(_REINDEXED_AT)):
+            self._embeddings.remove(key * len(_REINDEXED_AT) + version)
 
     def index_embeddings(self, outputs: NDArray[np.float32], events: NDArray[np.int64]) -> None:
         """Index the output embeddings of all items that were taken a few times."""
         known = np.flatnonzero(events >= _REINDEXED_AT[0])
         versions = events[known] >= _REINDEXED_AT[1]
-        self._embeddings.build(known * len(_REINDEXED_AT) + versions, outputs[known])
+        keys = self._keys(known) * len(_REINDEXED_AT) + versions
+        self._embeddings.build(keys, outputs[known])
 
     def index_embedding(self, item: int, events: int, output: NDArray[np.float32]) -> None:
         """Index an item's embedding if it was just taken for the 4th or the 64th time."""
         if self._embeddings.is_built and events in _REINDEXED_AT:
             # A new key each time: to remove the old one costs ten times as much as it is worth.
-            key = item * len(_REINDEXED_AT) + _REINDEXED_AT.index(events)
+            key = self._key(item) * len(_REINDEXED_AT) + _REINDEXED_AT.index(events)
             if key not in self._embeddings:
                 self._embeddings.put(key, output)
+
+
+def _items_of(keys: NDArray[np.int64]) -> NDArray[np.int32]:
+    return (keys % NODES).astype(np.int32)
 
 
 @kernel

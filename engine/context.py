@@ -47,12 +47,18 @@ class Contexts:
         self.lengths = grown(self.lengths, users)
         self.levels = grown(self.levels, users)
 
-    def record(self, user: int, popularity: float, quality: float) -> None:
-        """Count an item that a user took, and move their levels towards it."""
+    def record(self, user: int, popularity: float, quality: float, later: int = 0) -> None:
+        """Count an item that a user took, and move their levels towards it.
+
+        One that is told late, when they took `later` others since, moves them as little as if they
+        had faded it; that it also moved on what came before it is not made up for.
+        """
         levels = self.levels[user]
         if self.lengths[user]:
-            popularity += _KEEP_POPULARITY * (float(levels[0]) - popularity)
-            quality += _KEEP_QUALITY * (float(levels[1]) - quality)
+            keep = 1 - (1 - _KEEP_POPULARITY) * _KEEP_POPULARITY**later
+            popularity += (keep if later else _KEEP_POPULARITY) * (float(levels[0]) - popularity)
+            keep = 1 - (1 - _KEEP_QUALITY) * _KEEP_QUALITY**later
+            quality += (keep if later else _KEEP_QUALITY) * (float(levels[1]) - quality)
         levels[0], levels[1] = popularity, quality
         self.lengths[user] += 1
 

@@ -36,6 +36,13 @@ class Dislikes:
         kept = self._items.get(user)
         if kept and item in kept:
             kept.remove(item)
+            if not kept:
+                del self._items[user]
+
+    def keep(self, user: int, which: NDArray[np.bool_]) -> None:
+        """Forget the user's dislikes but these: bool[n]."""
+        for item in self.of(user)[~which].tolist():
+            self.remove(user, item)
 
     def clear(self, user: int) -> None:
         """Forget a user's dislikes."""

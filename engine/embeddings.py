@@ -104,6 +104,17 @@ class GraphEmbeddings:
             [self._accumulated, np.ones((4, fresh), np.float32)], axis=1
         )
 
+    def renew_item(self, item: int) -> None:
+        """Draw an item's rows anew: the number is another's now."""
+        drawn = self._random.normal(0, _INITIAL_DEVIATION, (4, self._dimensions))
+        self.inputs[:, item] = drawn[:2]
+        self.outputs[item], self.personal_outputs[item] = drawn[2:]
+        self.second_hop[item] = 0.0
+        self._accumulated[:, item] = 1.0
+        changed = np.array([item], np.int32)
+        self.aggregator.changed("long", changed)
+        self.aggregator.changed("short", changed)
+
     def propagate(self, graph: InteractionGraph, user: int, item: int) -> None:
         """Re-aggregate the user and the item that an event touched."""
         target = np.array([user], np.int32)

@@ -31,7 +31,8 @@ class NeighbourRows:
     ----------
     edges : uint32[nodes, length]
         Neighbour in bits 23..0, weight in units of 1 / 255 in bits 31..24. Slot `n % length`
-        holds the n-th edge of a node, so the most recent is at `(degree - 1) % length`.
+        holds the n-th edge of a node by time, those of one time by arrival, so the most recent is
+        at `(degree - 1) % length`.
     times : int64[nodes, length]
         When each edge was made, in ms since the epoch.
     degree : int64[nodes]
@@ -52,8 +53,18 @@ class NeighbourRows:
         self.times = grown(self.times, nodes)
         self.degree = grown(self.degree, nodes)
 
+    def later(self, node: int, time: int) -> int:
+        """How many of the edges that a node's row holds are later than `time`."""
+        if node >= len(self.degree) or not (degree := int(self.degree[node])):
+            return 0
+        if self.times[node, (degree - 1) % self.length] <= time:
+            return 0
+        return int(np.count_nonzero(self.times[node, : min(degree, self.length)] > time))
+
     def insert(self, node: int, neighbour: int, weight: float, time: int) -> None:
-        """Add an edge as the node's most recent; a full row forgets its oldest. O(1).
+        """Add an edge in its place by time; a full row forgets its oldest.
+
+        O(1) for one that is the most recent, else as many edges are moved as are later.
 
         Raises
         ------
@@ -64,9 +75,13 @@ class NeighbourRows:
             raise OverflowError(f"no edge holds neighbour {neighbour} with weight {weight}")
         self.reserve(node + 1)
         degree = int(self.degree[node])
-        slot = degree % self.length
-        self.edges[node, slot] = neighbour | round(weight * WEIGHTS) << 24
-        self.times[node, slot] = time
+        edge = neighbour | round(weight * WEIGHTS) << 24
+        if later := self.later(node, time):
+            _insert_before(self.edges[node], self.times[node], degree, later, edge, time)
+        else:
+            slot = degree % self.length
+            self.edges[node, slot] = edge
+            self.times[node, slot] = time
         self.degree[node] = degree + 1
 
     def clear(self, node: int) -> None:
@@ -79,6 +94,17 @@ class NeighbourRows:
         """Take a neighbour's weight from a node's row; its slot is reused in turn."""
         row = self.edges[node]
         row[row & (NODES - 1) == neighbour] = neighbour
+
+    def remove_from(self, nodes: NDArray[np.int32], neighbour: int) -> None:
+        """`remove` from the rows of several nodes: int32[n]."""
+        _remove_from(self.edges, nodes, neighbour)
+
+    def purge(self, node: int, last: NDArray[np.int64], since: int) -> None:
+        """Close the gaps of neighbours whose number changed hands (`last`) after `since`.
+
+        What is kept lies as if it alone had been inserted.
+        """
+        _purge(self.edges, self.times, self.degree, node, last, since)
 
     def recent(self, node: int, count: int) -> NDArray[np.void]:
         """Up to `count` edges, most recent first (a copy): EDGE[<= count]."""
@@ -105,7 +131,7 @@ class InteractionGraph:
         self.items = NeighbourRows(item_length)
 
     def insert(self, user: int, item: int, weight: float, time: int) -> None:
-        """Add the edge of one interaction, at both its ends."""
+        """Add the edge of one interaction, at both its ends, in its place by time."""
         self.users.insert(user, item, weight, time)
         self.items.insert(item, user, weight, time)
 
@@ -117,3 +143,52 @@ def _recent_ids(edges, degree, node, count):  # type: ignore[no-untyped-def]
     for q in range(len(out)):
         out[q] = edges[node, (degree[node] - 1 - q) % length] & (NODES - 1)
     return out
+
+
+@kernel
+def _insert_before(edges, times, degree, later, edge, time):  # type: ignore[no-untyped-def]
+    """Insert an edge before the last `later` ones of a row, each of which moves on by a slot."""
+    length = len(edges)
+    # Of a full row the oldest edge goes. That is the new one itself if all others are later: they
+    # turn by a slot, for their number counts it.
+    if later == length:
+        edge, time = edges[degree % length], times[degree % length]
+        later -= 1
+    for n in range(degree, degree - later, -1):
+        edges[n % length] = edges[(n - 1) % length]
+        times[n % length] = times[(n - 1) % length]
+    edges[(degree - later) % length] = np.uint32(edge)
+    times[(degree - later) % length] = time
+
+
+@kernel
+def _remove_from(edges, nodes, neighbour):  # type: ignore[no-untyped-def]
+    for i in range(len(nodes)):
+        row = edges[nodes[i]]
+        for slot in range(len(row)):
+            if row[slot] & np.uint32(NODES - 1) == neighbour:
+                row[slot] = np.uint32(neighbour)
+
+
+@kernel
+def _purge(edges, times, degrees, node, left, since):  # type: ignore[no-untyped-def]
+    row, row_times = edges[node], times[node]
+    length = len(row)
+    held = min(degrees[node], length)
+    stale = 0
+    for slot in range(held):
+        if left[row[slot] & np.uint32(NODES - 1)] > since:
+            stale += 1
+    if stale == 0:
+        return
+    old, old_times = row.copy(), row_times.copy()
+    row[:] = 0
+    row_times[:] = 0
+    kept = 0
+    for n in range(degrees[node] - held, degrees[node]):
+        edge = old[n % length]
+        if left[edge & np.uint32(NODES - 1)] <= since:
+            row[kept] = edge
+            row_times[kept] = old_times[n % length]
+            kept += 1
+    degrees[node] = kept

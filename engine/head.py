@@ -76,6 +76,11 @@ class Head:
         self.bias = grown(self.bias, items)
         self.bias_accumulated = grown(self.bias_accumulated, items, fill=1)
 
+    def clear(self, item: int) -> None:
+        """Forget an item's bias."""
+        self.bias[item] = 0.0
+        self.bias_accumulated[item] = 1.0
+
 
 @kernel
 def feature_weights(weights, context):  # type: ignore[no-untyped-def]

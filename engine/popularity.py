@@ -43,7 +43,8 @@ class Popularity:
     stage_ratio : float32[16, items]
         Log ratio of an item's share among users of a stage to its share among all.
     trending : int32[256]
-        The items of greatest recent share, in no order; `trending_count` slots are in use.
+        The items of greatest recent share, in no order; `trending_count` slots are in use. The
+        place of one that had to leave goes to the next that is taken.
     """
 
     STATE: ClassVar[State] = State(
@@ -91,6 +92,16 @@ class Popularity:
     def introduce(self, item: int) -> None:
         """Count an item's age from now."""
         self._first[item] = self.events
+
+    def clear(self, item: int) -> None:
+        """Forget an item; what it was counted with stays in the totals."""
+        self.counts[item] = self._recent[item] = 0.0
+        for table in (self.features, self.stage_ratio, self._by_stage, self._value_sums):
+            table[:, item] = 0.0
+        held = self.trending[: self.trending_count]
+        for slot in np.flatnonzero(held == item):
+            self.trending_count -= 1
+            held[slot] = held[-1]
 
     def record(
         self, item: int, history_length: int, items: int, weight: float, value: float | None = None

@@ -17,13 +17,14 @@ from engine.context import Contexts, context_of
 from engine.dislikes import Dislikes
 from engine.embeddings import FANOUT, GraphEmbeddings
 from engine.events import Interaction, Item
+from engine.eviction import Departures, Evicted, UseOrder
 from engine.graph import InteractionGraph
 from engine.head import Head
 from engine.model import learn_head_and_taste, score_candidates
 from engine.popularity import QUALITY, RECENT, Popularity, stage_of
 from engine.propagation import make_aggregator
 from engine.rules import Categories, Rules, choose, restrict
-from engine.saving import SavedStateError, State, by_number, read_state, write_state
+from engine.saving import SavedStateError, State, read_state, write_state
 from engine.seen import SeenItems
 from engine.settings import EngineSettings
 from engine.text.encoder import TextEncoder
@@ -80,16 +81,22 @@ class _Contest(NamedTuple):
     vectors: NDArray[np.float32]
 
 
-def _catalogue(saved: dict[str, Any]) -> dict[int, Item]:
-    # Not checked again: an item that was let in by code need not keep to what messages must.
-    return {number: Item(**fields) for number, fields in by_number(saved).items()}
-
-
 class Recommender:
     """A hybrid of graph and text that learns from every interaction.
 
     State is a fold over what it is told: the same calls with the same settings give the same
     answers. Not thread-safe: one thread calls.
+
+    At most `max_users` users and `max_items` items are known. A newcomer beyond takes the number
+    and the rows of the one whose last event (or `upsert_item`) is longest ago: of an item nothing
+    is left; of a user, what they taught counts and transitions is.
+
+    An interaction that is older than its user's latest ones takes its place among them by its
+    timestamp: graph, history lengths, counts and what follows what are as if it had come in time.
+    What remains of the order of arrival: learnt weights; popularity, whose age is counted in
+    events; the distance in transitions between what came before the late item and after it; what
+    levels and text profiles had faded before it; which of a user's opinions, or of their kinds of
+    event, on one item was the first. An equal timestamp keeps the order of arrival.
 
     Examples
     --------
@@ -106,12 +113,12 @@ class Recommender:
     STATE: ClassVar[State] = State(
         parts=(
             "users", "items", "categories", "graph", "transitions", "popularity", "contexts",
-            "embeddings", "vectors", "taste", "head", "dislikes", "_seen", "_candidates",
+            "embeddings", "vectors", "taste", "head", "dislikes", "departures", "_seen",
+            "_candidates", "_user_order", "_item_order",
         ),
-        arrays=("_hidden",),
-        values={"catalogue": _catalogue, "_because": list},
+        arrays=("_hidden", "_purged"),
+        values={"_because": list, "_users_evicted": int},
         unsaved=("settings", "rules", "_reads_text", "_encoder", "_features", "_kept"),
-        then="_categorise",
     )  # fmt: skip
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
@@ -120,10 +127,10 @@ class Recommender:
         self.rules = Rules.of(s)
         self.users = IdTable()
         self.items = IdTable()
-        self.catalogue: dict[int, Item] = {}
         self.categories = Categories()
         self.graph = InteractionGraph(s.neighbours, FANOUT)
-        self.transitions = Transitions(s.transitions)
+        self.departures = Departures()
+        self.transitions = Transitions(s.transitions, departures=self.departures)
         self.popularity = Popularity()
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
@@ -135,10 +142,14 @@ class Recommender:
         self.taste = Taste(self.vectors.width)
         self.head = Head(s.model)
         self.dislikes = Dislikes()
+        self._user_order, self._item_order = UseOrder(), UseOrder()
+        self._users_evicted = 0
+        # The clock of the departures when a user's rows were last looked through for them.
+        self._purged: NDArray[np.int64] = np.zeros(1024, np.int64)
         self._reads_text = s.model != "gnn"
         self._seen = SeenItems()
         self._hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
-        self._candidates = Candidates(s.exact_items, s.candidates)
+        self._candidates = Candidates(s.exact_items, s.candidates, self.departures)
         self._encoder: TextEncoder | None = None
         # Scratch: features of the candidates.
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
@@ -161,14 +172,18 @@ class Recommender:
             self.forget(interaction.user)
             return self.recommend(interaction.user) if answer else Answer([])
         clock = _StageClock()
-        known = len(self.items)
-        user, item = self.intern_user(interaction.user), self.intern_item(interaction.item)
+        introduced = self.items.find(interaction.item) is None
+        user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
+        self._purge(user, item)
         weight = KIND_WEIGHTS[interaction.kind]
         counted = self._seen.weight(user, item)
-        history = self._history(user)
+        later = self.graph.users.later(user, interaction.timestamp)
+        history = self._history(user, later)
+        if later:
+            self._kept = None  # which knows what came later
         # An item that its own event made known could not have been shown: that it was taken would
         # teach that what is new and unpopular is taken.
-        if weight > 0 and counted is None and item < known and len(history):
+        if weight > 0 and counted is None and not introduced and len(history):
             self._learn(user, item, history)
         self._kept = None
         # What was disliked first and taken later is counted then.
@@ -183,13 +198,13 @@ class Recommender:
                 item, int(self.graph.items.degree[item]), self.embeddings.outputs[item]
             )
             if new:
-                self._count(user, item, history, weight, interaction)
+                self._count(user, item, history, weight, interaction, later)
         clock.lap("graph")
         if weight > 0:
             self.embeddings.propagate(self.graph, user, item)
         clock.lap("propagate")
         if weight > 0 and self._reads_text:
-            self._read_text(user, item, interaction.text)
+            self._read_text(user, item, interaction.text, later)
         clock.lap("text")
         items = self._rank(user, self.settings.k, self.rules) if answer else []
         clock.lap("rank")
@@ -204,8 +219,7 @@ class Recommender:
             The encoder's embedding of `item_text(item)`; without it the text is encoded here.
         """
         self._kept = None
-        number = self.intern_item(item.item)
-        self.catalogue[number] = item
+        number = self._intern_item(item.item)
         self.categories.set_item(number, item.categories)
         self._hidden[number] = item.hidden
         self._because[number] = f"because of {item.title or item.item}"
@@ -227,12 +241,15 @@ class Recommender:
         number = self.users.find(user)
         if number is None:
             return
-        self._kept = None
-        items, weights = self._seen.of(number), self._seen.weights_of(number)
-        self.popularity.forget(items, weights)
+        self._purge(number)
+        self.popularity.forget(self._seen.of(number), self._seen.weights_of(number))
         self._take_back(number)
-        for item in items:
-            self.graph.items.remove(int(item), number)
+        self._clear_user(number)
+
+    def _clear_user(self, number: int) -> None:
+        """Empty a user's rows."""
+        self._kept = None
+        self.graph.items.remove_from(self._seen.of(number), number)
         self.graph.users.clear(number)
         self._seen.clear(number)
         self.dislikes.clear(number)
@@ -241,10 +258,19 @@ class Recommender:
         self.embeddings.forget(number)
 
     def warm_start(self, model: TrainedModel) -> None:
-        """Begin with what was trained offline, before anything is observed (`engine.trained`)."""
-        from engine.trained.warm import warm_start  # noqa: PLC0415 - few engines start so
+        """Begin with what was trained offline, before anything is observed (`engine.trained`).
 
-        warm_start(self, model)
+        Raises
+        ------
+        WarmStartError
+            If something was observed, or the model does not fit the settings.
+        """
+        from engine.trained.warm import check_fit, warm_start  # noqa: PLC0415 - few start so
+
+        check_fit(self, model)
+        users = np.array([self._intern_user(name) for name in model.users], np.int32)
+        items = np.array([self._intern_item(name) for name in model.items], np.int32)
+        warm_start(self.embeddings, model, users, items)
 
     @classmethod
     def new(cls, settings: EngineSettings) -> Recommender:
@@ -265,14 +291,22 @@ class Recommender:
     # ------------------------------------------------------------------ what it is asked
 
     def recommend(self, user: str, k: int | None = None, rules: Rules | None = None) -> Answer:
-        """The user's best items now; for somebody unknown, what is trending. Changes nothing.
+        """The user's best items now; for somebody unknown, what is trending. Teaches nothing.
 
         `k` and `rules` are those of the settings, unless given.
         """
         clock = _StageClock()
-        items = self._rank(self.users.find(user), k or self.settings.k, rules or self.rules)
+        number = self.users.find(user)
+        if number is not None:
+            self._purge(number)
+        items = self._rank(number, k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
+
+    @property
+    def evicted(self) -> Evicted:
+        """How many users and items had to leave since the engine was new."""
+        return Evicted(self._users_evicted, self.departures.count)
 
     # ------------------------------------------------------------------ what it is kept in
 
@@ -318,44 +352,89 @@ class Recommender:
 
         return read_state(Path(path), made, TextEncoder.name)
 
-    def _categorise(self) -> None:
-        for number, item in self.catalogue.items():
-            self.categories.set_item(number, item.categories)
-
     # ------------------------------------------------------------------ the inside: learning
 
-    def intern_user(self, name: str) -> int:
-        """The number of a user, made if they are new."""
-        user = self.users.intern(name)
+    def _intern_user(self, name: str) -> int:
+        user = self.users.find(name)
+        if user is None and len(self.users) >= self.settings.max_users:
+            user = self._user_order.oldest()
+            self._evict_user(user)
+            self.users.rename(user, name)
+        elif user is None:
+            user = self.users.intern(name)
+            self._purged = grown(self._purged, user + 1)
+            self._purged[user] = self.departures.count
         if user >= len(self.contexts.lengths):
-            users = 2 * user
+            users = max(user + 1, min(2 * user, self.settings.max_users))
             self.graph.users.reserve(users)
             self.embeddings.reserve_users(users)
             self.taste.reserve(users)
             self.contexts.reserve(users)
             self._seen.reserve(users)
+            self._user_order.reserve(users)
+        self._user_order.touch(user)
         return user
 
-    def intern_item(self, name: str) -> int:
-        """The number of an item, made if it is new."""
-        item = self.items.intern(name)
-        new = item == len(self._because)
-        if new:
+    def _intern_item(self, name: str) -> int:
+        item = self.items.find(name)
+        new = item is None
+        if item is None and len(self.items) >= self.settings.max_items:
+            item = self._item_order.oldest()
+            self._evict_item(item)
+            self.items.rename(item, name)
+            self._because[item] = f"because of {name}"
+        elif item is None:
+            item = self.items.intern(name)
             self._because.append(f"because of {name}")
             if item == self.settings.exact_items:
                 self._index()
         if item >= len(self._hidden):
-            items = 2 * item
+            items = max(item + 1, min(2 * item, self.settings.max_items))
             self.graph.items.reserve(items)
             self.transitions.reserve(items)
             self.popularity.reserve(items)
             self.embeddings.reserve_items(items)
             self.vectors.reserve(items)
             self.head.reserve(items)
+            self._item_order.reserve(items)
             self._hidden = grown(self._hidden, items)
         if new:
             self.popularity.introduce(item)
+        self._item_order.touch(item)
         return item
+
+    def _evict_user(self, user: int) -> None:
+        """Empty the rows of a user for a newcomer; what they taught stays."""
+        self._clear_user(user)
+        self._purged[user] = self.departures.count
+        self._users_evicted += 1
+
+    def _evict_item(self, item: int) -> None:
+        """Empty the rows of an item for a newcomer; `departures` tells those who name it."""
+        self._kept = None
+        self._candidates.drop(item)
+        self.departures.add(item)
+        self.graph.items.clear(item)
+        self.transitions.clear(item)
+        self.popularity.clear(item)
+        self.head.clear(item)
+        self.vectors.clear(item)
+        self.embeddings.renew_item(item)
+        self.categories.remove(item)
+        self._hidden[item] = False
+
+    def _purge(self, user: int, *items: int) -> None:
+        """Drop what left from the rows that an event of the user on these items will use."""
+        if self.departures.count == 0:
+            return
+        last, since = self.departures.last, int(self._purged[user])
+        if since < self.departures.count:
+            self._purged[user] = self.departures.count
+            self.graph.users.purge(user, last, since)
+            self._seen.keep(user, last[self._seen.of(user)] <= since)
+            self.dislikes.keep(user, last[self.dislikes.of(user)] <= since)
+        held = self.graph.users.recent_ids(user, self.graph.users.length)
+        self.transitions.purge(np.append(held, np.array(items, np.int32)))
 
     def _index(self) -> None:
         """From now on candidates are named: index what is known."""
@@ -366,9 +445,9 @@ class Recommender:
         if self._reads_text:
             self._candidates.index_texts(self.vectors.vectors[:items])
 
-    def _history(self, user: int) -> NDArray[np.int32]:
-        """The user's most recent items, latest first: int32[n]."""
-        return self.graph.users.recent_ids(user, self.settings.history)
+    def _history(self, user: int, later: int = 0) -> NDArray[np.int32]:
+        """The user's most recent items but for the `later` last, latest first: int32[n]."""
+        return self.graph.users.recent_ids(user, self.settings.history + later)[later:]
 
     def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
         """One online step on what the model would have answered just before this interaction.
@@ -401,18 +480,37 @@ class Recommender:
             self.dislikes.remove(user, item)
 
     def _count(
-        self, user: int, item: int, history: NDArray[np.int32], weight: float, event: Interaction
+        self,
+        user: int,
+        item: int,
+        history: NDArray[np.int32],
+        weight: float,
+        event: Interaction,
+        later: int = 0,
     ) -> None:
         """Count what a user took for the first time, in transitions, popularity and context."""
         self.transitions.record(history, item, weight)
+        if later:
+            self._count_before(user, item, later)
         level = self.popularity.level(item)
+        length = max(0, int(self.contexts.lengths[user]) - later)
         self.popularity.record(
-            item, int(self.contexts.lengths[user]), len(self.items), weight,
-            event.value if event.kind in _RATED else None,
-        )  # fmt: skip
-        self.contexts.record(user, level, float(self.popularity.features[QUALITY, item]))
+            item, length, len(self.items), weight, event.value if event.kind in _RATED else None
+        )
+        self.contexts.record(user, level, float(self.popularity.features[QUALITY, item]), later)
 
-    def _read_text(self, user: int, item: int, review: str | None) -> None:
+    def _count_before(self, user: int, item: int, later: int) -> None:
+        """Count that the last `later` items of the user's row followed one that is told late."""
+        order = self.graph.users.recent_ids(user, self.graph.users.length)
+        source = np.array([item], np.int32)
+        for place, other in enumerate(order[:later].tolist()):
+            between = later - 1 - place
+            weight = self._seen.weight(user, other)
+            # Only its first time was counted.
+            if weight and between < self.settings.history and other not in order[place + 1 :]:
+                self.transitions.record(source, other, weight, between)
+
+    def _read_text(self, user: int, item: int, review: str | None, later: int) -> None:
         """Add what the user wrote, or else the item's text, to their taste."""
         vector = self.vectors.vectors[item]
         if review and self.settings.review_text:
@@ -420,7 +518,7 @@ class Recommender:
             self._rotate(self.vectors.add_review(item, embedding))
             self._candidates.index_text(item, self.vectors.vectors[item])
             vector = self.vectors.project(embedding)
-        self.taste.record(user, vector)
+        self.taste.record(user, vector, later)
 
     def _encode(self, text: str) -> NDArray[np.float32]:
         if self._encoder is None:
@@ -439,11 +537,12 @@ class Recommender:
             zip(self._seen.of(user).tolist(), self._seen.weights_of(user).tolist(), strict=True)
         )
         order = [item for item, weight in counted.items() if weight > 0]
-        degree = int(self.graph.users.degree[user])
-        if degree != len(order):
-            # Some were taken again, which moves them to the front of the history.
-            if degree > self.graph.users.length:
-                return
+        degree, length = int(self.graph.users.degree[user]), self.graph.users.length
+        if degree < len(order) or (degree != len(order) and degree > length):
+            # Some were taken again, which moves them to the front of the history; or what was held
+            # of it had left.
+            return
+        if degree <= length:
             order = self.graph.users.recent_ids(user, degree)[::-1].tolist()
         window = min(self.settings.history, self.graph.users.length)
         done = set()
@@ -535,9 +634,9 @@ class Recommender:
     def _rank(self, user: int | None, k: int, rules: Rules) -> list[Ranked]:
         if len(self.items) == 0:
             return []
-        if user is None or self.contexts.lengths[user] == 0:
+        # Of somebody known all that they took may have left.
+        if user is None or len(history := self._history(user)) == 0:
             return self._rank_unknown(user, k, rules)
-        history = self._history(user)
         contest = None if rules.include else self._kept_for(user)
         if contest is None:
             contest = self._score(user, history, self._competing(user, history, rules.include))
@@ -617,12 +716,15 @@ def warm_up(settings: EngineSettings) -> None:
     """
     # A board serves one engine at a time; what stands in for it is compiled.
     aggregator = "int8" if settings.aggregator == "pynq" else settings.aggregator
-    engine = Recommender(settings.model_copy(update={"model": "gnn", "aggregator": aggregator}))
+    small = {"model": "gnn", "aggregator": aggregator, "max_users": 1, "max_items": 2}
+    engine = Recommender(settings.model_copy(update=small))
     for number in range(3):
         engine.upsert_item(Item(item=str(number)))
-        engine.observe(
-            Interaction(event_id="", user="nobody", item=str(number), timestamp=0, kind="view")
-        )
+        # One is late, and the last item has to make room.
+        for user, at in (("nobody", 0), ("somebody", 1), ("somebody", 0)):
+            engine.observe(
+                Interaction(event_id="", user=user, item=str(number), timestamp=at, kind="view")
+            )
     engine.taste.record(0, engine.vectors.vectors[0])
 
 

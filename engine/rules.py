@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.head import EXCLUDED
-from engine.saving import State
+from engine.saving import State, by_number
 from engine.settings import EngineSettings
 
 _POOL = 20
@@ -68,23 +68,36 @@ class Rules:
 class Categories:
     """The items of each category."""
 
-    STATE: ClassVar[State] = State(unsaved=("_of", "_items"))  # as the catalogue says
+    STATE: ClassVar[State] = State(
+        values={"_of": by_number}, unsaved=("_items",), then="_list_items"
+    )
 
     def __init__(self) -> None:
-        self._of: dict[int, tuple[str, ...]] = {}
+        self._of: dict[int, list[str]] = {}
         self._items: dict[str, set[int]] = defaultdict(set)
 
     def set_item(self, item: int, categories: Iterable[str]) -> None:
         """Replace an item's categories."""
-        for category in self._of.get(item, ()):
-            self._items[category].discard(item)
-        self._of[item] = tuple(categories)
+        self.remove(item)
+        self._of[item] = list(categories)
         for category in self._of[item]:
             self._items[category].add(item)
 
-    def of(self, item: int) -> tuple[str, ...]:
+    def remove(self, item: int) -> None:
+        """Forget an item, and a category that was its alone."""
+        for category in set(self._of.pop(item, ())):
+            self._items[category].discard(item)
+            if not self._items[category]:
+                del self._items[category]
+
+    def of(self, item: int) -> list[str]:
         """An item's categories."""
-        return self._of.get(item, ())
+        return self._of.get(item, [])
+
+    def _list_items(self) -> None:
+        for item, categories in self._of.items():
+            for category in categories:
+                self._items[category].add(item)
 
     def items(self, categories: Iterable[str]) -> NDArray[np.int32]:
         """The items of any of the categories: int32[n]."""

@@ -21,6 +21,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol, TypeVar
 
@@ -28,16 +29,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Of the format. A change to what any `STATE` saves, or means by it, needs a new one."""
 _MAGIC = b"Millrace state\r\n"
 _HEAD = struct.Struct("<16sQQ32s")
 _BLOCK = 4096
 _JSON = "json"
+_MOST_FILLED = 1 << 28
+"""Bytes of an array whose room does not hold zeros, and so takes memory; or four times what is
+saved of it. More is a damaged shape."""
+_GROWS = 1024
+"""Axes that are this long in a new engine, or empty, grow; all others are as the settings say."""
 
 
 class SavedStateError(ValueError):
     """A file that no engine can be loaded from; its message is one line that says why."""
+
+    def __init__(self, message: str) -> None:
+        # It may quote what the file says.
+        super().__init__("".join(c if c.isprintable() else " " for c in message)[:1000])
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +214,14 @@ def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: st
     expected = {name for name, _ in _entries(engine)}
     if odd := sorted(expected ^ contents.keys()):
         raise SavedStateError(f"{path}: not what this Millrace keeps: {', '.join(odd)}")
-    _restore(engine, contents, path)
+    try:
+        _restore(engine, contents, path)
+    except SavedStateError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+            RuntimeError, MemoryError) as error:  # fmt: skip
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SavedStateError(f"{path}: what it holds does not fit together: {reason}") from error
     return engine
 
 
@@ -240,12 +257,38 @@ def _read_manifest(file: BinaryIO, path: Path) -> _Manifest:
     encoded = file.read(length)
     if hashlib.sha256(encoded).digest() != digest:
         raise SavedStateError(f"{path}: damaged: its manifest does not have the checksum it names")
-    version = msgspec.json.decode(encoded, type=_Version).version
-    if version != VERSION:
-        raise SavedStateError(
-            f"{path}: saved in version {version} of the format, this Millrace reads {VERSION}"
-        )
-    return msgspec.json.decode(encoded, type=_Manifest)
+    try:
+        version = msgspec.json.decode(encoded, type=_Version).version
+        if version != VERSION:
+            raise SavedStateError(
+                f"{path}: saved in version {version} of the format, this Millrace reads {VERSION}"
+            )
+        manifest = msgspec.json.decode(encoded, type=_Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SavedStateError(f"{path}: its manifest is not understood: {error}") from error
+    held = sum(_bytes_in_file(entry, path) for entry in manifest.entries)
+    if held != at - _HEAD.size:
+        raise SavedStateError(f"{path}: holds {at - _HEAD.size} bytes, its manifest says {held}")
+    return manifest
+
+
+def _bytes_in_file(entry: _Entry, path: Path) -> int:
+    """What an entry takes of the file, if there can be such an entry and such an array."""
+    odd = SavedStateError(f"{path}: {entry.name[:80]!r} is no entry: {entry.dtype[:20]!r}, "
+                          f"{entry.rows} rows of {str(entry.shape)[:80]}")  # fmt: skip
+    if entry.rows < 0 or any(length < 0 for length in entry.shape):
+        raise odd
+    if entry.dtype == _JSON:
+        return entry.rows
+    try:
+        dtype = np.dtype(entry.dtype)
+    except (TypeError, ValueError, SyntaxError):
+        raise odd from None
+    longest = max(entry.shape, default=0)
+    if dtype.kind not in "biuf" or not entry.shape or entry.rows > longest:
+        raise odd
+    each = prod(entry.shape) // longest * dtype.itemsize if longest else 0
+    return each * entry.rows
 
 
 # ---------------------------------------------------------------------- two engines
@@ -307,7 +350,10 @@ def _read(file: BinaryIO, entry: _Entry, path: Path) -> NDArray[Any] | bytes:
         _check(entry, encoded, path)
         return encoded
     # Zeros are pages that the system gives only when they are written: room costs no memory.
-    value: NDArray[Any] = np.zeros(entry.shape, np.dtype(entry.dtype), entry.order)
+    try:
+        value: NDArray[Any] = np.zeros(entry.shape, np.dtype(entry.dtype), entry.order)
+    except (MemoryError, ValueError) as error:
+        raise SavedStateError(f"{path}: {entry.name} does not fit into memory: {error}") from None
     held = _longest_axis_first(value)
     saved = held[: entry.rows]
     in_place = saved.flags.c_contiguous
@@ -318,6 +364,8 @@ def _read(file: BinaryIO, entry: _Entry, path: Path) -> NDArray[Any] | bytes:
     if not in_place:
         saved[...] = buffer
     if 0 < len(saved) < len(held) and _bytes_of(saved[-1].copy()).any():
+        if value.nbytes > max(4 * saved.nbytes, _MOST_FILLED):
+            raise SavedStateError(f"{path}: {entry.name} does not fit into memory: {entry.shape}")
         held[len(saved) :] = saved[-1]
     return value
 
@@ -390,6 +438,10 @@ def _restore(
         new, saved = getattr(part, name), get(f"{where}{name}")
         if (new.dtype, new.ndim) != (saved.dtype, saved.ndim):
             raise SavedStateError(f"{path}: {where}{name} is {saved.dtype}, here it is {new.dtype}")
+        if any(0 < a < _GROWS and a != b for a, b in zip(new.shape, saved.shape, strict=True)):
+            raise SavedStateError(
+                f"{path}: {where}{name} has shape {saved.shape}, here it is {new.shape}"
+            )
         setattr(part, name, saved)
     for name in state.lists:
         lengths, joined = get(f"{where}{name}.lengths"), get(f"{where}{name}.joined")

@@ -60,6 +60,13 @@ class SeenItems:
         self._items[user][count - 1] = item
         self._weights[user][count - 1] = weight
 
+    def keep(self, user: int, which: NDArray[np.bool_]) -> None:
+        """Forget the user's items but these: bool[n]."""
+        if not which.all():
+            self._items[user] = self.of(user)[which]
+            self._weights[user] = self.weights_of(user)[which]
+            self._counts[user] = len(self._items[user])
+
     def clear(self, user: int) -> None:
         """Forget a user's items."""
         self._items[user] = _EMPTY

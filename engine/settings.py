@@ -67,6 +67,19 @@ class EngineSettings(BaseModel):
         True,
         description="encode the text of reviews, on the event path (some 10 ms for a long one)",
     )
+    max_users: int = Field(
+        1_000_000,
+        ge=1,
+        le=1 << 24,
+        description="users that are known at once; the one who was idle longest makes room",
+    )
+    max_items: int = Field(
+        1_000_000,
+        ge=1,
+        le=1 << 24,
+        description="items that are known at once; the one that neither an event nor the "
+        "catalogue named for longest makes room",
+    )
     text_cache: int = Field(
         50_000, ge=1, description="texts whose embedding is remembered by their hash"
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.eviction import Departures
 from engine.saving import State
 
 _SHORT, _LONG = np.float32(0.8), np.float32(0.95)
@@ -44,12 +45,15 @@ class Transitions:
     STATE: ClassVar[State] = State(
         arrays=(
             "items", "weights", "start", "capacity", "degree", "_top", "_free", "_free_counts",
-            "_marks",
+            "_marks", "_purged",
         ),
-        unsaved=("_length", "_sizes"),
+        unsaved=("_length", "_sizes", "_departures"),
     )  # fmt: skip
 
-    def __init__(self, length: int, items: int = 1024) -> None:
+    def __init__(
+        self, length: int, items: int = 1024, departures: Departures | None = None
+    ) -> None:
+        """`departures` says of the numbers in the rows whether they mean another item by now."""
         self._length = length
         self._sizes: NDArray[np.int32] = np.array(
             [size for size in (_SMALLEST * 4**k for k in range(8)) if size < length] + [length],
@@ -66,6 +70,10 @@ class Transitions:
         self._free_counts: NDArray[np.int64] = np.zeros(len(self._sizes), np.int64)
         # Scratch, zero between two calls: marks a few items by number.
         self._marks: NDArray[np.uint8] = np.zeros(items, np.uint8)
+        # The clock of the departures when a row was last looked through for them.
+        self._purged: NDArray[np.int64] = np.zeros(items, np.int64)
+        self._departures = departures or Departures()
+        self._departures.reserve(items)
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -74,6 +82,8 @@ class Transitions:
         self.degree = grown(self.degree, items)
         self._free = grown(self._free, items, axis=1)
         self._marks = grown(self._marks, items)
+        self._purged = grown(self._purged, items)
+        self._departures.reserve(items)
 
     def row(self, item: int) -> dict[int, tuple[float, float]]:
         """An item's transitions: directed and symmetric weight by the other item."""
@@ -81,15 +91,39 @@ class Transitions:
         pairs = self.weights[held].tolist()
         return {j: (w[0], w[1]) for j, w in zip(self.items[held].tolist(), pairs, strict=True)}
 
-    def record(self, history: NDArray[np.int32], item: int, weight: float) -> None:
-        """Count that `item` followed `history` (int32[n], most recent first)."""
+    def clear(self, item: int) -> None:
+        """Forget an item's row, and give its block back."""
+        capacity = int(self.capacity[item])
+        if capacity:
+            size = int(np.searchsorted(self._sizes, capacity))
+            self._free[size, self._free_counts[size]] = self.start[item]
+            self._free_counts[size] += 1
+        self.start[item] = self.capacity[item] = self.degree[item] = 0
+        self._purged[item] = self._departures.count
+
+    def purge(self, rows: NDArray[np.int32]) -> None:
+        """Drop the items that left from these rows (int32[n]), before they are read or added to."""
+        if self._departures.count:
+            _purge(
+                self.items, self.weights, self.start, self.degree, rows, self._departures.last,
+                self._purged, self._departures.count,
+            )  # fmt: skip
+
+    def record(
+        self, history: NDArray[np.int32], item: int, weight: float, between: int = 0
+    ) -> None:
+        """Count that `item` followed `history` (int32[n], most recent first).
+
+        `between` items lie between the two, of which this is counted already.
+        """
         # Each row of the event may need a new block.
         slots = int(self._top[0]) + (len(history) + 1) * self._length
         self.items = grown(self.items, slots)
         self.weights = grown(self.weights, slots)
         _record(
             self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
-            self._top, self._free, self._free_counts, history, item, np.float32(weight),
+            self._top, self._free, self._free_counts, history, item,
+            np.float32(weight * _SHORT**between), np.float32(weight * _LONG**between),
         )  # fmt: skip
 
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
@@ -134,7 +168,10 @@ class Transitions:
 
         The nearest to an item get 1, by the symmetric weights.
         """
-        _around(self.items, self.weights, self.start, self.degree, items, position, out)
+        _around(
+            self.items, self.weights, self.start, self.degree, items, position,
+            self._departures.last, self._purged, out,
+        )  # fmt: skip
 
     def strongest(
         self, history: NDArray[np.int32], targets: NDArray[np.int32]
@@ -144,8 +181,9 @@ class Transitions:
         Read from the targets' own rows, which hold the symmetric weights.
         """
         return _strongest(
-            self.items, self.weights, self.start, self.degree, history, targets, self._marks
-        )
+            self.items, self.weights, self.start, self.degree, history, targets, self._marks,
+            self._departures.last, self._purged,
+        )  # fmt: skip
 
 
 @kernel
@@ -212,9 +250,9 @@ def _slot(  # type: ignore[no-untyped-def]
 
 @kernel
 def _record(  # type: ignore[no-untyped-def]
-    items, weights, start, capacity, degree, sizes, top, free, free_counts, history, item, weight
-):
-    short = long = weight
+    items, weights, start, capacity, degree, sizes, top, free, free_counts, history, item, short,
+    long,
+):  # fmt: skip
     for q in range(len(history)):
         source = history[q]
         if source != item:
@@ -246,6 +284,25 @@ def _take_back(items, weights, start, degree, history, item, weight):  # type: i
             weights[slot, 1] = max(weights[slot, 1] - long, zero)
         short *= _SHORT
         long *= _LONG
+
+
+@kernel
+def _purge(items, weights, start, degree, rows, left, purged, now):  # type: ignore[no-untyped-def]
+    for r in range(len(rows)):
+        row = rows[r]
+        since = purged[row]
+        if since == now:
+            continue
+        purged[row] = now
+        first = start[row]
+        kept = first
+        for slot in range(first, first + degree[row]):
+            if left[items[slot]] <= since:
+                items[kept] = items[slot]
+                weights[kept, 0] = weights[slot, 0]
+                weights[kept, 1] = weights[slot, 1]
+                kept += 1
+        degree[row] = kept - first
 
 
 @kernel
@@ -292,22 +349,26 @@ def _gather(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _around(items, weights, start, degree, sources, position, out):  # type: ignore[no-untyped-def]
+def _around(items, weights, start, degree, sources, position, left, purged, out):  # type: ignore[no-untyped-def]
     out[:] = np.float32(0.0)
     for s in range(len(sources)):
+        since = purged[sources[s]]
         first = start[sources[s]]
         last = first + degree[sources[s]]
         strongest = np.float32(1e-9)
         for slot in range(first, last):
-            strongest = max(strongest, weights[slot, 1])
+            if left[items[slot]] <= since:
+                strongest = max(strongest, weights[slot, 1])
         for slot in range(first, last):
             c = position[items[slot]]
-            if c >= 0:
+            if c >= 0 and left[items[slot]] <= since:
                 out[c] = max(out[c], weights[slot, 1] / strongest)
 
 
 @kernel
-def _strongest(items, weights, start, degree, history, targets, marks):  # type: ignore[no-untyped-def]
+def _strongest(  # type: ignore[no-untyped-def]
+    items, weights, start, degree, history, targets, marks, left, purged
+):
     best = np.full(len(targets), -1, np.int32)
     for q in range(len(history)):
         marks[history[q]] = 1
@@ -315,7 +376,11 @@ def _strongest(items, weights, start, degree, history, targets, marks):  # type:
         strongest = np.float32(0.0)
         first = start[targets[t]]
         for slot in range(first, first + degree[targets[t]]):
-            if marks[items[slot]] and weights[slot, 1] > strongest:
+            if (
+                marks[items[slot]]
+                and weights[slot, 1] > strongest
+                and left[items[slot]] <= purged[targets[t]]
+            ):
                 strongest = weights[slot, 1]
                 best[t] = items[slot]
     for q in range(len(history)):

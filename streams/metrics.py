@@ -43,11 +43,24 @@ class WorkerMetrics(Collector):
             "Events learnt that other workers answered.",
             value=counts.followed,
         )
+        yield GaugeMetricFamily(
+            "millrace_worker_follow_lag_seconds",
+            "Age of the last event learnt that another worker answered.",
+            value=counts.follow_lag_seconds,
+        )
         yield CounterMetricFamily(
             "millrace_worker_late",
             "Events later than worker.grace_seconds behind the latest of their partition.",
             value=counts.late,
         )
+        evicted = CounterMetricFamily(
+            "millrace_engine_evicted",
+            "Users and items that made room for others.",
+            labels=["of"],
+        )
+        for kind, count in self._pipeline.evicted._asdict().items():
+            evicted.add_metric([kind], count)
+        yield evicted
         yield CounterMetricFamily(
             "millrace_worker_checkpoints", "Checkpoints begun.", value=counts.checkpoints
         )

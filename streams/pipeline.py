@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
 from engine.events import Interaction
+from engine.eviction import Evicted
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from streams.messages import (
@@ -44,7 +45,9 @@ class Counts:
     """What became of the events since the worker started.
 
     `received` are of its own partitions, `followed` of those that others answer.
-    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far.
+    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far;
+    `follow_lag_seconds`, how old the last event was that another worker answered, when it was
+    learnt here.
     """
 
     received: int = 0
@@ -56,6 +59,7 @@ class Counts:
     dead_letters: Counter[str] = field(default_factory=Counter)
     checkpoints: int = 0
     checkpoint_pause_seconds: float = 0.0
+    follow_lag_seconds: float = 0.0
 
 
 class Pipeline:
@@ -90,6 +94,11 @@ class Pipeline:
         """What the device did for the engine, if it has one."""
         return self._engine.embeddings.aggregator.work
 
+    @property
+    def evicted(self) -> Evicted:
+        """Who had to leave the engine so far."""
+        return self._engine.evicted
+
     def positions(self) -> dict[int, int]:
         """The next offset of each partition that is ours now; any thread may ask."""
         return {number: self.partitions[number].next_offset for number in list(self.ours)}
@@ -112,6 +121,7 @@ class Pipeline:
         if record.partition in self.ours or record.offset < partition.next_offset:
             return
         self.counts.followed += 1
+        self.counts.follow_lag_seconds = time() - record.timestamp_ms / 1e3
         self._take(record, partition, None, perf_counter_ns())
         if outbox := self.outboxes.get(record.partition):
             outbox.forget(partition.next_offset)

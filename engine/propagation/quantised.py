@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.propagation.int8 import LARGEST_WEIGHT, coefficient, renew_rows, scale_of
 
+_MOST_STALE = 4096
+
 
 class QuantisedTable:
     """Embedding rows (`overlays/FORMAT.md`) of a float table that grows.
@@ -31,6 +33,8 @@ class QuantisedTable:
     def changed(self, rows: NDArray[np.int32]) -> None:
         """Note that rows (int32[n]) of the float table changed."""
         self._stale.append(rows[rows < self._held])
+        if len(self._stale) > _MOST_STALE:  # items come and go, and no event reads the table
+            self._stale = [np.unique(np.concatenate(self._stale))]
 
     def refresh(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Quantise what is new or changed in `values` (float32[m, d], never fewer than before).

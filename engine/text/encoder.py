@@ -21,7 +21,7 @@ _TOKENS = 128
 
 
 class TextEncoder:
-    """Encodes texts to unit vectors and remembers the most recent ones by their hash.
+    """Encodes texts to unit vectors and remembers those used last by their hash.
 
     Attributes
     ----------
@@ -86,6 +86,8 @@ class TextEncoder:
                 vector = self._cache[key] = self._embed(text)
                 if len(self._cache) > self._capacity:
                     self._cache.popitem(last=False)
+            else:
+                self._cache.move_to_end(key)
             row[:] = vector
         return out
 

@@ -43,9 +43,13 @@ class Taste:
         """Make room for `users` users."""
         self.profiles = grown(self.profiles, users)
 
-    def record(self, user: int, vector: NDArray[np.float32]) -> None:
-        """Fade a user's profiles and add a text's vector (float32[width])."""
-        _record(self.profiles[user], vector, _KEEP)
+    def record(self, user: int, vector: NDArray[np.float32], later: int = 0) -> None:
+        """Fade a user's profiles and add a text's vector (float32[width]).
+
+        One that is told late, when they read `later` others since, is added as those left it.
+        """
+        keep = 1 - (1 - _KEEP) * _KEEP**later if later else _KEEP
+        _record(self.profiles[user], vector, keep)
 
     def rotate(self, rotation: NDArray[np.float32]) -> None:
         """Carry profiles and maps over to a new basis of the item vectors."""

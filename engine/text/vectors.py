@@ -8,6 +8,7 @@ is fitted when the fourth text arrives and again each time the catalogue has qua
 from __future__ import annotations
 
 from typing import ClassVar
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from engine.saving import State, by_number
 
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
+_MOST_CATEGORIES = 10_000
+"""Categories that are remembered by name, so that a sender of new ones does not fill the memory."""
 _FIRST_FIT = 4
 _LAST_FIT = 4**7
 # Years that an item's own is told apart by, closer together where most catalogues are denser.
@@ -38,7 +41,7 @@ class ItemVectors:
 
     STATE: ClassVar[State] = State(
         arrays=("vectors", "_embeddings", "_reviews", "_has_text", "_mean", "_basis"),
-        values={"_rows": by_number, "_texts": int, "_next_fit": int},
+        values={"_rows": by_number, "_free_rows": list, "_texts": int, "_next_fit": int},
         parts=("_categories",),
         unsaved=("width", "_text_dimensions"),
     )
@@ -48,8 +51,9 @@ class ItemVectors:
         self.width = text_dimensions + CATEGORY_DIMENSIONS + len(_YEARS)
         self.vectors: NDArray[np.float32] = np.zeros((items, self.width), np.float32)
         # What a later fit or a later review needs again, and in which row it is of each item.
-        self._embeddings: NDArray[np.float16] = np.zeros((16, encoder_dimensions), np.float16)
+        self._embeddings: NDArray[np.float16] = np.zeros((0, encoder_dimensions), np.float16)
         self._rows: dict[int, int] = {}
+        self._free_rows: list[int] = []
         self._reviews: NDArray[np.int32] = np.zeros(items, np.int32)
         self._has_text: NDArray[np.bool_] = np.zeros(items, np.bool_)
         self._texts = 0
@@ -83,7 +87,7 @@ class ItemVectors:
         """
         multi_hot = np.zeros(CATEGORY_DIMENSIONS, np.float32)
         for category in categories:
-            multi_hot[self._categories.intern(category) % CATEGORY_DIMENSIONS] = 1.0
+            multi_hot[self._dimension(category)] = 1.0
         norm = np.linalg.norm(multi_hot)
         if norm > 0:
             multi_hot *= _CATEGORY_WEIGHT / norm
@@ -110,6 +114,17 @@ class ItemVectors:
             mean += (embedding - mean) / self._reviews[item]
         return self._set_embedding(item, mean)
 
+    def clear(self, item: int) -> None:
+        """Forget an item."""
+        if self._has_text[item]:
+            self._texts -= 1
+        row = self._rows.pop(item, None)
+        if row is not None:
+            self._free_rows.append(row)
+        self._has_text[item] = False
+        self._reviews[item] = 0
+        self.vectors[item] = 0.0
+
     def project(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         """A text's vector (float32[width]), its category part zero."""
         vector = np.zeros(self.width, np.float32)
@@ -120,7 +135,10 @@ class ItemVectors:
         self, item: int, embedding: NDArray[np.float32]
     ) -> NDArray[np.float32] | None:
         if self._next_fit <= _LAST_FIT or self._reviews[item]:
-            row = self._rows.setdefault(item, len(self._rows))
+            row = self._rows.get(item, -1)
+            if row < 0:
+                row = self._free_rows.pop() if self._free_rows else len(self._rows)
+                self._rows[item] = row
             self._embeddings = grown(self._embeddings, row + 1)
             self._embeddings[row] = embedding
         if not self._has_text[item]:
@@ -130,6 +148,12 @@ class ItemVectors:
                 return self._fit()
         self.vectors[item, : self._text_dimensions] = self._projected(embedding[None])[0]
         return None
+
+    def _dimension(self, category: str) -> int:
+        """Where a category is told: in turn, and by its hash once there are very many."""
+        if len(self._categories) >= _MOST_CATEGORIES and self._categories.find(category) is None:
+            return crc32(category.encode(errors="surrogatepass")) % CATEGORY_DIMENSIONS
+        return self._categories.intern(category) % CATEGORY_DIMENSIONS
 
     def _projected(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = (embeddings - self._mean) @ self._basis.T
@@ -156,6 +180,7 @@ class ItemVectors:
             kept = [item for item in self._rows if self._reviews[item]]
             self._embeddings = self._embeddings[[self._rows[item] for item in kept]]
             self._rows = {item: row for row, item in enumerate(kept)}
+            self._free_rows = []
         return rotation
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graph import NeighbourRows
-from engine.propagation import make_aggregator
-from engine.trained.encoder import make_encoder
-from engine.trained.folder import LEVELS, Folder, TrainedModelError, read_folder
+from engine.propagation import Aggregator, make_aggregator
+from engine.trained.encoder import Encoder, make_encoder
+from engine.trained.folder import LEVELS, Folder, read_folder
 from engine.training.recipe import Recipe
 
 CHUNK = 64
@@ -56,12 +57,30 @@ class TrainedModel:
         # One product scores both: the user's part for liking is weighted in the query.
         self._bias = _LIKING * self.tables.like_bias + self.tables.take_bias
         self._graph, self._chunks = _rows_of(self.tables.edges, self.tables.starts)
-        self._aggregator = make_aggregator(
-            self.recipe.serving.aggregator, CHUNK, self._width, board, bitstream
+        self._folder = folder
+        self._board, self._bitstream = board, bitstream
+
+    @cached_property
+    def aggregator(self) -> Aggregator:
+        """The recipe's backend, made when it is first asked for: a warm start needs none."""
+        return make_aggregator(
+            self.recipe.serving.aggregator, CHUNK, self._width, self._board, self._bitstream
         )
-        self._encoder = make_encoder(folder) if self.recipe.text else None
-        if len(self.users):
-            self._embedding(0, None)  # a backend's copy of the table is made now
+
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """The recipe's text encoder, likewise; None without text."""
+        return make_encoder(self._folder) if self.recipe.text else None
+
+    def warm_up(self) -> None:
+        """Load what the first answer would wait for.
+
+        Raises
+        ------
+        BackendError
+            If the recipe's aggregator cannot work here.
+        """
+        self.request(self.users[0] if self.users else "", "")
 
     @classmethod
     def load(cls, folder: str | Path, board: str = "", bitstream: str = "") -> TrainedModel:
@@ -70,14 +89,12 @@ class TrainedModel:
         Parameters
         ----------
         board, bitstream
-            For a recipe that is served by an FPGA: see `EngineSettings`.
+            Of a recipe whose aggregator is pynq, as `engine.board` and `engine.bitstream`.
 
         Raises
         ------
         TrainedModelError
             If it is no model folder, is of another version, or a file of it is damaged.
-        BackendError
-            If the recipe's aggregator needs a package that is missing.
         """
         return cls(read_folder(Path(folder)), board, bitstream)
 
@@ -111,9 +128,9 @@ class TrainedModel:
 
         The text counts as one more that the user liked. A model without text ignores it.
         """
-        if self._encoder is None:
+        if self.encoder is None:
             return self._best(user, None, k)
-        vector = self.tables.text_basis @ (self._encoder.encode(text) - self.tables.text_mean)
+        vector = self.tables.text_basis @ (self.encoder.encode(text) - self.tables.text_mean)
         vector /= max(float(np.linalg.norm(vector)), 1e-9)
         liked, other = self.tables.text_rows
         return self._best(user, vector @ (_ASKED * liked + other), k)
@@ -148,7 +165,7 @@ class TrainedModel:
             held = self._graph.degree[rows]
             degree = int(held.sum())
             means = np.zeros((len(rows), self._width), np.float32)
-            self._aggregator.aggregate(self._graph, rows, "rows", self.tables.rows, 1.0, means)
+            self.aggregator.aggregate(self._graph, rows, "rows", self.tables.rows, 1.0, means)
             total = held.astype(np.float32) @ means
         if asked is not None:
             total = total + asked
@@ -177,6 +194,3 @@ def _rows_of(
                 graph.edges[row, : len(part)] = part.astype(np.uint32) | np.uint32(255 << 24)
                 graph.degree[row] = len(part)
     return graph, chunks
-
-
-__all__ = ["CHUNK", "TrainedModel", "TrainedModelError", "shrinkage"]

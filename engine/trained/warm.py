@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.propagation import BackendError
-from engine.trained.folder import LEVELS
+from engine.trained.folder import LEVELS, TrainedModelError
 from engine.trained.model import TrainedModel, shrinkage
 
 if TYPE_CHECKING:
+    from engine.embeddings import GraphEmbeddings
     from engine.recommender import Recommender
 
 _TYPICAL = 30.0
@@ -25,35 +25,55 @@ _LONG_GAIN = 10.0
 """Of the engine's long aggregate, a mean: 1 / (1 - .9)."""
 
 
-def warm_start(engine: Recommender, model: TrainedModel) -> None:
-    """Put a model's embeddings into an engine that has observed nothing yet.
+class WarmStartError(TrainedModelError):
+    """A model that an engine cannot begin with; one line that says why."""
+
+
+def check_fit(engine: Recommender, model: TrainedModel) -> None:
+    """Check that a model can be what an engine begins with.
 
     Raises
     ------
-    ValueError
-        If it has observed something.
-    BackendError
-        If the model's embeddings are not as wide as the engine's.
+    WarmStartError
+        If the engine has observed something, holds too few users or items, or its embeddings are
+        not as wide as the model's.
     """
-    if engine.popularity.events:
-        raise ValueError("only an engine that has observed nothing can be warm-started")
-    like = model.recipe.dimensions * model.recipe.members
-    take = model.recipe.take_dimensions
-    e = engine.embeddings
-    if take != e.inputs.shape[2]:
-        raise BackendError(
-            f"engine.dimensions = {e.inputs.shape[2]}: a start from {model.recipe.name} needs "
-            f"{take}, the model's take_dimensions"
+    settings, name = engine.settings, model.recipe.name
+    if len(engine.users):
+        raise WarmStartError("only an engine that has observed nothing can be warm-started")
+    if model.recipe.take_dimensions != settings.dimensions:
+        raise WarmStartError(
+            f"engine.dimensions = {settings.dimensions}: the model {name} has take_dimensions = "
+            f"{model.recipe.take_dimensions}"
         )
-    items = np.array([engine.intern_item(name) for name in model.items], np.int32)
-    users = np.array([engine.intern_user(name) for name in model.users], np.int32)
+    for setting, known in (("max_users", model.users), ("max_items", model.items)):
+        most = getattr(settings, setting)
+        if most < len(known):
+            raise WarmStartError(f"engine.{setting} = {most}: the model {name} has {len(known)}")
+
+
+def warm_start(
+    embeddings: GraphEmbeddings,
+    model: TrainedModel,
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+) -> None:
+    """Put a model's embeddings into a new engine's.
+
+    Parameters
+    ----------
+    users, items : int32[n]
+        The engine's numbers of the model's.
+    """
+    like = model.recipe.dimensions * model.recipe.members
     neutral = model.tables.rows[int(np.abs(LEVELS).argmin()) :: len(LEVELS), like:]
-    e.inputs[0, items] = neutral * np.float32(shrinkage(_TYPICAL) / _LONG_GAIN)
-    e.outputs[items] = e.personal_outputs[items] = model.tables.outputs[:, like:]
+    embeddings.inputs[0, items] = neutral * np.float32(shrinkage(_TYPICAL) / _LONG_GAIN)
+    embeddings.outputs[items] = model.tables.outputs[:, like:]
+    embeddings.personal_outputs[items] = model.tables.outputs[:, like:]
     own = model.tables.users[:, like:]
     if own.any():
-        e.personal[users] = own
-        e.directions[users] = _unit(own)
+        embeddings.personal[users] = own
+        embeddings.directions[users] = _unit(own)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

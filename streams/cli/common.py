@@ -86,12 +86,36 @@ def write_json(file: Path | None, report: dict[str, Any]) -> None:
 
 
 def log_to_stderr() -> None:
+    """Write what workers and boards say to standard error."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("millrace").setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_NotAgain())
+
+
+class _NotAgain(logging.Filter):
+    """Lets what a client of Kafka says through once in half a minute: it tries many times a second.
+
+    Messages count as the same when they are of one template.
+    """
+
+    _SECONDS = 30.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        due = record.created - self._said.get(str(record.msg), -self._SECONDS) >= self._SECONDS
+        if due:
+            self._said[str(record.msg)] = record.created
+        return due
 
 
 @contextmanager

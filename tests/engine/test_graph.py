@@ -24,7 +24,8 @@ def test_a_row_holds_the_most_recent_neighbours_latest_first(
     for edge in inserted:
         graph.insert(*edge)
     for node in range(len(graph.degree)):
-        own = [edge[1:] for edge in inserted if edge[0] == node][::-1]
+        own = [edge[1:] for edge in inserted if edge[0] == node]
+        own = sorted(own, key=lambda edge: edge[2])[::-1]  # those of one time by arrival
         held = own[: min(length, count)]
         assert graph.degree[node] == len(own)
         assert [tuple(edge) for edge in graph.recent(node, count).tolist()] == held

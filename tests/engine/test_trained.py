@@ -13,7 +13,6 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from engine import EngineSettings, Interaction, Item, Recommender
-from engine.propagation import BackendError
 from engine.trained import TrainedModel, TrainedModelError
 from engine.trained.folder import (
     ARRAYS,
@@ -26,6 +25,7 @@ from engine.trained.folder import (
     seal,
     write_tables,
 )
+from engine.trained.warm import WarmStartError
 from engine.training.recipe import Recipe, Serving, TextPart
 
 DATA = Path(__file__).parents[1] / "data" / "trained"
@@ -245,10 +245,12 @@ def test_a_warm_engine_begins_with_what_the_model_learnt(tmp_path: Path) -> None
 
 def test_only_a_new_engine_of_the_model_s_width_can_be_warm_started(tmp_path: Path) -> None:
     model = TrainedModel.load(write(tmp_path / "m", recipe()))
-    with pytest.raises(BackendError, match=r"engine\.dimensions = 16"):
+    with pytest.raises(WarmStartError, match=r"engine\.dimensions = 16"):
         Recommender(EngineSettings(dimensions=16)).warm_start(model)
+    with pytest.raises(WarmStartError, match=r"engine\.max_users = 3"):
+        Recommender(EngineSettings(max_users=3)).warm_start(model)
     engine = Recommender()
     engine.upsert_item(Item(item="i1"))
     engine.observe(event(0, "ann", "i1"))
-    with pytest.raises(ValueError, match="observed nothing"):
+    with pytest.raises(WarmStartError, match="observed nothing"):
         engine.warm_start(model)

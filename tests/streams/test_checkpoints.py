@@ -10,6 +10,7 @@ import pytest
 
 from engine import EngineSettings, Recommender
 from engine.datasets import Synthetic
+from engine.saving import VERSION
 from streams.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.input import Input
 from streams.partitions import Partition
@@ -129,3 +130,32 @@ def test_one_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     failing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
     with pytest.raises(OSError, match="no checkpoint was written"):
         failing.wait()
+
+
+KEPT = Path(__file__).parents[1] / "data" / "checkpoints"
+KEPT_SETTINGS = EngineSettings(text_dimensions=4, dimensions=4, neighbours=8, transitions=8)
+"""What `KEPT` were written with, after 30 events of `Synthetic(30, 4 users, 8 items, seed=1)`."""
+
+
+def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = sorted(KEPT.iterdir())
+    assert [path.name for path in files] == [f"format-{n + 1}.millrace" for n in range(VERSION)]
+    folder = Checkpoints(tmp_path, 1)
+    for path in files:
+        (tmp_path / f"{30:016d}.millrace").write_bytes(path.read_bytes())
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "millrace.worker"):
+            found = folder.newest(KEPT_SETTINGS, Input("log", {0: 0}, {0: 30}).fits)
+        if path == files[-1]:
+            assert found is not None
+            again = Recommender(KEPT_SETTINGS)
+            for event in Synthetic(events=30, users=4, items=8, seed=1).interactions():
+                again.observe(event)
+            asked = [made.recommend("user-1").items for made in (found.engine, again)]
+            assert asked[0] == asked[1] != []
+        else:
+            number = path.stem.removeprefix("format-")
+            assert found is None
+            assert f"saved in version {number} of the format" in caplog.text

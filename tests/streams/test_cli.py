@@ -210,3 +210,20 @@ def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
         watch.wait(10)
     assert "ann took m0" in lines[0]
     assert "ann took m1" in "".join(lines[1:])
+
+
+def test_what_a_client_says_many_times_a_second_is_logged_once() -> None:
+    source = (
+        "import logging\n"
+        "from streams.cli.common import log_to_stderr\n"
+        "log_to_stderr()\n"
+        "for number in range(9):\n"
+        "    logging.getLogger('aiokafka.conn').error('no connection to %d', number)\n"
+        "    logging.getLogger('millrace.worker').warning('no connection to %d', number)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("aiokafka.conn: no connection to 0") == 1
+    assert done.stderr.count("aiokafka") == 1
+    assert done.stderr.count("millrace.worker: no connection") == 9

@@ -210,8 +210,8 @@ def test_the_exported_encoder_says_what_torch_says(hybrid: Path, tiny_encoder: P
     texts = [item.title for item in catalogue()[:5]]
     part = recipe.text.model_copy(update={"tune": "none"})
     model = TrainedModel.load(hybrid)
-    assert model._encoder is not None
-    found = [model._encoder.encode(text) for text in texts]
+    assert model.encoder is not None
+    found = [model.encoder.encode(text) for text in texts]
     assert np.allclose(found, Tower(part, texts).everything(), atol=1e-4)
 
 
@@ -225,9 +225,9 @@ def test_in_8_bits_it_ranks_as_the_hybrid_does(
     for user in ("u0", "u31"):
         found, wanted = small.scores(user, names), exact.scores(user, names)
         assert np.corrcoef(found, wanted)[0, 1] > 0.995
-    assert small._encoder is not None
-    assert exact._encoder is not None
-    said, meant = (m._encoder.encode("a love story") for m in (small, exact))
+    assert small.encoder is not None
+    assert exact.encoder is not None
+    said, meant = (m.encoder.encode("a love story") for m in (small, exact))
     assert not np.array_equal(said, meant)
     assert said @ meant > 0.98
 
@@ -260,7 +260,7 @@ def test_deepspeed_trains_on_two_ranks(tiny_encoder: Path, tmp_path: Path) -> No
     assert first == pytest.approx(second, abs=0.1)
     assert first == pytest.approx(without / 2, rel=0.2)
     model = TrainedModel.load(tmp_path / "model")
-    assert type(model._encoder).__name__ == "DeepSpeedEncoder"
+    assert type(model.encoder).__name__ == "DeepSpeedEncoder"
     # The pipeline moved the layers of both stages.
     from safetensors.numpy import load_file
 

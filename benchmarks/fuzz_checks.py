@@ -1,0 +1,159 @@
+"""What must hold of every message and of every file that claims to be a saved state.
+
+Each check returns whether the input was good, and raises `Broken`, or whatever came out that must
+not, on a fault of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from confluent_kafka import Producer
+
+from engine import EngineSettings, Interaction, Item, Recommender, SavedStateError, saving
+from streams.messages import (
+    BadMessage,
+    dead_letter_headers,
+    decode_interaction,
+    decode_item,
+    encode,
+)
+
+Headers = Sequence[tuple[str, bytes]]
+OURS = ["error.class", "error.message", "origin.topic", "origin.partition", "origin.offset",
+        "origin.timestamp"]  # fmt: skip
+_QUEUE = 20_000
+
+
+class Broken(AssertionError):  # noqa: N818
+    """A promise that an input broke."""
+
+
+def expect(holds: bool, promise: str) -> None:
+    """Raise `Broken` unless it holds."""
+    if not holds:
+        raise Broken(promise)
+
+
+class DeadLetters:
+    """librdkafka's own queue, which no broker empties: what it takes could be sent."""
+
+    def __init__(self) -> None:
+        self._producer = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+        self.count = 0
+
+    def bury(self, error: BadMessage, value: bytes | None, headers: Headers) -> None:
+        """Make the dead letter of a bad message and queue it."""
+        made = dead_letter_headers(error, "interactions", 3, self.count, 1_700_000_000_000, headers)
+        expect(made[: len(headers)] == list(headers), "the message's own headers come first")
+        expect([name for name, _ in made[len(headers) :]] == OURS, "and ours are complete")
+        for name, content in made[len(headers) :]:
+            expect(content.decode() != "" and b"\n" not in content, f"{name} is one line")
+        self._producer.produce("dead-letters", value, b"key", headers=made)
+        self.count += 1
+        if self.count % _QUEUE == 0:
+            # librdkafka counts what it has to tell of its broker, too.
+            expect(len(self._producer) >= _QUEUE, "one dead letter for each bad message")
+            self._producer.purge()
+            self._producer.poll(0)
+
+
+def check_interaction(value: bytes | None, headers: Headers, letters: DeadLetters) -> bool:
+    """Whether it is read; what is read comes back as itself."""
+    return _check(decode_interaction, value, headers, letters)
+
+
+def check_item(value: bytes | None, headers: Headers, letters: DeadLetters) -> bool:
+    """Whether it is read; what is read comes back as itself."""
+    return _check(decode_item, value, headers, letters)
+
+
+def _check(
+    decode: Callable[[bytes | None, Headers], Interaction | Item],
+    value: bytes | None,
+    headers: Headers,
+    letters: DeadLetters,
+) -> bool:
+    try:
+        message = decode(value, headers)
+    except BadMessage as error:
+        letters.bury(error, value, headers)
+        return False
+    expect(decode(encode(message), ()) == message, "what is read is written and read the same")
+    return True
+
+
+# ---------------------------------------------------------------------- saved states
+
+
+def small_state(folder: Path) -> bytes:
+    """The file of an engine that knows a little of everything."""
+    engine = Recommender(
+        EngineSettings(dimensions=4, text_dimensions=4, neighbours=8, transitions=16, exact_items=2)
+    )
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        vector = draw.normal(size=384).astype(np.float32)
+        engine.upsert_item(Item(item=f"i{number}", title="T", categories=["c"]), vector)
+        engine.observe(
+            Interaction(
+                event_id="e",
+                user=f"u{number % 2}",
+                item=f"i{number}",
+                kind="rating",
+                timestamp=1_700_000_000_000,
+                value=number,
+            )
+        )
+    path = folder / "whole"
+    engine.save(path)
+    return path.read_bytes()
+
+
+def with_manifest(whole: bytes, manifest: bytes) -> bytes:
+    """The state with another manifest, whose checksum is right."""
+    magic, at, _, _ = saving._HEAD.unpack_from(whole)
+    digest = hashlib.sha256(manifest).digest()
+    head = saving._HEAD.pack(magic, at, len(manifest), digest)
+    return head + whole[len(head) : at] + manifest
+
+
+def manifest_of(whole: bytes) -> dict[str, Any]:
+    """What a state's manifest says."""
+    _, at, length, _ = saving._HEAD.unpack_from(whole)
+    found: dict[str, Any] = json.loads(whole[at : at + length])
+    return found
+
+
+def with_entry(whole: bytes, name: str, content: bytes) -> bytes:
+    """The state with other JSON in one entry, all checksums right."""
+    manifest, start, data = manifest_of(whole), saving._HEAD.size, b""
+    for described in manifest["entries"]:
+        size = saving._bytes_in_file(msgspec.convert(described, saving._Entry), Path())
+        if described["name"] == name:
+            data += content
+            described |= {"shape": [len(content)], "rows": len(content)}
+            described["sha256"] = hashlib.sha256(content).hexdigest()
+        else:
+            data += whole[start : start + size]
+        start += size
+    head = saving._HEAD.pack(saving._MAGIC, saving._HEAD.size + len(data), 0, bytes(32))
+    return with_manifest(head + data, json.dumps(manifest).encode())
+
+
+def check_state(content: bytes, path: Path) -> bool:
+    """Whether an engine is loaded of the file; if not, one line says why."""
+    path.write_bytes(content)
+    try:
+        Recommender.load(path)
+    except SavedStateError as error:
+        expect(str(error).startswith(f"{path}: "), "the error names the file")
+        expect("\n" not in str(error) and len(str(error)) < 2_000, "the error is one line")
+        return False
+    return True
