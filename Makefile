@@ -57,7 +57,7 @@ $(VENV)/.installed-train: $(VENV)/.installed-dev
 	@touch $@
 
 test-train: install-train
-	@$(BIN)/pytest tests/engine/training tests/engine/test_trained.py
+	@$(BIN)/pytest tests/engine/training tests/engine/test_trained.py tests/streams/paper
 
 # A real Kafka without Docker, for `make kafka` and the tests that need one.
 KAFKA_JARS := .cache/kafka

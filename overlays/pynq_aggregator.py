@@ -92,6 +92,10 @@ class PynqAggregator:
         self._dimensions = dimensions
         self._board = board
         self._bitstream = Path(bitstream)
+        if not self._bitstream.name:
+            raise BackendError(
+                "aggregator = 'pynq' needs an overlay, and bitstream is empty: name its .bit"
+            )
         for file in (self._bitstream, self._bitstream.with_suffix(".hwh")):
             if not file.is_file():
                 raise BackendError(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+PACKAGES = (
+    "numpy", "numba", "onnxruntime", "tokenizers", "torch", "dgl", "transformers", "peft",
+    "optimum", "deepspeed", "pynq",
+)  # fmt: skip
+"""What trains, computes and serves."""
 
 
 def provenance(data: str, seed: int) -> dict[str, Any]:
@@ -25,3 +32,20 @@ def machine() -> str:
                 break
     system = f"{platform.system()}, Python {platform.python_version()}"
     return f"{model}, {os.cpu_count()} cores, {system}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of those of `PACKAGES` that are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def reset_peak_memory() -> None:
+    """Let this process's peak memory begin anew, where the system can: it is that of one step."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

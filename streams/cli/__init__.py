@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from streams.cli import health, research, stream, training
+from streams.cli import health, paper, research, stream, training
 from streams.cli.torture import torture
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
@@ -30,6 +30,7 @@ app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
 app.command()(torture)
 app.command()(research.evaluate)
+app.command()(paper.paper)
 app.command()(training.train)
 app.command("config")(research.config_command)
 app.command()(research.schemas)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from streams.settings import Settings, SettingsError, load_settings
 
@@ -130,7 +131,7 @@ def one_line_errors() -> Iterator[None]:
     from streams.brokers import BrokerError  # noqa: PLC0415
 
     def fail(message: object, status: int) -> NoReturn:
-        err.print(f"[red]millrace:[/] {message}", highlight=False)
+        err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False)
         raise typer.Exit(status) from None
 
     from streams.demo import DemoError  # noqa: PLC0415

@@ -10,16 +10,19 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
+from engine.propagation import BackendError
 from streams.cli import app
+from streams.cli.common import one_line_errors
 from streams.settings import Settings, SettingsError, as_environment, as_toml, load_settings
 from tests.streams.conftest import Path, interaction
 
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
 COMMANDS = [
     ["demo"], ["worker"], ["replay"], ["watch"], ["health"], ["broker"], ["topics", "create"],
-    ["topics", "check"], ["evaluate"], ["config"], ["schemas"], ["download"],
+    ["topics", "check"], ["evaluate"], ["paper"], ["config"], ["schemas"], ["download"],
 ]  # fmt: skip
 
 
@@ -227,3 +230,9 @@ def test_what_a_client_says_many_times_a_second_is_logged_once() -> None:
     assert done.stderr.count("aiokafka.conn: no connection to 0") == 1
     assert done.stderr.count("aiokafka") == 1
     assert done.stderr.count("millrace.worker: no connection") == 9
+
+
+def test_an_error_shows_the_extra_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), one_line_errors():
+        raise BackendError("pip install 'millrace[fpga]'")
+    assert "pip install 'millrace[fpga]'" in capsys.readouterr().err

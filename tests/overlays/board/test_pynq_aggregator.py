@@ -252,6 +252,7 @@ def test_closing_gives_the_memory_back(
         ({"dimensions": 64}, "built for dimensions = 32"),
         ({"fanout": 65}, "fanout = 65"),
         ({"bitstream": "/nowhere.bit"}, "no file /nowhere.bit"),
+        ({"bitstream": ""}, "bitstream is empty"),
     ],
 )
 def test_settings_that_cannot_work(

@@ -1,0 +1,147 @@
+"""The report: means over seeds, ratios, the paper's figures, and its tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.evaluation.holdout import ratings, split_by_user
+from engine.evaluation.paper.published import PUBLISHED
+from engine.evaluation.paper.report import over_seeds, report_of, seconds_to
+from engine.evaluation.paper.run import PaperRun
+from engine.evaluation.paper.serving import requests_of
+from engine.evaluation.paper.tables import NOT_MEASURED, NOT_STATED, number, tables_of, warnings_of
+from engine.evaluation.protocol import by_scores, own_items
+from engine.evaluation.references import ItemMeanScorer
+from engine.training import recipes
+from tests.engine.builders import took
+from tests.engine.evaluation.paper.stand_in import DATA, RATED, Trainer, run_of
+
+
+@pytest.fixture
+def report(finished: tuple[PaperRun, Trainer, Path]) -> dict[str, Any]:
+    return report_of(finished[0], "synthetic")
+
+
+def test_the_form_is_what_readers_rely_on(report: dict[str, Any]) -> None:
+    report = json.loads(json.dumps(report, allow_nan=False))
+    assert [row["recipe"] for row in report["rows"]] == ["gnn", "hybrid", "hybrid-distilled"]
+    assert [row["recipe"] for row in report["references"]] == [
+        "random order", "popularity", "item mean", "oracle",
+    ]  # fmt: skip
+    for row in [*report["rows"], *report["references"]]:
+        for split in ("random", "temporal"):
+            for part in ("all", "ten_or_more"):
+                assert {"precision@10", "recall@10", "ndcg@10"} <= row["accuracy"][split][
+                    part
+                ].keys()
+            assert 0 <= row["full_ranking"][split]["ndcg@10"] <= 1
+    for row in report["rows"]:
+        assert row["training_seconds"] > 0
+        for kind in ("cold", "warm"):
+            assert {"mean", "sd", "p50", "p99"} <= row["latency_ms"][kind].keys()
+        assert row["prequential"]["gain"] == 0, "the stand-in's warm start changes nothing"
+        assert row["error"] is None
+    assert {"machine", "version", "data", "data_sha256", "seeds", "protocol"} <= report.keys()
+
+
+def test_what_an_interrupted_run_has_is_reported(trainer: Trainer, tmp_path: Path) -> None:
+    for calls in (0, 2, 5):
+        trainer.reset()
+        trainer.interrupt_at = calls
+        run = run_of(trainer, tmp_path / str(calls), seeds=1)
+        with pytest.raises(KeyboardInterrupt):
+            list(run.run())
+        report = report_of(run, "synthetic")
+        assert not report["complete"]
+        assert len(warnings_of(report)) == 1
+        trained = [row["training_seconds"] is not None for row in report["rows"]]
+        assert trained == [calls > row for row in range(3)]
+        assert all(len(row) == len(one.columns) for one in tables_of(report) for row in one.rows)
+
+
+def test_accuracy_is_the_mean_and_deviation_over_seeds(report: dict[str, Any]) -> None:
+    rated = ratings(RATED, "synthetic")
+    found = []
+    for seed in (0, 1):
+        split = split_by_user(rated, "random", seed)
+        found.append(own_items(split, by_scores(ItemMeanScorer(split.train), seed))["all"])
+    values = [one["ndcg@10"] for one in found]
+    row = report["rows"][0]["accuracy"]["random"]["all"]
+    # The stand-in's means are float32, so a tie more is possible.
+    assert row["ndcg@10"] == pytest.approx(np.mean(values), abs=2e-3)
+    assert row["ndcg@10_sd"] == pytest.approx(np.std(values, ddof=1), abs=2e-3)
+    assert 0.3 < row["ndcg@10"] < 1
+
+
+def test_training_time_as_a_share_of_hybrids(report: dict[str, Any]) -> None:
+    gnn, hybrid, _ = report["rows"]
+    assert hybrid["training_seconds"] == 2.5  # 2 and 3 seconds
+    assert hybrid["training_seconds_sd"] == pytest.approx(0.7071, abs=1e-4)
+    assert gnn["training_seconds_ratio"] == 0.5
+    assert hybrid["seconds_to_quality"] == 2.5
+    assert gnn["seconds_to_quality_ratio"] == 0.5
+
+
+def test_seconds_to_a_quality() -> None:
+    training = {
+        "epoch_quality": [0.5, 0.7, 0.6], "epoch_seconds": [1.0, 2.0, 3.0], "start_seconds": 10.0,
+    }  # fmt: skip
+    assert seconds_to(0.7, training) == 12.0
+    assert seconds_to(0.4, training) == 11.0
+    assert seconds_to(0.8, training) is None
+
+
+def test_over_seeds_by_hand() -> None:
+    assert over_seeds([{"a": {"x": 1.0}}, {"a": {"x": 3.0}}]) == {
+        "a": {"x": 2.0, "x_sd": pytest.approx(2**0.5)}
+    }
+    assert over_seeds([{"x": 1}]) == {"x": 1.0, "x_sd": None}
+    assert over_seeds([{"x": float("nan")}]) == {"x": None, "x_sd": None}
+
+
+def test_the_papers_figures_stand_by_the_right_rows() -> None:
+    assert PUBLISHED.keys() <= set(recipes())
+    for figures in PUBLISHED.values():
+        for figure in figures.values():
+            assert "2507.01035" in figure["source"]
+    best = PUBLISHED["hybrid-fpga-deepspeed"]
+    assert [best[name]["value"] for name in ("precision@10", "recall@10", "ndcg@10")] == [
+        0.80, 0.65, 0.75,
+    ]  # fmt: skip
+
+
+def test_tables_say_what_is_not_stated_and_what_is_not_measured(report: dict[str, Any]) -> None:
+    report["rows"][0]["latency_ms"] = None
+    tables = {table.title: table for table in tables_of(report)}
+    for table in tables.values():
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    accuracy = tables["Accuracy, random split, all users"]
+    assert [row[0] for row in accuracy.rows][:5] == [
+        "random order", "popularity", "item mean", "oracle", "gnn",
+    ]  # fmt: skip
+    assert accuracy.rows[4][-1] == NOT_STATED
+    assert accuracy.rows[0][-1] == "", "the paper has no references"
+    latency = tables["Latency of one request, ms"]
+    assert latency.rows[0][1:] == [NOT_MEASURED] * 6 + [NOT_STATED]
+    assert latency.rows[2][-1] == "85 ms"
+    assert tables["Training"].rows[1][-1] == "11.3 h"
+
+
+def test_a_number_and_its_deviation() -> None:
+    assert number({"x": 0.8651, "x_sd": 0.0034}, "x") == ".865 ± .003"
+    assert number({"x": 1.0, "x_sd": None}, "x") == "1.000"
+    assert number({"x": None}, "x") == number(None, "x") == NOT_MEASURED
+
+
+def test_requests_name_what_their_user_rated_last_and_no_text_repeats() -> None:
+    train = [took(user, f"m{n}", at=n) for user in ("ann", "bob") for n in range(7)]
+    asked = requests_of(train, list(DATA.items())[:2], 9)
+    assert len({one.text for one in asked}) == len(asked) == 9
+    assert {one.user for one in asked} == {"ann", "bob"}
+    assert asked == requests_of(train, list(DATA.items())[:2], 9)
+    assert asked[0].text == "m2; m3; m4; m5; m6 (1)"
