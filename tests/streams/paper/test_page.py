@@ -19,7 +19,7 @@ from engine.evaluation.paper.tables import tables_of
 from streams.paper.charts import charts_of, front
 from streams.paper.page import page_of
 from streams.paper.terminal import print_report
-from tests.engine.evaluation.paper.conftest import finished, trainer_of_all  # noqa: F401
+from tests.engine.evaluation.paper.conftest import finished  # noqa: F401
 from tests.engine.evaluation.paper.stand_in import Trainer
 
 SVG = "{http://www.w3.org/2000/svg}"
