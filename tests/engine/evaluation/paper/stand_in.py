@@ -83,6 +83,10 @@ class Trainer:
         self.calls: list[Training] = []
         self.warm_started: list[TrainedModel] = []
 
+    def reset(self) -> None:
+        """Forget all calls."""
+        self.__init__()  # type: ignore[misc]
+
     def record(self) -> Trainer:
         """What is on record now, apart from what comes."""
         return copy(self)
