@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ log = logging.getLogger("millrace.worker")
 
 _MOST = 500
 """Outputs in one transaction."""
+_PAUSE, _SAY_SECONDS = 0.05, 10.0
+"""Seconds between two tries, and between two lines of the log that tell of them."""
 _PATIENCE = 2.0
 """Seconds that a call may take before it is looked whether the worker is stopping."""
 
@@ -61,6 +64,7 @@ class PartitionOutbox:
         self._wake = threading.Event()
         self._closing = False
         self._refused: BrokerError | None = None
+        self._said = 0.0
         self._thread: threading.Thread | None = None
         self.written = -1
         self.failure: Exception | None = None
@@ -200,14 +204,17 @@ class PartitionOutbox:
     def _recover(self, error: KafkaError, begun: bool) -> bool:
         """Whether the transaction can go on; if not it has been aborted, and can begin anew."""
         assert self._producer is not None
-        if error.fatal():
+        # Whether a commit has succeeded whose transaction is no more, only the topic can tell.
+        if error.fatal() or (begun and error.code() == KafkaError._STATE):
             raise FencedError(error.str()) from KafkaException(error)
         if self._refused:
             raise self._refused
         if error.code() in clients.LASTING:
             raise KafkaException(error)
-        log.warning("partition %d waits for the broker: %s", self._number, error.str())
-        if not error.txn_requires_abort():
+        self._say(error)
+        time.sleep(_PAUSE)
+        # A call that took too long goes on by itself, so a transaction may have begun unasked.
+        if not error.txn_requires_abort() and error.code() != KafkaError._STATE:
             if not error.retriable():
                 raise KafkaException(error)
             return begun
@@ -220,5 +227,13 @@ class PartitionOutbox:
             except KafkaException as again:
                 if again.args[0].fatal():
                     raise FencedError(again.args[0].str()) from again
+                if again.args[0].code() == KafkaError._STATE:  # there is none to abort
+                    return False
                 if not again.args[0].retriable():
                     raise
+                time.sleep(_PAUSE)
+
+    def _say(self, error: KafkaError) -> None:
+        if time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            log.warning("partition %d waits for the broker: %s", self._number, error.str())
