@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiokafka
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
@@ -65,8 +66,12 @@ def transport(
                 await super().perform_seek()
                 ours = {tp.partition for tp in self.assignment() if tp.topic == topic}
                 offsets = await asyncio.to_thread(claim, ours)
-                if offsets:
-                    await self.seek_wait({TP(topic, p): offset for p, offset in offsets.items()})
+                try:
+                    if offsets:
+                        await self.seek_wait({TP(topic, p): o for p, o in offsets.items()})
+                except IllegalStateError:
+                    # Others' already: the rebalance that took them away asks for the next seek.
+                    return
                 self._placed = True
 
         async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
