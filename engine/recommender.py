@@ -88,7 +88,7 @@ class Recommender:
     answers. Not thread-safe: one thread calls.
 
     At most `max_users` users and `max_items` items are known. A newcomer beyond takes the number
-    and the rows of the one whose last event (or `upsert_item`) is longest ago: of an item nothing
+    and the rows of the one whose last event (or first mention) is longest ago: of an item nothing
     is left; of a user, what they taught counts and transitions is.
 
     An interaction that is older than its user's latest ones takes its place among them by its
@@ -219,7 +219,8 @@ class Recommender:
             The encoder's embedding of `item_text(item)`; without it the text is encoded here.
         """
         self._kept = None
-        number = self._intern_item(item.item)
+        # No use: the catalogue may be told twice, which must change nothing.
+        number = self._intern_item(item.item, use=False)
         self.categories.set_item(number, item.categories)
         self._hidden[number] = item.hidden
         self._because[number] = f"because of {item.title or item.item}"
@@ -375,7 +376,7 @@ class Recommender:
         self._user_order.touch(user)
         return user
 
-    def _intern_item(self, name: str) -> int:
+    def _intern_item(self, name: str, use: bool = True) -> int:
         item = self.items.find(name)
         new = item is None
         if item is None and len(self.items) >= self.settings.max_items:
@@ -400,7 +401,8 @@ class Recommender:
             self._hidden = grown(self._hidden, items)
         if new:
             self.popularity.introduce(item)
-        self._item_order.touch(item)
+        if use or new:
+            self._item_order.touch(item)
         return item
 
     def _evict_user(self, user: int) -> None:

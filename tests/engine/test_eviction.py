@@ -55,7 +55,8 @@ class Limits(RuleBasedStateMachine):
             for taken in self.users.values():
                 taken[:] = [one for one in taken if one != gone]
         self.items[item] = bool(self.items.get(item)) if hidden is None else hidden
-        self.items.move_to_end(item)
+        if hidden is None:  # what the catalogue says again of an item is no use of it
+            self.items.move_to_end(item)
 
     @rule(user=users, item=items)
     def take(self, user: str, item: str) -> None:
