@@ -23,9 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
-from benchmarks.scale import filled, resident_bytes
+from benchmarks.scale import filled, interactions, resident_bytes
 from engine import EngineSettings, Interaction, Recommender
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
@@ -40,6 +41,7 @@ from streams.settings import Settings, as_environment
 
 CHECKPOINTS = 10
 BETWEEN = 100
+EVENTS = 500_000
 PORT = 6069
 
 
@@ -55,7 +57,8 @@ def main() -> None:
     warm_up(settings)
     report = provenance("synthetic, of real-like degrees", arguments.seed)
     before = resident_bytes()
-    engine, _, stream = filled(arguments.size, settings, console)
+    engine, *_ = filled(arguments.size, settings, console)
+    stream = interactions(np.random.default_rng(arguments.seed + 1), arguments.size, EVENTS)
     report |= {"size": arguments.size, "state_bytes": resident_bytes() - before}
     with tempfile.TemporaryDirectory() as folder:
         report |= measure_events(engine, stream, Path(folder))
