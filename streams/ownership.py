@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 
 from streams.following import Follower
@@ -112,8 +113,8 @@ class Ownership:
         """Whether all that a state at these offsets has answered is in the output topics."""
         return all(o.out >= positions[n] for n, o in self._pipeline.outboxes.items())
 
-    def positions(self, ours: set[int]) -> dict[int, int]:
-        """Where we stand in the partitions that are not ours."""
+    def positions(self, ours: Set[int] = frozenset()) -> dict[int, int]:
+        """Where we stand in all partitions but `ours`."""
         return {n: p.next_offset for n, p in self._pipeline.partitions.items() if n not in ours}
 
     def close(self) -> None:

@@ -164,7 +164,7 @@ class Worker:
         """Read the catalogue to its end, and the events as far as the group has answered them."""
         items = self.catalogue.read_to_end()
         log.info("%d items read", items)
-        events = self.follower.catch_up(self.ownership.positions(set()), self.follow)
+        events = self.follower.catch_up(self.ownership.positions(), self.follow)
         log.info("%d events read again", events)
 
     async def embed(self, record: Record) -> None:
@@ -224,7 +224,7 @@ class Worker:
             return
         if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
             return
-        writing = self.checkpoints.begin(self.engine, self._positions(), self.notes)
+        writing = self.checkpoints.begin(self.engine, self.ownership.positions(), self.notes)
         self.pipeline.counts.checkpoints += 1
         self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
         self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
@@ -249,11 +249,8 @@ class Worker:
         self.follower.stop()
         self.ownership.close()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
-        if self.checkpoints is not None and self.ownership.are_out(self._positions()):
+        if self.checkpoints is not None and self.ownership.are_out(self.ownership.positions()):
             self.checkpoints.write(self.engine, self.notes())
-
-    def _positions(self) -> dict[int, int]:
-        return {n: p.next_offset for n, p in self.pipeline.partitions.items()}
 
 
 def run(settings: Settings) -> None:

