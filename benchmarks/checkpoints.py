@@ -37,7 +37,7 @@ from streams.checkpoints import Checkpoints, Notes
 from streams.input import Input
 from streams.partitions import Partition
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import Settings, WebSettings, as_environment
 
 CHECKPOINTS = 10
 BETWEEN = 100
@@ -114,9 +114,8 @@ def measure_recovery(engine: Recommender, folder: Path) -> float:
         settings = defaults.model_copy(
             update={
                 "broker": defaults.broker.model_copy(update={"bootstrap": kafka.bootstrap}),
-                "worker": defaults.worker.model_copy(
-                    update={"checkpoints": str(folder), "metrics_port": PORT}
-                ),
+                "worker": defaults.worker.model_copy(update={"checkpoints": str(folder)}),
+                "web": WebSettings(port=PORT),
             }
         )
         topics.create(settings)

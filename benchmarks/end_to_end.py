@@ -40,7 +40,7 @@ from streams.brokers import KafkaServer
 from streams.messages import Recommendation, decode_interaction, encode
 from streams.processes import Child
 from streams.replay import SENT_NS, partition_of
-from streams.settings import as_environment, load_settings
+from streams.settings import WebSettings, as_environment, load_settings
 from streams.tally import STAGES
 
 RATE = 200.0
@@ -64,10 +64,10 @@ class Bench:
                 "worker": defaults.worker.model_copy(
                     update={
                         "group": f"bench-{suffix}",
-                        "metrics_port": 0,
                         "checkpoints": tempfile.mkdtemp(prefix="millrace-bench-"),
                     }
                 ),
+                "web": WebSettings(port=0),
             }
         )
         topics.create(self.settings)

@@ -19,12 +19,11 @@ from typing import Any
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from pydantic import SecretStr
 
 from engine.evaluation.provenance import provenance
 from streams import topics
 from streams.processes import Child
-from streams.settings import SecuritySettings, Settings, as_environment
+from streams.settings import SecuritySettings, Settings, WebSettings, as_environment
 from streams.tally import Tally
 
 _START_SECONDS = 240.0
@@ -81,7 +80,7 @@ class Demo:
                 settings = _on_board(settings, line)
             topics.create(settings)
             self.phase = "starting the worker (the first start compiles its kernels, half a minute)"
-            metrics = f"http://127.0.0.1:{settings.worker.metrics_port}/metrics"
+            metrics = f"http://127.0.0.1:{settings.web.port}/metrics"
             processes.start("worker", settings=settings)
             answers = processes.start(
                 "watch", "--json", "--from-beginning", "--dead-letters", settings=settings
@@ -159,9 +158,7 @@ def demo_settings(settings: Settings) -> Settings:
         update={
             "topics": settings.topics.model_copy(update={"partitions": 1}),
             "security": SecuritySettings(),
-            "worker": settings.worker.model_copy(
-                update={"metrics_port": _free_port(), "metrics_token": SecretStr("")}
-            ),
+            "web": WebSettings(port=_free_port()),
         }
     )
 

@@ -119,11 +119,14 @@ class WorkerSettings(Section):
         60.0, ge=1, description="seconds without progress while events wait, after which to exit; "
         "after half of them /health/ready says no",
     )  # fmt: skip
-    metrics_host: str = Field("127.0.0.1", description="address that /metrics and /health bind to")
-    metrics_port: int = Field(
-        6067, ge=0, le=65535, description="port of /metrics and /health; 0 turns them off"
-    )
-    metrics_token: SecretStr = SecretStr("")
+
+
+class WebSettings(Section):
+    """The worker's web server: the page, the HTTP API, /metrics and /health."""
+
+    host: str = Field("127.0.0.1", description="address that it binds to")
+    port: int = Field(6066, ge=0, le=65535, description="its port; 0 turns it off")
+    token: SecretStr = SecretStr("")
 
 
 class Settings(BaseSettings):
@@ -137,6 +140,7 @@ class Settings(BaseSettings):
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
 
     @classmethod

@@ -18,7 +18,7 @@ from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
 from engine.recommender import Recommender, warm_up
-from streams import clients, metrics, rights, web
+from streams import clients, metrics, rights
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
 from streams.catalogue import CatalogueEncoder, CatalogueTail
@@ -36,6 +36,7 @@ from streams.security import for_faust
 from streams.settings import Settings
 from streams.sizes import buried, check_size, check_written
 from streams.watchdog import EXIT_STATUS, Watchdog
+from streams.web.server import serve
 
 log = logging.getLogger("millrace.worker")
 
@@ -265,7 +266,7 @@ def run(settings: Settings) -> None:
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
-    web.serve(settings.worker, metrics.WorkerMetrics(worker.pipeline), health)
+    serve(settings.web, metrics.WorkerMetrics(worker.pipeline), health)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()

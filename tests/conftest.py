@@ -85,9 +85,9 @@ def settings(broker: EmbeddedBroker | KafkaServer, tmp_path: Path) -> Callable[.
             "topics": {name: f"{name.replace('_', '-')}.{mark}" for name in TOPICS},
             "worker": {
                 "group": f"group.{mark}",
-                "metrics_port": 0,
                 "checkpoints": str(tmp_path / "checkpoints"),
             },
+            "web": {"port": 0},
         }
         for section, values in sections.items():
             own[section] = own.get(section, {}) | values

@@ -25,11 +25,11 @@ def health(
     Example: millrace health
     """
     with one_line_errors():
-        worker = effective_settings(config, set_).worker
-        if not worker.metrics_port:
-            raise SettingsError("worker.metrics_port = 0: the worker tells its health to nobody")
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(worker.metrics_host, worker.metrics_host)
-        address = f"http://{host}:{worker.metrics_port}/health/{'live' if live else 'ready'}"
+        web = effective_settings(config, set_).web
+        if not web.port:
+            raise SettingsError("web.port = 0: the worker tells its health to nobody")
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(web.host, web.host)
+        address = f"http://{host}:{web.port}/health/{'live' if live else 'ready'}"
         try:
             with urllib.request.urlopen(address, timeout=5.0) as answer:
                 out.print(json.load(answer)["status"])

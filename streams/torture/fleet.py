@@ -90,9 +90,9 @@ class Fleet:
     @classmethod
     def of(cls, settings: Settings, workers: int, logs: Path) -> Self:
         """Room for `workers` workers, none started; each writes its log to a file of its own."""
-        quiet = settings.worker.model_copy(update={"metrics_port": 0})  # one port, many workers
+        quiet = settings.web.model_copy(update={"port": 0})  # one port, many workers
         slots = [Slot((logs / f"worker-{number}.log").open("a+b")) for number in range(workers)]
-        return cls(settings.model_copy(update={"worker": quiet}), slots)
+        return cls(settings.model_copy(update={"web": quiet}), slots)
 
     @property
     def running(self) -> list[Slot]:

@@ -54,7 +54,8 @@ def login(secured: Secured) -> Callable[..., Settings]:
             broker={"bootstrap": secured.both},
             topics={name: f"{name.replace('_', '-')}.{mark}" for name in TOPICS}
             | {"partitions": 1},
-            worker={"group": f"group.{mark}", "metrics_port": 0},
+            worker={"group": f"group.{mark}"},
+            web={"port": 0},
             security={
                 "protocol": "sasl_ssl",
                 "ca": str(secured.folder / "ca.pem"),
@@ -239,7 +240,7 @@ SASL = {"protocol": "sasl_ssl", "user": "ann"}
 
 def test_the_password_is_in_no_text_that_settings_give(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_SECURITY__PASSWORD", WRONG)
-    monkeypatch.setenv("MILLRACE_WORKER__METRICS_TOKEN", WRONG)
+    monkeypatch.setenv("MILLRACE_WEB__TOKEN", WRONG)
     settings = load_settings(None, ["security.protocol=sasl_ssl", "security.user=ann"])
     assert settings.security.password.get_secret_value() == WRONG
     for text in (as_toml(settings), repr(settings), str(settings), repr(settings.model_dump())):

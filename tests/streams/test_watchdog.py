@@ -20,7 +20,7 @@ from streams import topics
 from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.health import Health
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import Settings, WebSettings, as_environment
 from streams.watchdog import EXIT_STATUS, Watchdog
 from tests.streams.conftest import Path, interaction
 
@@ -81,10 +81,12 @@ def test_a_stuck_worker_is_not_ready_and_then_ends(path: Path, what: str, grace:
         except OSError:
             return 0, ""
 
-    worker = path.settings.worker.model_copy(
-        update={"stalled_seconds": SECONDS, "metrics_port": port}
+    settings = path.settings.model_copy(
+        update={
+            "worker": path.settings.worker.model_copy(update={"stalled_seconds": SECONDS}),
+            "web": WebSettings(port=port),
+        }
     )
-    settings = path.settings.model_copy(update={"worker": worker})
     path.send(interaction(0))
     with Child(
         [sys.executable, "-c", STUCK.format(what=what, grace=grace)],

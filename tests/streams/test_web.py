@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from streams.cli import app
 from streams.health import Health
-from streams.settings import SettingsError, WorkerSettings
-from streams.web import WebServer, serve
+from streams.settings import SettingsError, WebSettings
+from streams.web.server import WebServer, serve
 
 TOKEN = "open-sesame"
 
@@ -42,7 +42,7 @@ def started(port: int, health: Health) -> Iterator[Callable[..., WebServer]]:
     Counter("millrace_cups", "Cups of tea.", registry=registry).inc(3)
 
     def start(**settings: str) -> WebServer:
-        server = serve(WorkerSettings(metrics_port=port, **settings), registry, health)
+        server = serve(WebSettings(port=port, **settings), registry, health)
         assert server is not None
         servers.append(server)
         return server
@@ -78,7 +78,7 @@ def test_metrics_and_health_are_answered(
 def test_a_token_guards_all_but_health(
     port: int, health: Health, started: Callable[..., WebServer]
 ) -> None:
-    started(metrics_token=TOKEN)
+    started(token=TOKEN)
     for token in (None, "", "open", TOKEN + "!", "öffne dich"):
         status, text = get(port, "/metrics", token and token.encode().decode("latin-1"))
         assert (status, "millrace_cups" in text, TOKEN in text) == (401, False, False)
@@ -98,7 +98,7 @@ def test_only_this_machine_is_answered_unless_told_otherwise(
 
 def test_a_port_that_is_taken_is_told(port: int, started: Callable[..., WebServer]) -> None:
     started()
-    with pytest.raises(SettingsError, match=rf"metrics_port = {port}: .*in use"):
+    with pytest.raises(SettingsError, match=rf"web.port = {port}: .*in use"):
         started()
 
 
@@ -107,10 +107,10 @@ def test_a_child_that_outlives_the_worker_does_not_keep_the_port(port: int) -> N
 import os, signal, socket, sys, time
 from prometheus_client import CollectorRegistry
 from streams.health import Health
-from streams.settings import WorkerSettings
-from streams.web import serve
+from streams.settings import WebSettings
+from streams.web.server import serve
 port = int(sys.argv[1])
-server = serve(WorkerSettings(metrics_port=port), CollectorRegistry(), Health())
+server = serve(WebSettings(port=port), CollectorRegistry(), Health())
 child = os.fork()
 if not child:
     time.sleep(60)
@@ -127,26 +127,24 @@ finally:
 
 
 def test_port_0_serves_nothing() -> None:
-    assert serve(WorkerSettings(metrics_port=0), CollectorRegistry(), Health()) is None
+    assert serve(WebSettings(port=0), CollectorRegistry(), Health()) is None
 
 
 def test_the_command_says_what_the_worker_says(
     port: int, health: Health, started: Callable[..., WebServer]
 ) -> None:
     def ask(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(
-            app, ["health", *arguments, "--set", f"worker.metrics_port={port}"]
-        )
+        result = CliRunner().invoke(app, ["health", *arguments, "--set", f"web.port={port}"])
         return result.exit_code, result.output.replace("\n", " ")
 
     status, told = ask()
     assert (status, f"no worker answers at http://127.0.0.1:{port}" in told) == (1, True)
-    server = started(metrics_token=TOKEN)
+    server = started(token=TOKEN)
     assert ask() == (1, "millrace: starting ")
     assert ask("--live") == (0, "live ")
     health.waiting_for = ""
     assert ask() == (0, "ready ")
     server.close()
     assert ask()[0] == 1
-    result = CliRunner().invoke(app, ["health", "--set", "worker.metrics_port=0"])
-    assert (result.exit_code, "metrics_port = 0" in result.output) == (2, True)
+    result = CliRunner().invoke(app, ["health", "--set", "web.port=0"])
+    assert (result.exit_code, "web.port = 0" in result.output) == (2, True)

@@ -18,7 +18,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.registry import Collector
 
 from streams.health import Health
-from streams.settings import SettingsError, WorkerSettings
+from streams.settings import SettingsError, WebSettings
 
 OPEN = ("/health/live", "/health/ready")
 """What is answered without the token: orchestrators ask these, and they tell no secrets."""
@@ -59,14 +59,14 @@ class WebServer:
         If the address cannot be taken.
     """
 
-    def __init__(self, app: web.Application, settings: WorkerSettings) -> None:
-        host, port = settings.metrics_host, settings.metrics_port
+    def __init__(self, app: web.Application, settings: WebSettings) -> None:
+        host, port = settings.host, settings.port
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family)
         except OSError as error:
             raise SettingsError(
-                f"worker.metrics_port = {port}: no web server on {host}: {error.strerror}"
+                f"web.port = {port}: no web server on {host}: {error.strerror}"
             ) from None
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
@@ -97,7 +97,7 @@ class WebServer:
             await self._runner.cleanup()
 
 
-def serve(settings: WorkerSettings, metrics: Collector, health: Health) -> WebServer | None:
+def serve(settings: WebSettings, metrics: Collector, health: Health) -> WebServer | None:
     """The worker's web server; none where its port is 0.
 
     Raises
@@ -105,7 +105,7 @@ def serve(settings: WorkerSettings, metrics: Collector, health: Health) -> WebSe
     SettingsError
         If the address cannot be taken.
     """
-    if not settings.metrics_port:
+    if not settings.port:
         return None
-    token = settings.metrics_token.get_secret_value()
+    token = settings.token.get_secret_value()
     return WebServer(application(metrics, health, token), settings)
