@@ -262,7 +262,7 @@ def test_a_child_gets_the_password_by_its_environment(monkeypatch: pytest.Monkey
         (f'[security]\npassword = {{ is = "{WRONG}" }}', "security.password: "),
         (f'[security]\npasword = "{WRONG}"', "security.pasword: "),
         (f'[securty]\npassword = "{WRONG}"', "securty: "),
-        (f'[worker]\nmetrics_tokn = "{WRONG}"', "worker.metrics_tokn: "),
+        (f'[web]\ntokn = "{WRONG}"', "web.tokn: "),
         (f'[security]\nprotocol = "ssl"\nuser = "ann"\npassword = "{WRONG}"', "user 'ann'"),
         ('[security]\nprotocol = "tls"', "security.protocol = 'tls'"),
         ('[security]\nprotocol = "sasl_ssl"\nuser = "ann"', "MILLRACE_SECURITY__PASSWORD"),
