@@ -38,6 +38,7 @@ from streams.sizes import buried, check_size, check_written
 from streams.watchdog import EXIT_STATUS, Watchdog
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
+from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 
 log = logging.getLogger("millrace.worker")
@@ -267,7 +268,8 @@ def run(settings: Settings) -> None:
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
-    api = Api(worker.engine, worker.model, worker.access, health, settings)
+    writer = InteractionWriter(settings, len(worker.input.lows))
+    api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
     serve(settings, metrics.WorkerMetrics(worker.pipeline), health, api.routes())
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.

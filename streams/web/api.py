@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -11,17 +12,19 @@ from aiohttp import web
 from msgspec import Meta
 
 from engine import lookup
-from engine.events import Id
+from engine.events import Id, Interaction
 from engine.lookup import Neighbour, Taken
 from engine.recommender import Recommender
 from streams.bad_message import BadMessage, shown
 from streams.health import Health
-from streams.messages import Model, encode
+from streams.messages import Model, decode_interaction, encode
 from streams.settings import Settings
+from streams.sizes import check_size
 from streams.validation import explained
 from streams.web.engine_access import EngineAccess
 from streams.web.errors import RefusedRequest
 from streams.web.openapi import Operation, document
+from streams.web.posting import InteractionWriter, kafka_headers
 
 T = TypeVar("T")
 
@@ -60,6 +63,15 @@ class ItemNeighbours(msgspec.Struct, frozen=True):
     neighbours: list[Neighbour]
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """Where Kafka has an interaction, which is known by its `event_id`."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
 class OfUser(msgspec.Struct, frozen=True):
     """Whom it is about."""
 
@@ -87,12 +99,15 @@ class Api:
         model: Model,
         access: EngineAccess,
         health: Health,
+        writer: InteractionWriter,
         settings: Settings,
     ) -> None:
         self._engine = engine
         self._model = model
         self._access = access
         self._health = health
+        self._writer = writer
+        self._message_bytes = settings.topics.message_bytes
         self.operations = (
             Operation(
                 "GET", "/users/{user}/recommendations", "A user's best items now",
@@ -107,6 +122,10 @@ class Api:
                 "GET", "/items/{item}/neighbours", "What users take around an item",
                 self.neighbours, ItemNeighbours, (400, 404, 503),
                 in_path=OfItem, in_query=HowMany,
+            ),
+            Operation(
+                "POST", "/interactions", "Write an interaction to Kafka",
+                self.post, Accepted, (400, 403, 413, 503), status=202, body=Interaction,
             ),
         )  # fmt: skip
         token = bool(settings.web.token.get_secret_value())
@@ -160,6 +179,24 @@ class Api:
         if found is None:
             raise RefusedRequest(404, f"item: {shown(item)} is not known")
         return _answer(found)
+
+    async def post(self, request: web.Request) -> web.Response:
+        most = self._message_bytes
+        try:
+            value = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise RefusedRequest(
+                413, f"the body: at most topics.message_bytes = {most} are taken"
+            ) from None
+        headers = kafka_headers(request.headers.items())
+        interaction = decode_interaction(value, headers, int(time.time() * 1000))
+        try:
+            check_size(interaction.user.encode(), value, headers, most)
+        except BadMessage as error:
+            raise RefusedRequest(413, error.message) from None
+        at = await self._writer.write(interaction.user, value, headers)
+        accepted = Accepted(interaction.event_id, at.topic, at.partition, at.offset)
+        return _answer(accepted, 202)
 
     async def _ask(self, function: Callable[[], T]) -> T:
         if not self._health.ready:
