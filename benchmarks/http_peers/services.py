@@ -41,7 +41,7 @@ port = {port}
 host = "127.0.0.1"
 http_port = {http_port}
 http_host = "127.0.0.1"
-n_jobs = 1
+n_jobs = {cores}
 
 [server]
 cache_expire = "1s"
@@ -182,7 +182,7 @@ def gorse(binary: Path) -> Iterator[Service]:
     home = Path(tempfile.mkdtemp(prefix="millrace-gorse-"))
     port, http_port = free_ports(2)
     (home / "config.toml").write_text(
-        GORSE_CONFIG.format(home=home, port=port, http_port=http_port)
+        GORSE_CONFIG.format(home=home, port=port, http_port=http_port, cores=os.cpu_count())
     )
     try:
         with (home / "gorse.log").open("wb") as log:
