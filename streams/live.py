@@ -134,11 +134,12 @@ def _stage_table(tally: Tally, window: int | None) -> Table:
 
 
 def _quality(tally: Tally) -> Text:
+    model, popularity = tally.quality.model, tally.quality.popularity
     return Text.assemble(
         "prequential  ",
-        (f"NDCG@10 {tally.model.ndcg:.4f}  HR@10 {tally.model.hit_rate:.4f}", "bold"),
-        f"   popularity  {tally.popularity.ndcg:.4f}  {tally.popularity.hit_rate:.4f}"
-        f"   over {tally.model.queries:,} queries",
+        (f"NDCG@10 {model.ndcg:.4f}  HR@10 {model.hit_rate:.4f}", "bold"),
+        f"   popularity  {popularity.ndcg:.4f}  {popularity.hit_rate:.4f}"
+        f"   over {model.queries:,} queries",
     )
 
 
