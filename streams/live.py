@@ -34,6 +34,8 @@ class LiveView:
         self._rates.append((time.monotonic(), tally.recommendations))
         head = Text.assemble(("Millrace ", "bold"), f"· {self._demo.data} · {self._status()}")
         parts: list[RenderableType] = [head, self._progress()]
+        if self._demo.notice:
+            parts.append(Text(self._demo.notice, "dim"))
         if tally.recommendations:
             side_by_side = Table.grid(padding=(0, 2))
             side_by_side.add_row(_stage_table(tally, _WINDOW), self._newest(tally))

@@ -8,7 +8,6 @@ bounded, whatever the number of users and items.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from array import array
 from collections import OrderedDict, deque
@@ -27,8 +26,6 @@ from streams.partitions import Output
 from streams.pipeline import News, Pipeline
 from streams.prequential import Prequential
 from streams.tally import STAGES
-
-log = logging.getLogger("millrace.web")
 
 HISTORY_SECONDS = 600
 """How far back a page that is opened sees."""
@@ -189,7 +186,7 @@ class Feed:
             If too many are open already.
         """
         if len(self._watchers) >= _MOST_WATCHERS:
-            raise TooManyWatchersError
+            raise TooManyWatchersError(f"{_MOST_WATCHERS} pages are open, which is the most")
         watcher = Watcher(user)
         self._watchers.add(watcher)
         try:

@@ -6,23 +6,25 @@ about twice a second and `answer` whenever that user's list has changed.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from engine import lookup
 from engine.events import Id
-from engine.recommender import Ranked, Recommender
+from engine.recommender import Recommender
 from streams.messages import encode
+from streams.validation import explained
 from streams.web.api import RecommendedItem
-from streams.web.engine_access import EngineAccess
+from streams.web.engine_access import EngineAccess, EngineUnavailableError
 from streams.web.errors import RefusedRequest
-from streams.web.feed import Feed, Latest, TooManyWatchersError
+from streams.web.feed import Feed, Latest, TooManyWatchersError, Watcher
 
-STATIC = "/static/"
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -66,38 +68,56 @@ class Page:
             if file.name.rpartition(".")[2] in _TYPES
         }
 
-    def routes(self) -> list[web.RouteDef]:
-        """All of it, for the server's application."""
-        return [
-            web.get("/", self.page),
-            web.get(STATIC + "{name}", self.static),
-            web.get("/live", self.live),
-        ]
+    def join(self, app: web.Application) -> None:
+        """Add the routes, and what runs as long as the server does."""
+
+        async def follow(_app: web.Application) -> AsyncIterator[None]:
+            following = asyncio.create_task(self._feed.run())
+            yield
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+
+        async def end(_app: web.Application) -> None:
+            self._feed.close()
+
+        app.router.add_get("/", self.page)
+        app.router.add_get("/static/{name}", self.static)
+        app.router.add_get("/live", self.live)
+        app.cleanup_ctx.append(follow)
+        app.on_shutdown.append(end)
 
     async def page(self, request: web.Request) -> web.Response:
+        """The page itself."""
         return self._file(request, "index.html")
 
     async def static(self, request: web.Request) -> web.Response:
+        """Its other files."""
         return self._file(request, request.match_info["name"])
 
     def _file(self, request: web.Request, name: str) -> web.Response:
         body = self._files.get(name)
         if body is None:
             raise web.HTTPNotFound
-        etag = hashlib.sha256(body).hexdigest()[:16]
-        if any(known.value == etag for known in request.if_none_match or ()):
-            return web.Response(status=304, headers={**_HEADERS, "ETag": f'"{etag}"'})
+        tag = hashlib.sha256(body).hexdigest()[:16]
+        known = any(etag.value == tag for etag in request.if_none_match or ())
         response = web.Response(
-            body=body,
+            body=None if known else body,
+            status=304 if known else 200,
             content_type=_TYPES[name.rpartition(".")[2]],
             charset="utf-8",
             headers=_HEADERS,
         )
-        response.etag = etag
+        response.etag = tag
         return response
 
     async def live(self, request: web.Request) -> web.StreamResponse:
-        watched = _watched(request)
+        """The stream."""
+        fields = dict(request.query)
+        try:
+            watched = msgspec.convert(fields, Watched, strict=False)
+        except msgspec.ValidationError as error:
+            raise explained(error, fields) from None
         try:
             with self._feed.watching(watched.user or "") as watcher:
                 response = web.StreamResponse(
@@ -106,48 +126,53 @@ class Page:
                 response.content_type, response.charset = "text/event-stream", "utf-8"
                 await response.prepare(request)
                 history = msgspec.json.encode(self._feed.history(watched.since))
-                await response.write(_event("history", history))
+                figures = msgspec.json.encode(self._feed.figures())
+                await response.write(_event("history", history) + _event("figures", figures))
                 while not self._feed.closed:
                     await watcher.wake.wait()
                     watcher.wake.clear()
-                    latest, watcher.latest = watcher.latest, None
-                    figures, watcher.figures = watcher.figures, None
-                    if latest is not None:
-                        await response.write(_event("answer", await self._answer(latest)))
-                    if figures is not None:
-                        await response.write(_event("figures", figures))
+                    await self._tell(watcher, response)
                 return response
         except TooManyWatchersError as error:
             raise RefusedRequest(503, str(error)) from None
 
-    async def _answer(self, latest: Latest) -> bytes:
-        """The event and its answer; what another worker answered is asked of the engine."""
-        interaction, answer = latest
+    async def _tell(self, watcher: Watcher, response: web.StreamResponse) -> None:
+        """Send what the page does not know yet, the latest of each kind."""
+        latest, watcher.latest = watcher.latest, None
+        figures, watcher.figures = watcher.figures, None
+        if latest is not None:
+            try:
+                answer = await self._answer(latest)
+            except EngineUnavailableError:  # it is asked again with the next figures
+                watcher.latest = watcher.latest or latest
+            else:
+                await response.write(_event("answer", encode(answer)))
+        if figures is not None:
+            await response.write(_event("figures", figures))
+
+    async def _answer(self, latest: Latest) -> UserAnswer:
+        """The event and its answer; what another worker answered, the engine is asked for."""
+        event, answer = latest
 
         def look() -> UserAnswer:
             engine = self._engine
-            ranked: list[Any] = answer.items if answer else engine.recommend(interaction.user).items
+            ranked = engine.recommend(event.user).items if answer is None else answer.items
             return UserAnswer(
-                interaction.event_id,
-                interaction.kind,
-                interaction.value,
-                interaction.item,
-                lookup.title(engine, interaction.item) if interaction.item else "",
-                interaction.timestamp,
-                [_titled(engine, entry) for entry in ranked],
+                event.event_id,
+                event.kind,
+                event.value,
+                event.item,
+                lookup.title(engine, event.item) if event.item else "",
+                event.timestamp,
+                [
+                    RecommendedItem(
+                        entry.item, lookup.title(engine, entry.item), entry.score, entry.reason
+                    )
+                    for entry in ranked
+                ],
             )
 
-        return encode(await self._access.ask(look))
-
-
-def _watched(request: web.Request) -> Watched:
-    return converted(dict(request.query), Watched)
-
-
-def _titled(engine: Recommender, entry: RankedItem | Ranked) -> RecommendedItem:
-    return RecommendedItem(
-        entry.item, lookup.title(engine, entry.item), entry.score, entry.reason
-    )
+        return await self._access.ask(look)
 
 
 def _event(name: str, data: bytes) -> bytes:

@@ -1,11 +1,15 @@
 // The four charts, by uPlot: all of the same seconds, with one cursor.
 /* global uPlot */
 
-import { duration, element, number, setText, timeOfDay } from "/static/dom.js";
+import { duration, element, number, setText, shortDuration, timeOfDay } from "/static/dom.js";
 
 const SECONDS = 600;
 const LEAST_SECONDS = 60;
 const HEIGHT = 150;
+/** Seconds without events over which a line goes on as it was. */
+const BRIDGED = 5;
+/** Times the median second that is shown of latencies. */
+const CLIP = 4;
 const TIME = 0, EVENTS = 1, P50 = 2, P99 = 3, STAGES = 4, NDCG = 5, POPULARITY = 6;
 
 const rows = [];
@@ -30,12 +34,17 @@ export function make(stages) {
   if (charts.length) return;
   const shades = stages.map((stage) => `stage-${stage}`);
   charts.push(
-    new Chart("events", [["events", "accent", (row) => row[EVENTS]]], number),
-    new Chart("latency", [["p99", "second", (row) => row[P99]], ["p50", "accent", (row) => row[P50]]], duration),
+    new Chart("events", [["events", "accent", (row) => row[EVENTS]]], { format: number }),
+    new Chart("latency", [
+      ["p99", "second", (row) => row[P99]],
+      ["p50", "accent", (row) => row[P50]],
+    ], { format: duration, tick: shortDuration, clipped: true }),
     new Chart("stages", stages.map((stage, n) => [stage, shades[n], (row) => row[STAGES]?.[n] ?? null]),
-      duration, true),
-    new Chart("quality", [["Millrace", "accent", (row) => row[NDCG]], ["popularity", "second", (row) => row[POPULARITY]]],
-      (value) => value.toFixed(4)),
+      { format: duration, tick: shortDuration, stacked: true, clipped: true }),
+    new Chart("quality", [
+      ["Millrace", "accent", (row) => row[NDCG]],
+      ["popularity", "second", (row) => row[POPULARITY]],
+    ], { format: (value) => value.toFixed(4), tick: (value) => String(+value.toFixed(4)) }),
   );
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     colours = getComputedStyle(document.documentElement);
@@ -43,36 +52,53 @@ export function make(stages) {
   });
 }
 
+/** The seconds that are drawn when the last is `end`. */
+function span(end) {
+  const first = rows[0]?.[TIME] ?? end;
+  return [Math.max(first, end - SECONDS), Math.max(end, first + LEAST_SECONDS)];
+}
+
+function bridged(values) {
+  let last = null;
+  let age = 0;
+  return values.map((value) => {
+    age = value === null ? age + 1 : 0;
+    if (value !== null) last = value;
+    return age <= BRIDGED ? last : null;
+  });
+}
+
 class Chart {
-  /** `lines`: name, colour and value in a row of each; stacked ones are areas that add up. */
-  constructor(id, lines, format, stacked = false) {
+  /**
+   * `lines`: name, colour and value in a row of each; stacked ones are areas that add up.
+   * `format` is for captions, `tick` for the axis.
+   */
+  constructor(id, lines, { format, tick = format, stacked = false, clipped = false }) {
     const figure = document.getElementById(id);
     this.lines = lines;
     this.format = format;
     this.stacked = stacked;
+    this.clipped = clipped;
     this.box = figure.querySelector(".plot");
-    this.name = figure.querySelector(".name").textContent;
     this.values = lines.map(([name, shade]) => this.entry(figure.querySelector(".figure"), name, shade));
     // Sums that lie below others are drawn over them.
     const series = lines.map(([, shade]) => ({
       stroke: colour(shade),
       fill: stacked ? colour(shade) : undefined,
       width: stacked ? 0 : 1.5,
-      spanGaps: true,
       points: { show: false },
     }));
     const axis = { stroke: colour("soft"), font: "11px system-ui, sans-serif", ticks: { show: false } };
     const grid = { stroke: colour("line"), width: 1 };
     this.plot = new uPlot({
-      width: this.box.clientWidth, height: HEIGHT, padding: [8, 4, 0, 0], ms: 1,
+      width: this.box.clientWidth, height: HEIGHT, padding: [6, 8, 0, 0], ms: 1,
       legend: { show: false },
       cursor: { y: false, drag: { setScale: false }, sync: { key: "seconds" }, points: { show: !stacked } },
-      scales: { x: { range: (_, __, end) => [Math.max(rows[0]?.[TIME] ?? 0, end - SECONDS), Math.max(end, (rows[0]?.[TIME] ?? 0) + LEAST_SECONDS)] },
-        y: { range: () => [0, this.top()] } },
+      scales: { x: { range: (_, __, end) => span(end) }, y: { range: () => [0, this.top()] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 70,
+        { ...axis, grid: { show: false }, space: 60, size: 26, gap: 2, incrs: [60, 120, 300],
           values: (_, times) => times.map((time) => timeOfDay(time * 1000).slice(0, 5)) },
-        { ...axis, grid, size: 56, space: 36, values: (_, splits) => splits.map((value) => this.tick(value)) },
+        { ...axis, grid, size: 54, space: 34, values: (_, values) => values.map(tick) },
       ],
       series: [{}, ...(stacked ? series.reverse() : series)],
       hooks: { setCursor: [(plot) => this.tell(rows[plot.cursor.idx] ?? rows.at(-1))] },
@@ -89,18 +115,18 @@ class Chart {
     return value;
   }
 
-  tick(value) {
-    return value === 0 ? "0" : this.format(value).replace(/\.0+( |$)/, "$1");
-  }
-
-  /** Where the axis ends: single seconds far above all others do not flatten the rest. */
+  /** Where the axis ends: the few slowest seconds do not flatten all others. */
   top() {
-    const values = this.columns().flat().filter((value) => value !== null).sort((a, b) => a - b);
-    return values.length ? 1.15 * Math.min(values.at(-1), 3 * values[Math.floor(0.95 * values.length)] || Infinity) || 1 : 1;
+    const columns = this.columns();
+    const highest = Math.max(0, ...columns.flat().filter((value) => value !== null));
+    const middle = columns[0].filter((value) => value !== null).sort((a, b) => a - b);
+    const most = this.clipped ? CLIP * middle[middle.length >> 1] : Infinity;
+    return 1.1 * Math.min(highest, most) || 1;
   }
 
+  /** The lines' values, the highest line first. */
   columns() {
-    const columns = this.lines.map(([, , value]) => rows.map(value));
+    const columns = this.lines.map(([, , value]) => bridged(rows.map(value)));
     if (!this.stacked) return columns;
     for (let n = 1; n < columns.length; n += 1) {
       columns[n] = columns[n].map((value, at) => (value === null ? null : value + columns[n - 1][at]));

@@ -27,6 +27,12 @@ export function duration(us) {
   return `${us} µs`;
 }
 
+/** The same for an axis, where values are round. */
+export function shortDuration(us) {
+  if (us === 0) return "0";
+  return us >= 1e6 ? `${us / 1e6} s` : us >= 1e3 ? `${us / 1e3} ms` : `${us} µs`;
+}
+
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 export const timeOfDay = (ms) => clock.format(ms);

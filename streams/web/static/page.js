@@ -33,9 +33,11 @@ function choose(name) {
 
 // ------------------------------------------------------------------ what the worker tells
 
-/** From here on every change is told, so what is so now is asked for now. */
+let toShow = false;
+
+/** From here on every change is told: what is so now is asked for as soon as the worker is ready. */
 function open() {
-  if (chosen) user.show(chosen);
+  toShow = true;
 }
 
 function lost() {
@@ -66,6 +68,10 @@ function figures(now) {
   byId("lag-table").hidden = !byId("lag-empty").hidden;
   dead(now.dead, now.dead_last);
   active(now.active);
+  if (toShow && chosen && !now.ready) {
+    toShow = false;
+    user.show(chosen);
+  }
 }
 
 function stages(found) {
