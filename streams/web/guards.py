@@ -22,10 +22,10 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 def guards(settings: WebSettings) -> list[Middleware]:
     """The middlewares that these settings ask for.
 
-    With a token all but what is open asks for it, as `Authorization: Bearer TOKEN`. Without one, a server
-    of this machine alone answers only those who call it so: a page of another site whose name has
-    been made to mean this machine (DNS rebinding) calls it by that name. And no page of another
-    site may send anything (its browser says in `Origin` where it is from).
+    With a token all but what is open asks for it, as `Authorization: Bearer TOKEN`. Without one,
+    a server of this machine alone answers only those who call it so: a page of another site whose
+    name has been made to mean this machine (DNS rebinding) calls it by that name. And no page of
+    another site may send anything (its browser says in `Origin` where it is from).
     """
     found: list[Middleware] = [_same_origin]
     token = settings.token.get_secret_value()

@@ -127,11 +127,12 @@ class Page:
                 await response.prepare(request)
                 history = msgspec.json.encode(self._feed.history(watched.since))
                 figures = msgspec.json.encode(self._feed.figures())
-                await response.write(_event("history", history) + _event("figures", figures))
-                while not self._feed.closed:
-                    await watcher.wake.wait()
-                    watcher.wake.clear()
-                    await self._tell(watcher, response)
+                with suppress(ConnectionError):  # whoever looked has gone
+                    await response.write(_event("history", history) + _event("figures", figures))
+                    while not self._feed.closed:
+                        await watcher.wake.wait()
+                        watcher.wake.clear()
+                        await self._tell(watcher, response)
                 return response
         except TooManyWatchersError as error:
             raise RefusedRequest(503, str(error)) from None
