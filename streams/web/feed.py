@@ -31,9 +31,6 @@ HISTORY_SECONDS = 600
 """How far back a page that is opened sees."""
 WINDOW_SECONDS = 5
 """Seconds that the latest percentiles are of."""
-COLUMNS = ("time", "events", "p50", "p99", *STAGES[1:-1], "ndcg", "popularity", "lag")
-"""A second of the history: its end in s since the epoch, events received, p50 and p99 of `total`
-and the mean of each stage in µs, both NDCG@10 since the start, messages that wait."""
 _HELD = 20_000
 """Outputs that wait to be looked at; more would be dropped, and the page's means be of the rest."""
 _WATCHED_TICK, _TICK = 0.02, 0.2
@@ -45,7 +42,24 @@ _MOST_WATCHERS = 64
 
 
 class Second(msgspec.Struct, array_like=True, frozen=True):
-    """A row of the history; see `COLUMNS`."""
+    """A second of the history.
+
+    Attributes
+    ----------
+    time
+        Its end, in s since the epoch.
+    events
+        Received in it.
+    p50, p99
+        Of `total`, in µs; None without answers.
+    stages
+        The mean of each but the first and the last of `STAGES`, in µs: they add up to the time of
+        an event, but for what lies between them.
+    ndcg, popularity
+        Both NDCG@10 since the worker's start.
+    lag
+        Messages that wait at its end.
+    """
 
     time: int
     events: int

@@ -10,7 +10,7 @@ const CHIPS_MS = 3000;
 
 let chosen = new URLSearchParams(location.search).get("user") ?? "";
 let stream = new AbortController();
-let chipsAt = 0;
+let chipsAt = -Infinity;
 
 function connect() {
   stream.abort();
