@@ -57,16 +57,15 @@ class MillraceApi:
         Puts items on the catalogue's topic; the HTTP API has no way in for them.
     """
 
-    name = "Millrace"
-
     def __init__(
         self,
         base: str,
         add_items: Callable[[Iterable[Item]], None],
         query_base: str = "",
-        settings: str = "one worker, a real Kafka",
+        name: str = "Millrace",
+        settings: str = "",
     ) -> None:
-        self.settings = settings
+        self.name, self.settings = name, settings
         self.add_items = add_items
         self._in = JsonClient(base)
         self._out = JsonClient(query_base or base)

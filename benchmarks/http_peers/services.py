@@ -148,9 +148,11 @@ def millrace(bootstrap: str, mark: str, workers: int = 1) -> Iterator[Service]:
             f"http://127.0.0.1:{ports[0]}",
             add_items,
             f"http://127.0.0.1:{ports[-1]}",
-            "one worker on a real Kafka"
-            if workers == 1
-            else f"{workers} workers on a real Kafka; fed by one, asked by another",
+            *(
+                ("Millrace", "one worker on a real Kafka")
+                if workers == 1
+                else ("Millrace, 2 workers", "on a real Kafka; one is fed, the other asked")
+            ),
         )
         await_ready(contender, children)
         processes = [psutil.Process(child.pid) for child in children]

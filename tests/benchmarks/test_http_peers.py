@@ -241,10 +241,10 @@ def test_the_table_names_who_was_not_run_and_why() -> None:
     measured = {
         "name": "Counts", "settings": "counts", "ndcg@10": 0.1, "hr@10": 0.2, "queries": 7,
         "popularity": {"ndcg@10": 0.05, "hr@10": 0.1, "queries": 7}, "seconds": 1.0,
-        "query_ms": {"p50": 1.0, "p99": 2.0, "max": 1234.0}, "resident_mb": 80.0,
+        "query_ms": {"p50": 1.0, "p99": 2.0, "max": 3.0}, "resident_mb": 80.0,
         "own": {
-            "accepted_ms": {"p50": 1.0, "p99": 2.0, "max": 3.0}, "floor_ms": {}, "n": 3,
-            "unchanged": 0, "moved_share": 1.0,
+            "accepted_ms": {"p50": 1.0, "p99": 2.0, "max": 1234.0}, "n": 3, "unchanged": 1,
+            "floor_ms": {"p50": 0.5, "p99": 0.6, "max": 0.7}, "moved_share": 1.0,
         },
         "others": {"accepted_ms": {}, "n": 0, "never": 2},
     }  # fmt: skip
@@ -256,7 +256,8 @@ def test_the_table_names_who_was_not_run_and_why() -> None:
     out = io.StringIO()
     command.print_tables(Console(width=200, file=out), report)
     text = out.getvalue()
-    assert "1.0 / 2.0 / 1,234" in text
+    assert re.search(r"own feedback changes the answer +1.0 +2.0 +1,234 +3/4", text)
+    assert re.search(r"three others' new item is offered +never +never +never +0/2", text)
     assert "not run (it is not built)" in text
     assert command.METARANK in text
     assert "seed 3" in text
