@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams import clients
 from streams.brokers.errors import BrokerError
+from streams.durations import Histogram
 from streams.partitions import Output, last_written
 from streams.settings import Settings
 
@@ -51,6 +52,8 @@ class PartitionOutbox:
     ----------
     written
         Last offset whose output was in its topic when it was started; -1 for none.
+    durations
+        How long its transactions took.
     failure
         Why it stopped, if it did: `FencedError`, or an error that the worker must stop for.
     """
@@ -66,6 +69,7 @@ class PartitionOutbox:
         self._refused: BrokerError | None = None
         self._said = 0.0
         self._thread: threading.Thread | None = None
+        self.durations = Histogram()
         self.written = -1
         self.failure: Exception | None = None
 
@@ -160,7 +164,9 @@ class PartitionOutbox:
                     self._batch = [self._waiting[i] for i in range(min(_MOST, len(self._waiting)))]
                     for _ in self._batch:
                         self._waiting.popleft()
+                    started = time.perf_counter()
                     self._write(self._batch)
+                    self.durations.observe((time.perf_counter() - started) * 1e6)
                     self._batch = []
         except Exception as error:
             self.failure = self.failure or error

@@ -232,6 +232,7 @@ class Worker:
 
     async def _publish(self, writing: Writing) -> None:
         assert self.checkpoints is not None
+        counts, begun = self.pipeline.counts, time.monotonic()
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
@@ -240,7 +241,10 @@ class Worker:
                     raise OSError("what it has answered cannot be written")
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(self.checkpoints.publish, writing)
+            counts.checkpoints_written += 1
+            counts.checkpoint_write_seconds += time.monotonic() - begun
         except OSError as error:
+            counts.checkpoint_failures += 1
             log.warning("no checkpoint: %s", error)
             writing.discard()
 
@@ -266,7 +270,8 @@ def run(settings: Settings) -> None:
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
-    serve(settings.web, metrics.WorkerMetrics(worker.pipeline), health)
+    told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
+    serve(settings.web, told, health)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
