@@ -64,12 +64,12 @@ class WorkerMetrics(Collector):
         yield from self._of_partitions()
         yield from self._of_checkpoints()
         yield from self._of_engine()
-        yield from _of_device(self.pipeline.device_work)
+        yield from of_device(self.pipeline.device_work)
 
     def _of_worker(self) -> Iterator[Metric]:
         counts = self.pipeline.counts
         yield _gauge(
-            "worker_ready", "1 when /health/ready says yes, else 0.", int(self.health.ready)
+            "worker_ready", "Whether /health/ready says yes: 1 or 0.", int(self.health.ready)
         )
         yield _gauge(
             "worker_partitions",
@@ -141,7 +141,7 @@ class WorkerMetrics(Collector):
                 {(str(number),): value for number, value in values.items()},
             )
         commits = HistogramMetricFamily(
-            "millrace_transaction_seconds",
+            "millrace_transaction_commit_seconds",
             "Time from the begin of a transaction to its commit, tries that failed included.",
         )
         commits.add_metric(
@@ -205,7 +205,7 @@ def _labelled(
     return metric
 
 
-def _of_device(work: DeviceWork | None) -> Iterator[Metric]:
+def of_device(work: DeviceWork | None) -> Iterator[Metric]:
     """What the board did. Its time is labelled as simulated where it is."""
     if work is None:
         return
