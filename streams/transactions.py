@@ -95,7 +95,10 @@ class PartitionOutbox:
                     raise BrokerError(
                         f"the broker refuses transactions named {name}: {error.args[0].str()}"
                     ) from None
-                log.warning("partition %d cannot be written yet: %s", self._number, error)
+                log.warning(
+                    "partition %d cannot be written yet: %s", self._number, error,
+                    extra={"partition": self._number},
+                )  # fmt: skip
         self._start()
 
     def _start(self) -> None:
@@ -242,4 +245,7 @@ class PartitionOutbox:
     def _say(self, error: KafkaError) -> None:
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
-            log.warning("partition %d waits for the broker: %s", self._number, error.str())
+            log.warning(
+                "partition %d waits for the broker: %s", self._number, error.str(),
+                extra={"partition": self._number},
+            )  # fmt: skip

@@ -134,7 +134,10 @@ class Watchdog:
             self._health.waiting_for = ""
         if self._still >= self._seconds:
             self.stuck = True
-            log.critical("%s; the worker ends with status %d", stall, EXIT_STATUS)
+            log.critical(
+                "%s; the worker ends with status %d", stall, EXIT_STATUS,
+                extra={"topic": self._topic, "partition": worst, "offset": positions[worst]},
+            )  # fmt: skip
             self._give_up(self._stopping)
 
     def _start_anew(self) -> None:

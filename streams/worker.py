@@ -66,6 +66,7 @@ class Worker:
                 log.warning(
                     "partition %d: events %d to %d are gone from the topic, and not in the state",
                     number, partition.next_offset, low - 1,
+                    extra={"topic": settings.topics.interactions, "partition": number},
                 )  # fmt: skip
                 partition.next_offset = low
             self.pipeline.partitions[number] = partition
@@ -278,9 +279,11 @@ def run(settings: Settings) -> None:
     app = worker.app()
     watchdog = Watchdog(settings, worker.pipeline.positions, worker.ownership.has_room, health)
     try:
-        faust.Worker(
+        runner = faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
-        ).execute_from_commandline()
+        )
+        runner.spinner = None  # its escape codes would stand among the lines of the log
+        runner.execute_from_commandline()
     finally:
         worker.stop()
         watchdog.close()
