@@ -114,8 +114,8 @@ class InteractionWriter:
         return self._producer
 
     def _poll(self, producer: Producer) -> None:
-        """Have delivery reports made, until another producer takes its place."""
-        while producer is self._producer:
+        """Have delivery reports made, until another producer has taken its place."""
+        while producer is self._producer or len(producer):
             producer.poll(1.0)
 
     def _refusal(self, error: KafkaError) -> RefusedRequest:
