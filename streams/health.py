@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -13,9 +13,12 @@ class Health:
     ----------
     waiting_for
         Why the worker is not ready, in one line; empty when it is.
+    lag
+        Messages that wait, by partition of this worker's.
     """
 
     waiting_for: str = "starting"
+    lag: dict[int, int] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -17,7 +17,8 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
-from engine.recommender import Recommender, warm_up
+from engine.recommender import Recommender
+from engine.warm_up import warm_up
 from streams import clients, metrics, rights
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
@@ -38,6 +39,8 @@ from streams.sizes import buried, check_size, check_written
 from streams.watchdog import EXIT_STATUS, Watchdog
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
+from streams.web.feed import Feed
+from streams.web.page import Page
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 
@@ -270,7 +273,8 @@ def run(settings: Settings) -> None:
     health = Health()
     writer = InteractionWriter(settings, len(worker.input.lows))
     api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
-    serve(settings, metrics.WorkerMetrics(worker.pipeline), health, api.routes())
+    page = Page(Feed(worker.pipeline, health, worker.model), worker.engine, worker.access)
+    serve(settings, metrics.WorkerMetrics(worker.pipeline), health, api.routes(), page)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()

@@ -12,18 +12,20 @@ from aiohttp.typedefs import Handler, Middleware
 from streams.settings import WebSettings
 from streams.web.errors import RefusedRequest
 
-OPEN = ("/health/live", "/health/ready")
-"""What is answered without the token: orchestrators ask these, and they tell no secrets."""
+OPEN = ("/health/live", "/health/ready", "/")
+"""What is answered without the token: orchestrators ask the first, and none tells a secret."""
+OPEN_FOLDER = "/static/"
+"""And the files of the page, which asks for the token itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def guards(settings: WebSettings) -> list[Middleware]:
     """The middlewares that these settings ask for.
 
-    With a token all but `OPEN` asks for it, as `Authorization: Bearer TOKEN`. Without one, a server
-    of this machine alone answers only those who call it so: a page of another site whose name has
-    been made to mean this machine (DNS rebinding) calls it by that name. And no page of another
-    site may send anything (its browser says in `Origin` where it is from).
+    With a token all but what is open asks for it, as `Authorization: Bearer TOKEN`. Without one,
+    a server of this machine alone answers only those who call it so: a page of another site whose
+    name has been made to mean this machine (DNS rebinding) calls it by that name. And no page of
+    another site may send anything (its browser says in `Origin` where it is from).
     """
     found: list[Middleware] = [_same_origin]
     token = settings.token.get_secret_value()
@@ -62,7 +64,8 @@ def _token_guard(token: str) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if request.path not in OPEN and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        is_open = request.path in OPEN or request.path.startswith(OPEN_FOLDER)
+        if not is_open and not hmac.compare_digest(given, f"Bearer {token}".encode()):
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
 

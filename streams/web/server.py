@@ -22,6 +22,7 @@ from streams.health import Health
 from streams.settings import Settings, SettingsError, WebSettings
 from streams.web.errors import errors_as_json
 from streams.web.guards import guards
+from streams.web.page import Page
 
 
 def application(
@@ -30,6 +31,7 @@ def application(
     settings: WebSettings,
     routes: Iterable[web.AbstractRouteDef] = (),
     most_bytes: int = 1024**2,
+    page: Page | None = None,
 ) -> web.Application:
     """The routes, those of others among them, behind the guards that the settings ask for.
 
@@ -55,6 +57,8 @@ def application(
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", make_aiohttp_handler(metrics))
     app.router.add_routes(routes)
+    if page is not None:
+        page.join(app)
     return app
 
 
@@ -113,6 +117,7 @@ def serve(
     metrics: Collector,
     health: Health,
     routes: Iterable[web.AbstractRouteDef] = (),
+    page: Page | None = None,
 ) -> WebServer | None:
     """The worker's web server; none where its port is 0.
 
@@ -124,5 +129,5 @@ def serve(
     if not settings.web.port:
         return None
     most_bytes = settings.topics.message_bytes
-    app = application(metrics, health, settings.web, routes, most_bytes)
+    app = application(metrics, health, settings.web, routes, most_bytes, page)
     return WebServer(app, settings.web)
