@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from streams.web.errors import RefusedRequest
 
 PATIENCE_SECONDS = 5.0
 """How long Kafka may take to acknowledge an interaction."""
+_QUOTED = re.compile(rb'\A"((?:[^"\\]|\\.)*)"\Z')
 _TRACING = ("traceparent", "tracestate")
 _STATUS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: 403,
@@ -42,10 +44,15 @@ def kafka_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     for name, text in headers:
         key, value = name.lower(), text.encode(errors="surrogateescape")
         if key.startswith("ce-"):
-            found.append((f"ce_{key[3:]}", unquote_to_bytes(value.strip(b'"'))))
+            found.append((f"ce_{key[3:]}", unquote_to_bytes(_QUOTED.sub(_bare, value))))
         elif key == "content-type" or key in _TRACING:
             found.append((key, value))
     return found
+
+
+def _bare(quoted: re.Match[bytes]) -> bytes:
+    """A quoted string of HTTP without its quotes, and without what escapes one inside."""
+    return re.sub(rb"\\(.)", rb"\1", quoted[1])
 
 
 class InteractionWriter:
