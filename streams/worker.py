@@ -17,7 +17,8 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
-from engine.recommender import Recommender, warm_up
+from engine.recommender import Recommender
+from engine.warm_up import warm_up
 from streams import clients, metrics, rights
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError

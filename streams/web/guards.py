@@ -47,13 +47,17 @@ def is_loopback(host: str) -> bool:
 @web.middleware
 async def _same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
     origin = request.headers.get("Origin")
-    if (
-        origin is not None
-        and request.method not in _SAFE
-        and urlsplit(origin).netloc.lower() != (request.headers.get("Host", "").lower())
-    ):
+    if origin is not None and request.method not in _SAFE and _site(origin) != _host(request):
         raise RefusedRequest(403, f"Origin: {origin!r} is another site's; none may send anything")
     return await handler(request)
+
+
+def _site(origin: str) -> str:
+    return origin.lower().partition("://")[2]
+
+
+def _host(request: web.Request) -> str:
+    return request.headers.get("Host", "").lower()
 
 
 def _token_guard(token: str) -> Middleware:
@@ -73,7 +77,7 @@ def _host_guard(bound: str) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = request.headers.get("Host", "")
+        host = _host(request)
         if _host_name(host) not in names:
             raise RefusedRequest(
                 403,
