@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -246,6 +247,19 @@ def test_what_goes_wrong_in_the_engine_is_logged_and_not_told(
     assert "secret inside" in caplog.text
 
 
+def test_what_is_no_http_is_refused_without_a_word_in_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rubbish in (b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \x00\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+            connection.sendall(rubbish)
+            heard = connection.recv(10_000)
+        assert heard.startswith(b"HTTP/1.0 400 ") or heard.startswith(b"HTTP/1.1 400 ")
+        assert b"Traceback" not in heard
+    assert served.get("/health/live").status == 200
+    assert caplog.text == ""
+
+
 def test_an_engine_is_not_asked_before_its_loop_runs_nor_after() -> None:
     async def ask_it(access: EngineAccess) -> int:
         return await access.ask(lambda: 7)
@@ -299,6 +313,9 @@ def test_with_a_token_it_decides_and_not_the_name(embedded: EmbeddedBroker) -> N
         assert refusal(made.post(msgspec.json.encode(interaction(1)), **evil)) == (403, "Forbidden")
         document = made.get("/openapi.json", **right).body
         assert document["security"] == [{"token": []}]
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                assert {"401", "403"} <= operation["responses"].keys()
     finally:
         made.close()
 
