@@ -8,8 +8,12 @@
 - `total_us`: received to handed over, as the worker reports it of each event, in blocks that take
   turns: the page `closed`, its `stream` read by something that draws nothing, and the page `open`
   in Chromium. Percentiles are medians of the blocks'; `cpu_us` is the worker's CPU time an event.
-  Of what `open` adds to `stream`, the browser's share of this machine's cores is the cause.
+  What `open` adds to `stream` is the browser's share of this machine's cores.
 - `click_ms`: from the click on an item to the new list being drawn, as the page measures it.
+
+    python -m benchmarks.page ../shared/data/ml-100k --rate 150 --picture docs/images/page.png
+
+takes the picture of the README instead, after a minute and a half of events and some rubbish.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import Any
 
 import msgspec
 import psutil
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.end_to_end import WARM_UP_EVENTS, Bench, Subscriber, console, publish_catalogue
@@ -68,6 +73,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="blocks of each contender")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a block")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", type=Path, help="only take a picture of the page")
     arguments = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -78,15 +84,20 @@ def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         bench.settings = bench.settings.model_copy(update={"web": WebSettings(port=port)})
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        with bench.worker() as worker:
+        with (
+            playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser,
+            bench.worker() as worker,
+        ):
             run = Run(bench, worker, browser, arguments.rate, dataset.interactions())
             publish_catalogue(bench, dataset)
             run.warm_up()
+            if arguments.picture:
+                run.picture(arguments.picture)
+                return
+            # It reads only what was sent here, so no clicks.
             with Subscriber(bench, bench.settings.topics.recommendations) as run.answers:
                 report = run.cost(arguments.rounds, arguments.seconds)
-                report |= run.first_view() | run.click()
-        browser.close()
+            report |= run.first_view() | run.click()
     report |= {"rate": arguments.rate} | provenance(dataset.name, arguments.seed)
     text = json.dumps(report, indent=2)
     print(text)
@@ -174,6 +185,28 @@ class Run:
                 times.append(float(note.get_attribute("data-ms") or 0))
                 note.evaluate("node => delete node.dataset.ms")
         return {"click_ms": percentiles(times)}
+
+    def picture(self, file: Path) -> None:
+        """The page after a while, of a user who has just chosen an item."""
+        names = self.bench.settings.topics
+        self._send(45.0)
+        for rubbish in (b"{", b'{"event_id": "7", "user": "12", "item": "50", "kind": "rating"}'):
+            self.bench.producer.produce(names.interactions, rubbish, "12", 0)
+        with self._page() as page:
+            self._send(45.0)
+            page.goto(f"{self._address}/?user={self._user}")
+            for place in (3, 1):
+                page.locator("#list .item").nth(place).click()
+                page.locator("#list-note[data-ms]").wait_for()
+                self._send(2.0)
+            page.locator("h1").hover()
+            box = page.locator(".charts").bounding_box() or {}
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shown = {"x": 0, "y": 0, "width": 1280, "height": box["y"] + box["height"] + 28}
+            page.screenshot(path=file, full_page=True, clip=shown)
+        # Few colours suffice, in a third of the bytes.
+        few = Image.open(file).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE)
+        few.save(file, optimize=True)
 
     def _block(self, seconds: float) -> dict[str, float]:
         """Percentiles of an event's time, the worker's CPU time, and whether the rate was held."""
