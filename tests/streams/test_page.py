@@ -22,8 +22,9 @@ from engine.settings import EngineSettings
 from streams import topics
 from streams.brokers import EmbeddedBroker
 from streams.health import Health
-from streams.messages import Model
-from streams.pipeline import Pipeline
+from streams.messages import Model, encode
+from streams.partitions import Partition
+from streams.pipeline import Pipeline, Record
 from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
@@ -32,7 +33,7 @@ from streams.web.page import Page as LivePage
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 from tests.conftest import ROOT, TOPICS
-from tests.streams.conftest import Path, interaction
+from tests.streams.conftest import FIRST_MS, Path, interaction
 
 EVIL = "<img src=x onerror=alert(1)>"
 ITEMS = [Item(item=f"m{n}", title=f"Film {n}", categories=["Drama"]) for n in range(30)]
@@ -280,7 +281,9 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     threading.Thread(target=loop.run_forever, daemon=True).start()
     access.open(loop)
     api = Api(engine, model, access, health, InteractionWriter(settings, 1), settings)
-    feed = Feed(Pipeline(engine, settings, model), health, model)
+    pipeline = Pipeline(engine, settings, model)
+    pipeline.partitions = {0: Partition(1000)}
+    feed = Feed(pipeline, health, model)
     server = serve(
         settings, CollectorRegistry(), health, api.routes(), LivePage(feed, engine, access)
     )
@@ -298,8 +301,26 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
         expect(page.locator("#list-note")).to_have_text("Not known yet: this is what is trending.")
         titles(page)
         page.reload()
-        titles(page)
+        before = titles(page)
         expect(page.get_by_role("dialog")).to_be_hidden()
+        # Another worker answered her event.
+        taken = next(item for item in ITEMS if item.title == before[0])
+        event = encode(interaction(1, user="ann", item=taken.item))
+        loop.call_soon_threadsafe(pipeline.follow, Record(0, 0, FIRST_MS, b"ann", event, ()))
+        expect(page.locator("#taken li").first).to_contain_text(taken.title)
+        assert taken.title not in titles(page)
+        for path, status in (
+            ("static/nothing.js", 404),
+            ("static/uPlot.LICENSE", 404),
+            ("static/..%2Ffeed.py", 404),
+            ("live", 401),
+            ("users/ann", 401),
+        ):
+            assert page.request.get(f"http://127.0.0.1:{port}/{path}").status == status, path
+        bearer = {"Authorization": f"Bearer {token}".encode().decode("latin-1")}
+        refused = page.request.get(f"http://127.0.0.1:{port}/live?since=now", headers=bearer)
+        assert refused.status == 400
+        assert refused.json()["error"]["message"].startswith("since: ")
         assert it.context.cookies() == []
         assert all("401" in line for line in it.wrong), it.wrong
         closing = time.monotonic()
