@@ -12,6 +12,12 @@ demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
 test: install-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest
 
+# Lines that no test reaches; ARGS choose tests. Takes half as long again as the tests alone.
+.PHONY: coverage
+coverage: install-dev
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+
 # Known vulnerabilities among the pins, and packages that do not fit together.
 AUDIT := .cache/audit
 

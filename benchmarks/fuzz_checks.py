@@ -16,7 +16,15 @@ import msgspec
 import numpy as np
 from confluent_kafka import Producer
 
-from engine import EngineSettings, Interaction, Item, Recommender, SavedStateError, saving
+from engine import (
+    EngineSettings,
+    Interaction,
+    Item,
+    Recommender,
+    SavedStateError,
+    entries,
+    saving,
+)
 from streams.messages import (
     BadMessage,
     dead_letter_headers,
@@ -135,7 +143,7 @@ def with_entry(whole: bytes, name: str, content: bytes) -> bytes:
     """The state with other JSON in one entry, all checksums right."""
     manifest, start, data = manifest_of(whole), saving._HEAD.size, b""
     for described in manifest["entries"]:
-        size = saving._bytes_in_file(msgspec.convert(described, saving._Entry), Path())
+        size = entries.bytes_in_file(msgspec.convert(described, entries.Entry), Path())
         if described["name"] == name:
             data += content
             described |= {"shape": [len(content)], "rows": len(content)}

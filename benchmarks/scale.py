@@ -31,7 +31,7 @@ from engine import EngineSettings, Interaction, Item, Recommender
 from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
-from engine.recommender import warm_up
+from engine.warm_up import warm_up
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 10_000, 30_000)

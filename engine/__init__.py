@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.entries import SavedStateError
     from engine.events import Interaction, Item
-    from engine.recommender import Answer, Ranked, Recommender
+    from engine.ranking import Ranked
+    from engine.recommender import Answer, Recommender
     from engine.rules import Rules
-    from engine.saving import SavedStateError
     from engine.settings import EngineSettings
 
 __all__ = [
@@ -28,10 +29,10 @@ _HOME = {
     "Item": "engine.events",
     "EngineSettings": "engine.settings",
     "Answer": "engine.recommender",
-    "Ranked": "engine.recommender",
+    "Ranked": "engine.ranking",
     "Recommender": "engine.recommender",
     "Rules": "engine.rules",
-    "SavedStateError": "engine.saving",
+    "SavedStateError": "engine.entries",
 }
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.saving import State
+from engine.state import State
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -17,7 +17,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.eviction import Departures
 from engine.graph import NODES
-from engine.saving import State
+from engine.state import State
 from engine.transitions import Transitions
 from engine.vector_index import VectorIndex
 

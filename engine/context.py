@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.saving import State
+from engine.state import State
 
 CONTEXTS = 5
 _KEEP_POPULARITY, _KEEP_QUALITY = 0.7, 0.3

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.saving import State, by_number
+from engine.state import State, by_number
 
 _LAST = 8
 

@@ -18,7 +18,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.graph import InteractionGraph
 from engine.propagation import Aggregator
-from engine.saving import State
+from engine.state import State
 
 FANOUT = 32
 """Most recent neighbours that are aggregated."""

@@ -73,3 +73,11 @@ class Item(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     properties: Properties = msgspec.field(default_factory=dict)
     timestamp: Timestamp | None = None
     hidden: bool = False
+
+
+def item_text(item: Item) -> str:
+    """The text that stands for an item: its own, or else its title and categories."""
+    if item.text:
+        return item.text
+    genres = f". {', '.join(item.categories)}" if item.categories else ""
+    return f"{item.title}{genres}" if item.title else ""

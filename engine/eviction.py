@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.saving import State
+from engine.state import State
 
 
 class Evicted(NamedTuple):

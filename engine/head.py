@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.context import CONTEXTS
-from engine.saving import State
+from engine.state import State
 
 # The order is the order of the parts: what the graph says, what is popular, what the texts say.
 (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.saving import State
+from engine.state import State
 
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
@@ -76,6 +76,11 @@ class Popularity:
         self._values: list[float] = [0.0, 0.0, 0.0]
         self._value_sums: NDArray[np.float32] = np.zeros((2, items), np.float32)
 
+    @property
+    def trending_items(self) -> NDArray[np.int32]:
+        """A view of the items of greatest recent share, in no order: int32[<= 256]."""
+        return self.trending[: self.trending_count]
+
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
         have = len(self.counts)
@@ -98,7 +103,7 @@ class Popularity:
         self.counts[item] = self._recent[item] = 0.0
         for table in (self.features, self.stage_ratio, self._by_stage, self._value_sums):
             table[:, item] = 0.0
-        held = self.trending[: self.trending_count]
+        held = self.trending_items
         for slot in np.flatnonzero(held == item):
             self.trending_count -= 1
             held[slot] = held[-1]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.head import EXCLUDED
-from engine.saving import State, by_number
 from engine.settings import EngineSettings
+from engine.state import State, by_number
 
 _POOL = 20
 """Candidates that are considered for each place, where places depend on one another."""

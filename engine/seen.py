@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.saving import State
+from engine.state import State
 
 _EMPTY: NDArray[np.int32] = np.empty(0, np.int32)
 _WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.eviction import Departures
-from engine.saving import State
+from engine.state import State
 
 _SHORT, _LONG = np.float32(0.8), np.float32(0.95)
 _SMALLEST = 16

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
-from engine.saving import State
+from engine.state import State
 
 if TYPE_CHECKING:
     from usearch.index import Index

@@ -18,8 +18,7 @@ import numpy as np
 from confluent_kafka import Message, TopicPartition
 from numpy.typing import NDArray
 
-from engine.events import Item
-from engine.recommender import item_text
+from engine.events import Item, item_text
 from engine.text.encoder import TextEncoder
 from streams import clients
 from streams.messages import ItemEmbedding, encode, pack, unpack

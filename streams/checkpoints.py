@@ -22,8 +22,9 @@ from typing import NoReturn
 
 import msgspec
 
+from engine.entries import SavedStateError
 from engine.recommender import Recommender
-from engine.saving import SavedStateError, read_notes
+from engine.saving import read_notes
 from engine.settings import EngineSettings
 from streams.partitions import PartitionNotes
 

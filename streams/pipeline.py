@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
@@ -39,6 +39,10 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+News = tuple[Interaction, Recommendation | None] | Output
+"""An event that was applied, with the answer if that was ours to give; or a dead letter."""
 
 
 @dataclass
@@ -83,6 +87,9 @@ class Pipeline:
         The numbers of those that are ours now.
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
+    news
+        What was applied or buried, for who watches (`streams.web.feed`); holds nothing until they
+        put a longer one in its place.
     """
 
     def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
@@ -91,6 +98,7 @@ class Pipeline:
         self.ours: set[int] = set()
         self.counts = Counts()
         self.durations = StageDurations()
+        self.news: deque[News] = deque(maxlen=0)
         self._engine = engine
         self._topics = settings.topics
         self._grace_ms = settings.worker.grace_seconds * 1000
@@ -169,8 +177,12 @@ class Pipeline:
                 raise late(interaction.timestamp, partition.newest_ms)
         partition.count(interaction.event_id, interaction.timestamp)
         answer = self._engine.observe(interaction, answer=outbox is not None)
+        message = None
         if outbox is not None:
-            self._answer(record, outbox, interaction, answer, queue_us, received_ns, decode_ns)
+            message = self._answer(
+                record, outbox, interaction, answer, queue_us, received_ns, decode_ns
+            )
+        self.news.append((interaction, message))
 
     def _answer(
         self,
@@ -181,7 +193,7 @@ class Pipeline:
         queue_us: float,
         received_ns: int,
         decode_ns: int,
-    ) -> None:
+    ) -> Recommendation:
         stages = {stage: ns / 1e3 for stage, ns in answer.stages_ns.items()}
         ranked_ns = perf_counter_ns()
         items = [RankedItem(*ranked) for ranked in answer.items]
@@ -213,6 +225,7 @@ class Pipeline:
         )
         self.counts.recommendations += 1
         self.durations.observe(message.latency_us)
+        return message
 
     def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
         key, value, original = buried(
@@ -226,7 +239,9 @@ class Pipeline:
             record.timestamp_ms,
             original,
         )
-        outbox.put(Output(record.offset, self._topics.dead_letters, value, key, headers))
+        letter = Output(record.offset, self._topics.dead_letters, value, key, headers)
+        outbox.put(letter)
+        self.news.append(letter)
         self.counts.dead_letters[error.error_class] += 1
 
 

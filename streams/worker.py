@@ -17,7 +17,8 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
-from engine.recommender import Recommender, warm_up
+from engine.recommender import Recommender
+from engine.warm_up import warm_up
 from streams import clients, metrics, rights
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
@@ -36,6 +37,11 @@ from streams.security import for_faust
 from streams.settings import Settings
 from streams.sizes import buried, check_size, check_written
 from streams.watchdog import EXIT_STATUS, Watchdog
+from streams.web.api import Api
+from streams.web.engine_access import EngineAccess
+from streams.web.feed import Feed
+from streams.web.page import Page
+from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 
 log = logging.getLogger("millrace.worker")
@@ -53,11 +59,8 @@ class Worker:
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.pipeline = Pipeline(
-            self.engine,
-            settings,
-            Model(f"millrace-{settings.engine.model}", version("millrace")),
-        )
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
+        self.pipeline = Pipeline(self.engine, settings, self.model)
         for number, low in self.input.lows.items():
             partition = Partition(settings.worker.duplicate_window)
             if found and number in found.notes.partitions:
@@ -76,6 +79,7 @@ class Worker:
         )
         self.follower = Follower(settings)
         self.ownership = Ownership(settings, self.pipeline, self.follower)
+        self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
@@ -138,6 +142,7 @@ class Worker:
         async def started() -> None:
             # Faust's monitor takes a tenth of an event's time, for figures that nobody reads.
             app.sensors.remove(app.monitor)
+            self.access.open(asyncio.get_running_loop())
             hand_over = asyncio.get_running_loop().call_soon_threadsafe
             self.catalogue.follow(hand_over)
             self.follower.start(hand_over, self.follow)
@@ -272,7 +277,10 @@ def run(settings: Settings) -> None:
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
     told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
-    serve(settings.web, told, health)
+    writer = InteractionWriter(settings, len(worker.input.lows))
+    api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
+    page = Page(Feed(worker.pipeline, health, worker.model), worker.engine, worker.access)
+    serve(settings, told, health, api.routes(), page)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()

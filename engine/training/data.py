@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.events import Interaction, Item
-from engine.recommender import item_text
+from engine.events import Interaction, Item, item_text
 from engine.text.vectors import ItemVectors
 from engine.trained.folder import LEVELS
 from engine.training.report import TrainingError

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 
 from confluent_kafka import cimpl
@@ -116,12 +115,7 @@ class EmbeddedBroker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

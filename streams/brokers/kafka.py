@@ -11,7 +11,6 @@ import uuid
 from base64 import urlsafe_b64encode
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from streams.brokers.errors import BrokerError
@@ -172,12 +171,7 @@ class KafkaServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _java(self, main: str, *arguments: str, options: tuple[str, ...] = ()) -> Child:

@@ -12,7 +12,7 @@ from engine.evaluation.measures import RankingMeasures
 from engine.evaluation.prequential import is_query
 from engine.events import Interaction
 from engine.recommender import Recommender
-from engine.saving import differing_entries, state_digest
+from engine.state import differing_entries, state_digest
 from streams.catalogue import CatalogueTail
 from streams.checkpoints import Checkpoint, Checkpoints
 from streams.messages import RankedItem

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from engine import Answer, EngineSettings, Interaction, Item, Recommender, saving
+from engine import Answer, EngineSettings, Interaction, Item, Recommender
 from engine.datasets import Synthetic
 from engine.events import Kind
+from engine.state import entries
 
 WITHOUT_TEXT = EngineSettings(model="gnn")
 NOON = 1_700_000_000_000
@@ -78,5 +79,5 @@ def state(made: Recommender) -> dict[str, bytes]:
     """Everything that the engine keeps, as bytes, by where it is: what each `STATE` says."""
     return {
         name: value if isinstance(value, bytes) else value.tobytes()
-        for name, value in saving._entries(made)
+        for name, value in entries(made)
     }

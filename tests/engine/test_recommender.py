@@ -12,7 +12,8 @@ import pytest
 
 import engine
 from engine import EngineSettings, Item, Recommender, Rules
-from engine.recommender import KIND_WEIGHTS, item_text
+from engine.events import item_text
+from engine.recommender import KIND_WEIGHTS
 from tests.engine.builders import (
     WITHOUT_TEXT,
     films,

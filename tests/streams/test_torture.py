@@ -15,7 +15,7 @@ from engine import Recommender
 from engine.commuting import commuting_state, differing
 from engine.datasets import Synthetic
 from engine.evaluation.prequential import PrequentialEvaluator
-from engine.saving import differing_entries, state_digest
+from engine.state import differing_entries, state_digest
 from streams.messages import (
     BadMessage,
     LatencyUs,
