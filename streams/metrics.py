@@ -110,7 +110,7 @@ class WorkerMetrics(Collector):
     def _of_partitions(self) -> Iterator[Metric]:
         places = dict(self.pipeline.partitions)
         out = {n: self.pipeline.outboxes[n] for n in sorted(self.pipeline.ours)}
-        lag = self.health.lag
+        waiting = self.health.waiting
         for name, values, text in (
             (
                 "next_offset",
@@ -119,7 +119,7 @@ class WorkerMetrics(Collector):
             ),
             (
                 "waiting_events",
-                {n: lag[n] for n in out if n in lag},
+                {n: waiting[n] for n in out if n in waiting},
                 "Events not learnt yet, of partitions that this worker answers.",
             ),
             (

@@ -85,11 +85,11 @@ class Pipeline:
         The ways out of those that are ours or were.
     ours
         The numbers of those that are ours now.
-    counts, durations
-        What became of the events, and how long the stages of the answered ones took.
     news
         What was applied or buried, for who watches (`streams.web.feed`); holds nothing until they
         put a longer one in its place.
+    counts, durations
+        What became of the events, and how long the stages of the answered ones took.
     """
 
     def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
@@ -97,8 +97,8 @@ class Pipeline:
         self.outboxes: dict[int, PartitionOutbox] = {}
         self.ours: set[int] = set()
         self.counts = Counts()
-        self.durations = StageDurations()
         self.news: deque[News] = deque(maxlen=0)
+        self.durations = StageDurations()
         self._engine = engine
         self._topics = settings.topics
         self._grace_ms = settings.worker.grace_seconds * 1000

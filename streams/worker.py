@@ -276,10 +276,10 @@ def run(settings: Settings) -> None:
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
-    told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
     writer = InteractionWriter(settings, len(worker.input.lows))
     api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
     page = Page(Feed(worker.pipeline, health, worker.model), worker.engine, worker.access)
+    told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
     serve(settings, told, health, api.routes(), page)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
