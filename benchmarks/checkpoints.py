@@ -30,7 +30,7 @@ from benchmarks.scale import filled, interactions, resident_bytes
 from engine import EngineSettings, Interaction, Recommender
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
-from engine.recommender import warm_up
+from engine.warm_up import warm_up
 from streams import topics
 from streams.brokers import KafkaServer
 from streams.checkpoints import Checkpoints, Notes

@@ -13,7 +13,7 @@ from typing import Protocol
 from engine import EngineSettings, Interaction, Item, Recommender
 from engine.evaluation.baselines import PopularityBaseline
 from engine.evaluation.measures import K
-from engine.recommender import warm_up
+from engine.warm_up import warm_up
 
 
 class Contender(Protocol):

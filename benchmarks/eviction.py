@@ -27,7 +27,7 @@ from engine import EngineSettings, Item
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.eviction import UseOrder
-from engine.recommender import warm_up
+from engine.warm_up import warm_up
 
 EVENTS = 2_000
 TOUCHES = 200_000

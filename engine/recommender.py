@@ -317,25 +317,6 @@ class Recommender(Knowledge):
                 self._candidates.index_texts(self.vectors.vectors[: len(self.items)])
 
 
-def warm_up(settings: EngineSettings) -> None:
-    """Load every compiled kernel, so that the first event need not wait for them.
-
-    Without a cache on disk they are compiled: about half a minute, once.
-    """
-    # A board serves one engine at a time; what stands in for it is compiled.
-    aggregator = "int8" if settings.aggregator == "pynq" else settings.aggregator
-    small = {"model": "gnn", "aggregator": aggregator, "max_users": 1, "max_items": 2}
-    engine = Recommender(settings.model_copy(update=small))
-    for number in range(3):
-        engine.upsert_item(Item(item=str(number)))
-        # One is late, and the last item has to make room.
-        for user, at in (("nobody", 0), ("somebody", 1), ("somebody", 0)):
-            engine.observe(
-                Interaction(event_id="", user=user, item=str(number), timestamp=at, kind="view")
-            )
-    engine.taste.record(0, engine.vectors.vectors[0])
-
-
 class _StageClock:
     """Nanoseconds between laps."""
 

@@ -21,9 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from engine.evaluation.provenance import provenance
-from streams import topics
+from streams import clients, topics
 from streams.processes import Child
-from streams.settings import SecuritySettings, Settings, WebSettings, as_environment
+from streams.settings import LogSettings, SecuritySettings, Settings, WebSettings, as_environment
 from streams.tally import Tally
 
 _START_SECONDS = 240.0
@@ -40,8 +40,13 @@ class Demo:
 
     Attributes
     ----------
+    show_page
+        Called with the address of the worker's page once that is served; the demo then goes on
+        until Ctrl-C when all is answered.
     phase
         What is going on, in words.
+    notice
+        Where the page is, once it is.
     replay
         The last line that the replay reported.
     """
@@ -53,7 +58,9 @@ class Demo:
     rate: float | None
     limit: int | None
     kafka: bool = False
+    show_page: Callable[[str], object] | None = None
     phase: str = "starting"
+    notice: str = ""
     replay: dict[str, Any] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
@@ -80,18 +87,22 @@ class Demo:
                 settings = _on_board(settings, line)
             topics.create(settings)
             self.phase = "starting the worker (the first start compiles its kernels, half a minute)"
-            metrics = f"http://127.0.0.1:{settings.web.port}/metrics"
+            metrics = f"{self.page}metrics"
             processes.start("worker", settings=settings)
             answers = processes.start(
                 "watch", "--json", "--from-beginning", "--dead-letters", settings=settings
             )
             processes.wait_for(lambda: _metric(metrics, "millrace_worker_partitions"), "worker")
+            self.notice = f"page: {self.page}"
+            if self.show_page is not None:
+                self.show_page(self.page)
             self.phase = "replaying"
             progress = processes.start("replay", *self._replay_arguments(), settings=settings)
-            duplicates = self._collect(processes, answers, progress, metrics)
+            sent, duplicates = self._collect(processes, answers, progress, settings)
             overlay = _overlay(metrics)
-        sent = int(self.replay["interactions"])
-        counted = self.tally.report()
+            counted = self.tally.report()
+            if self.show_page is not None:
+                self._stay(processes, answers)
         return {
             "events_in": sent,
             "recommendations": counted.pop("recommendations"),
@@ -107,11 +118,19 @@ class Demo:
         processes: _Processes,
         answers: _Lines,
         progress: _Lines,
-        metrics: str,
-    ) -> int:
-        """Take lines until every event is accounted for; returns how many were duplicates."""
+        settings: Settings,
+    ) -> tuple[int, int]:
+        """Take lines until every event is accounted for.
+
+        Returns
+        -------
+        tuple of int
+            Events in, those that the page sent among them, and how many were duplicates.
+        """
+        metrics = f"{self.page}metrics"
+        reader = clients.reader(settings)
         moved = time.monotonic()
-        duplicates = 0
+        sent = duplicates = 0
         while True:
             fresh = [*answers.take(), *progress.take()]
             for line in fresh:
@@ -127,13 +146,33 @@ class Demo:
             finished = self.replay.get("phase") == "done"
             if finished and not fresh:
                 duplicates = int(_metric(metrics, "millrace_worker_duplicates_total") or 0)
-                if done + duplicates >= self.replay["interactions"]:
-                    return duplicates
+                there = sum(clients.ends(reader, settings.topics.interactions).values())
+                sent = max(int(self.replay["interactions"]), there)
+                if done + duplicates >= sent:
+                    reader.close()
+                    return sent, duplicates
             if time.monotonic() - moved > _STALL_SECONDS:
                 if finished:  # the report shows what is missing
-                    return duplicates
+                    return sent, duplicates
                 raise DemoError(f"nothing moved for {_STALL_SECONDS:.0f} s\n{processes.logs()}")
             time.sleep(0.05)
+
+    def _stay(self, processes: _Processes, answers: _Lines) -> None:
+        """Leave the page to whoever looks at it."""
+        self.notice = f"All is answered; {self.page} stays until Ctrl-C."
+        try:
+            while True:
+                for line in answers.take():
+                    self.tally.add(msgspec.json.decode(line))
+                processes.check()
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            return
+
+    @property
+    def page(self) -> str:
+        """Where the worker serves its page."""
+        return f"http://127.0.0.1:{self.settings.web.port}/"
 
     def _replay_arguments(self) -> list[str]:
         pace = ["--rate", str(self.rate)] if self.rate else ["--max"]
@@ -150,7 +189,7 @@ def accounted(report: dict[str, Any]) -> bool:
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """Settings of a demo: its own broker, in plaintext; a free port, one partition.
+    """Settings of a demo: its own broker, in plaintext; the page's port or a free one; a partition.
 
     With one worker more partitions bring nothing, and with one the order of events is the data's.
     """
@@ -158,7 +197,8 @@ def demo_settings(settings: Settings) -> Settings:
         update={
             "topics": settings.topics.model_copy(update={"partitions": 1}),
             "security": SecuritySettings(),
-            "web": WebSettings(port=_free_port()),
+            "web": WebSettings(port=_free_port(settings.web.port)),
+            "log": LogSettings(format="text"),  # people read it, when something fails
         }
     )
 
@@ -274,7 +314,11 @@ def _samples(address: str) -> list[Sample]:
     return [s for family in text_string_to_metric_families(text) for s in family.samples]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_port(wanted: int) -> int:
+    """That port if nobody has it, else one that is free."""
+    try:
+        socket.create_server(("127.0.0.1", wanted)).close()
+        return wanted
+    except OSError:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            return int(probe.getsockname()[1])

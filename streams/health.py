@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -13,9 +13,12 @@ class Health:
     ----------
     waiting_for
         Why the worker is not ready, in one line; empty when it is.
+    waiting
+        How many events wait in each partition that is ours, by the watchdog's last look.
     """
 
     waiting_for: str = "starting"
+    waiting: dict[int, int] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

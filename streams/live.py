@@ -34,6 +34,8 @@ class LiveView:
         self._rates.append((time.monotonic(), tally.recommendations))
         head = Text.assemble(("Millrace ", "bold"), f"· {self._demo.data} · {self._status()}")
         parts: list[RenderableType] = [head, self._progress()]
+        if self._demo.notice:
+            parts.append(Text(self._demo.notice, "dim"))
         if tally.recommendations:
             side_by_side = Table.grid(padding=(0, 2))
             side_by_side.add_row(_stage_table(tally, _WINDOW), self._newest(tally))
@@ -134,11 +136,12 @@ def _stage_table(tally: Tally, window: int | None) -> Table:
 
 
 def _quality(tally: Tally) -> Text:
+    model, popularity = tally.quality.model, tally.quality.popularity
     return Text.assemble(
         "prequential  ",
-        (f"NDCG@10 {tally.model.ndcg:.4f}  HR@10 {tally.model.hit_rate:.4f}", "bold"),
-        f"   popularity  {tally.popularity.ndcg:.4f}  {tally.popularity.hit_rate:.4f}"
-        f"   over {tally.model.queries:,} queries",
+        (f"NDCG@10 {model.ndcg:.4f}  HR@10 {model.hit_rate:.4f}", "bold"),
+        f"   popularity  {popularity.ndcg:.4f}  {popularity.hit_rate:.4f}"
+        f"   over {model.queries:,} queries",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
@@ -10,6 +10,7 @@ from engine.events import Interaction
 from engine.eviction import Evicted
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
+from streams.durations import StageDurations
 from streams.messages import (
     BadMessage,
     Headers,
@@ -40,14 +41,19 @@ class Record:
     headers: Headers
 
 
+News = tuple[Interaction, Recommendation | None] | Output
+"""An event that was applied, with the answer if that was ours to give; or a dead letter."""
+
+
 @dataclass
 class Counts:
     """What became of the events since the worker started.
 
     `received` are of its own partitions, `followed` of those that others answer.
-    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far;
-    `follow_lag_seconds`, how old the last event was that another worker answered, when it was
-    learnt here.
+    `checkpoints` are those begun; `checkpoint_pause_seconds` is how long the event path stood still
+    for all of them, `checkpoint_write_seconds`, how long those written took until they had their
+    names; `follow_lag_seconds`, how old the last event was that another worker answered, when it
+    was learnt here.
     """
 
     received: int = 0
@@ -59,6 +65,9 @@ class Counts:
     dead_letters: Counter[str] = field(default_factory=Counter)
     checkpoints: int = 0
     checkpoint_pause_seconds: float = 0.0
+    checkpoints_written: int = 0
+    checkpoint_write_seconds: float = 0.0
+    checkpoint_failures: int = 0
     follow_lag_seconds: float = 0.0
 
 
@@ -76,6 +85,11 @@ class Pipeline:
         The ways out of those that are ours or were.
     ours
         The numbers of those that are ours now.
+    news
+        What was applied or buried, for who watches (`streams.web.feed`); holds nothing until they
+        put a longer one in its place.
+    counts, durations
+        What became of the events, and how long the stages of the answered ones took.
     """
 
     def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
@@ -83,6 +97,8 @@ class Pipeline:
         self.outboxes: dict[int, PartitionOutbox] = {}
         self.ours: set[int] = set()
         self.counts = Counts()
+        self.news: deque[News] = deque(maxlen=0)
+        self.durations = StageDurations()
         self._engine = engine
         self._topics = settings.topics
         self._grace_ms = settings.worker.grace_seconds * 1000
@@ -98,6 +114,11 @@ class Pipeline:
     def evicted(self) -> Evicted:
         """Who had to leave the engine so far."""
         return self._engine.evicted
+
+    @property
+    def known(self) -> dict[str, int]:
+        """How many users and items the engine knows."""
+        return {"users": len(self._engine.users), "items": len(self._engine.items)}
 
     def positions(self) -> dict[int, int]:
         """The next offset of each partition that is ours now; any thread may ask."""
@@ -156,8 +177,12 @@ class Pipeline:
                 raise late(interaction.timestamp, partition.newest_ms)
         partition.count(interaction.event_id, interaction.timestamp)
         answer = self._engine.observe(interaction, answer=outbox is not None)
+        message = None
         if outbox is not None:
-            self._answer(record, outbox, interaction, answer, queue_us, received_ns, decode_ns)
+            message = self._answer(
+                record, outbox, interaction, answer, queue_us, received_ns, decode_ns
+            )
+        self.news.append((interaction, message))
 
     def _answer(
         self,
@@ -168,7 +193,7 @@ class Pipeline:
         queue_us: float,
         received_ns: int,
         decode_ns: int,
-    ) -> None:
+    ) -> Recommendation:
         stages = {stage: ns / 1e3 for stage, ns in answer.stages_ns.items()}
         ranked_ns = perf_counter_ns()
         items = [RankedItem(*ranked) for ranked in answer.items]
@@ -199,6 +224,8 @@ class Pipeline:
             )
         )
         self.counts.recommendations += 1
+        self.durations.observe(message.latency_us)
+        return message
 
     def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
         key, value, original = buried(
@@ -212,7 +239,9 @@ class Pipeline:
             record.timestamp_ms,
             original,
         )
-        outbox.put(Output(record.offset, self._topics.dead_letters, value, key, headers))
+        letter = Output(record.offset, self._topics.dead_letters, value, key, headers)
+        outbox.put(letter)
+        self.news.append(letter)
         self.counts.dead_letters[error.error_class] += 1
 
 

@@ -1,12 +1,15 @@
 """The way out of one input partition: answers and dead letters, in transactions.
 
-Each input partition has a producer of its own, whose transactional id names the partition. The
-worker that takes a partition over initialises that producer, and from then on the broker refuses
-whatever an earlier owner still tries to write: a worker that was frozen and wakes cannot write an
-answer a second time. Subscribers that read committed messages only see each answer once.
+Each input partition has producers of its own, whose transactional ids name the partition. The
+worker that takes a partition over initialises them, and from then on the broker refuses whatever
+an earlier owner still tries to write: a worker that was frozen and wakes cannot write an answer a
+second time. Subscribers that read committed messages only see each answer once.
 
 A commit takes some milliseconds, so a thread does it; what the events bring meanwhile goes into
-the next one.
+the next one. There are two producers, which take turns: after its answer to a commit the broker
+still has to mark the partitions, and librdkafka tries a transaction that begins before that again
+20 ms later. The other producer's can begin at once. One commit is waited for before the next
+transaction begins, so the order is that of the events.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams import clients
 from streams.brokers.errors import BrokerError
+from streams.durations import Histogram
 from streams.partitions import Output, last_written
 from streams.settings import Settings
 
@@ -29,6 +33,8 @@ log = logging.getLogger("millrace.worker")
 
 _MOST = 500
 """Outputs in one transaction."""
+_TURNS = ("a", "b")
+"""How the transactional ids of a partition's producers end."""
 _PAUSE, _SAY_SECONDS = 0.05, 10.0
 """Seconds between two tries, and between two lines of the log that tell of them."""
 _PATIENCE = 2.0
@@ -51,13 +57,15 @@ class PartitionOutbox:
     ----------
     written
         Last offset whose output was in its topic when it was started; -1 for none.
+    durations
+        How long its transactions took.
     failure
         Why it stopped, if it did: `FencedError`, or an error that the worker must stop for.
     """
 
     def __init__(self, settings: Settings, number: int, handled: int = 0) -> None:
         self._settings, self._number = settings, number
-        self._producer: Producer | None = None
+        self._producers: deque[Producer] = deque()
         self._waiting: deque[Output] = deque()
         self._batch: list[Output] = []
         self._handled = handled
@@ -66,6 +74,7 @@ class PartitionOutbox:
         self._refused: BrokerError | None = None
         self._said = 0.0
         self._thread: threading.Thread | None = None
+        self.durations = Histogram()
         self.written = -1
         self.failure: Exception | None = None
 
@@ -81,8 +90,11 @@ class PartitionOutbox:
         name = f"{worker.group}-{self._settings.topics.interactions}-{self._number}"
         while True:
             try:
-                self._producer = clients.transactional(self._settings, name)
-                self._producer.init_transactions(clients.TIMEOUT_SECONDS)
+                self._producers = deque(
+                    clients.transactional(self._settings, f"{name}-{turn}") for turn in _TURNS
+                )
+                for producer in self._producers:
+                    producer.init_transactions(clients.TIMEOUT_SECONDS)
                 # The output topics may have dropped with age what we know to be written.
                 self.written = max(last_written(self._settings, self._number), self.out - 1)
                 break
@@ -91,7 +103,10 @@ class PartitionOutbox:
                     raise BrokerError(
                         f"the broker refuses transactions named {name}: {error.args[0].str()}"
                     ) from None
-                log.warning("partition %d cannot be written yet: %s", self._number, error)
+                log.warning(
+                    "partition %d cannot be written yet: %s", self._number, error,
+                    extra={"partition": self._number},
+                )  # fmt: skip
         self._start()
 
     def _start(self) -> None:
@@ -147,7 +162,7 @@ class PartitionOutbox:
             if self._thread.is_alive():
                 self.failure = self.failure or FencedError("closed before all was written")
                 self._thread.join()
-        self._producer = None
+        self._producers.clear()
 
     def _run(self) -> None:
         try:
@@ -160,40 +175,41 @@ class PartitionOutbox:
                     self._batch = [self._waiting[i] for i in range(min(_MOST, len(self._waiting)))]
                     for _ in self._batch:
                         self._waiting.popleft()
-                    self._write(self._batch)
+                    started = time.perf_counter()
+                    self._write(self._producers[0], self._batch)
+                    self.durations.observe((time.perf_counter() - started) * 1e6)
+                    self._producers.rotate()
                     self._batch = []
         except Exception as error:
             self.failure = self.failure or error
 
-    def _write(self, batch: Sequence[Output]) -> None:
+    def _write(self, producer: Producer, batch: Sequence[Output]) -> None:
         """One transaction, again and again until it is committed."""
-        assert self._producer is not None
         begun = False
         while True:
             if self.failure:
                 raise self.failure
             try:
                 if not begun:
-                    self._producer.begin_transaction()
+                    producer.begin_transaction()
                     begun = True
                     for output in batch:
-                        self._produce(output)
-                self._producer.commit_transaction(_PATIENCE)
+                        self._produce(producer, output)
+                producer.commit_transaction(_PATIENCE)
                 return
             except KafkaException as error:
-                begun = self._recover(error.args[0], begun)
+                begun = self._recover(producer, error.args[0], begun)
 
-    def _produce(self, output: Output) -> None:
-        assert self._producer is not None
+    def _produce(self, producer: Producer, output: Output) -> None:
         while True:
             try:
-                self._producer.produce(
+                producer.produce(
                     output.topic, output.value, output.key, self._number, self._delivered,
                     headers=list(output.headers),
                 )  # fmt: skip
                 return
             except BufferError:
-                self._producer.poll(0.1)
+                producer.poll(0.1)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and error.code() in clients.LASTING:
@@ -201,9 +217,8 @@ class PartitionOutbox:
                 f"the broker refuses to write to topic {message.topic()}: {error.str()}"
             )
 
-    def _recover(self, error: KafkaError, begun: bool) -> bool:
+    def _recover(self, producer: Producer, error: KafkaError, begun: bool) -> bool:
         """Whether the transaction can go on; if not it has been aborted, and can begin anew."""
-        assert self._producer is not None
         # Whether a commit has succeeded whose transaction is no more, only the topic can tell.
         if error.fatal() or (begun and error.code() == KafkaError._STATE):
             raise FencedError(error.str()) from KafkaException(error)
@@ -222,7 +237,7 @@ class PartitionOutbox:
             if self.failure:
                 raise self.failure
             try:
-                self._producer.abort_transaction(_PATIENCE)
+                producer.abort_transaction(_PATIENCE)
                 return False
             except KafkaException as again:
                 if again.args[0].fatal():
@@ -236,4 +251,7 @@ class PartitionOutbox:
     def _say(self, error: KafkaError) -> None:
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
-            log.warning("partition %d waits for the broker: %s", self._number, error.str())
+            log.warning(
+                "partition %d waits for the broker: %s", self._number, error.str(),
+                extra={"partition": self._number},
+            )  # fmt: skip

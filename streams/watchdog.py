@@ -100,6 +100,7 @@ class Watchdog:
         self._seen = positions
         if not positions:
             self._start_anew()
+            self._health.waiting = {}
             self._health.waiting_for = "no partition is assigned"
             return
         if not self._has_room():
@@ -112,6 +113,7 @@ class Watchdog:
             log.debug("no progress to judge: %s", error)
             self._start_anew()
             return
+        self._health.waiting = waiting
         self._caught_up = {p for p in positions if p in self._caught_up or waiting[p] <= CAUGHT_UP}
         if moved or not any(waiting.values()):
             self._start_anew()
@@ -132,7 +134,10 @@ class Watchdog:
             self._health.waiting_for = ""
         if self._still >= self._seconds:
             self.stuck = True
-            log.critical("%s; the worker ends with status %d", stall, EXIT_STATUS)
+            log.critical(
+                "%s; the worker ends with status %d", stall, EXIT_STATUS,
+                extra={"topic": self._topic, "partition": worst, "offset": positions[worst]},
+            )  # fmt: skip
             self._give_up(self._stopping)
 
     def _start_anew(self) -> None:

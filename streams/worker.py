@@ -17,7 +17,8 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
-from engine.recommender import Recommender, warm_up
+from engine.recommender import Recommender
+from engine.warm_up import warm_up
 from streams import clients, metrics, rights
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
@@ -36,6 +37,11 @@ from streams.security import for_faust
 from streams.settings import Settings
 from streams.sizes import buried, check_size, check_written
 from streams.watchdog import EXIT_STATUS, Watchdog
+from streams.web.api import Api
+from streams.web.engine_access import EngineAccess
+from streams.web.feed import Feed
+from streams.web.page import Page
+from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 
 log = logging.getLogger("millrace.worker")
@@ -53,11 +59,8 @@ class Worker:
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.pipeline = Pipeline(
-            self.engine,
-            settings,
-            Model(f"millrace-{settings.engine.model}", version("millrace")),
-        )
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
+        self.pipeline = Pipeline(self.engine, settings, self.model)
         for number, low in self.input.lows.items():
             partition = Partition(settings.worker.duplicate_window)
             if found and number in found.notes.partitions:
@@ -66,6 +69,7 @@ class Worker:
                 log.warning(
                     "partition %d: events %d to %d are gone from the topic, and not in the state",
                     number, partition.next_offset, low - 1,
+                    extra={"topic": settings.topics.interactions, "partition": number},
                 )  # fmt: skip
                 partition.next_offset = low
             self.pipeline.partitions[number] = partition
@@ -75,6 +79,7 @@ class Worker:
         )
         self.follower = Follower(settings)
         self.ownership = Ownership(settings, self.pipeline, self.follower)
+        self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
@@ -137,6 +142,7 @@ class Worker:
         async def started() -> None:
             # Faust's monitor takes a tenth of an event's time, for figures that nobody reads.
             app.sensors.remove(app.monitor)
+            self.access.open(asyncio.get_running_loop())
             hand_over = asyncio.get_running_loop().call_soon_threadsafe
             self.catalogue.follow(hand_over)
             self.follower.start(hand_over, self.follow)
@@ -232,6 +238,7 @@ class Worker:
 
     async def _publish(self, writing: Writing) -> None:
         assert self.checkpoints is not None
+        counts, begun = self.pipeline.counts, time.monotonic()
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
@@ -240,7 +247,10 @@ class Worker:
                     raise OSError("what it has answered cannot be written")
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(self.checkpoints.publish, writing)
+            counts.checkpoints_written += 1
+            counts.checkpoint_write_seconds += time.monotonic() - begun
         except OSError as error:
+            counts.checkpoint_failures += 1
             log.warning("no checkpoint: %s", error)
             writing.discard()
 
@@ -266,16 +276,22 @@ def run(settings: Settings) -> None:
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
-    serve(settings.web, metrics.WorkerMetrics(worker.pipeline), health)
+    writer = InteractionWriter(settings, len(worker.input.lows))
+    api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
+    page = Page(Feed(worker.pipeline, health, worker.model), worker.engine, worker.access)
+    told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
+    serve(settings, told, health, api.routes(), page)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
     app = worker.app()
     watchdog = Watchdog(settings, worker.pipeline.positions, worker.ownership.has_room, health)
     try:
-        faust.Worker(
+        runner = faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
-        ).execute_from_commandline()
+        )
+        runner.spinner = None  # its escape codes would stand among the lines of the log
+        runner.execute_from_commandline()
     finally:
         worker.stop()
         watchdog.close()

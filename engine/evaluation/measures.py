@@ -18,7 +18,7 @@ class RankingMeasures:
 
     With one relevant item at position p (from 0) a query's NDCG is 1 / log2(p + 2), its
     reciprocal rank 1 / (p + 1) and its hit 1; a miss is 0 in all three (Järvelin and
-    Kekäläinen, 2002).
+    Kekäläinen, 2002). Without `coverage` it is not kept which items were ever shown.
     """
 
     queries: int = 0
@@ -26,12 +26,14 @@ class RankingMeasures:
     _hits: int = 0
     _reciprocal: float = 0.0
     _shown: set[str] = field(default_factory=set)
+    coverage: bool = True
 
     def add(self, ranked: Sequence[str], taken: str) -> None:
         """Count a query: the items shown, best first, and the one that was taken."""
         top = ranked[:K]
         self.queries += 1
-        self._shown.update(top)
+        if self.coverage:
+            self._shown.update(top)
         if taken in top:
             position = top.index(taken)
             self._ndcg += 1.0 / log2(position + 2)

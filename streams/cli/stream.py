@@ -22,12 +22,12 @@ from streams.cli.common import (
     chosen_dataset,
     effective_settings,
     err,
-    log_to_stderr,
     one_line_errors,
     out,
     report_problems,
     write_json,
 )
+from streams.cli.logs import log_to_stderr
 from streams.settings import load_settings
 
 topics_app = typer.Typer(
@@ -49,12 +49,18 @@ def demo(
         Literal["numba", "int8", "pynq"] | None,
         typer.Option(help="What aggregates embeddings; pynq on a simulated FPGA board."),
     ] = None,
+    open_page: Annotated[
+        bool,
+        typer.Option("--open", help="Open the worker's page in a browser; it stays until Ctrl-C."),
+    ] = False,
     seed: SeedFlag = 0,
 ) -> None:
     """Watch the whole path at work: broker, worker, replay and subscriber.
 
-    Example: millrace demo --data ml-100k --events 5000
+    Example: millrace demo --data ml-100k --events 5000 --open
     """
+    import webbrowser  # noqa: PLC0415
+
     from rich.live import Live  # noqa: PLC0415
 
     from streams.demo import Demo, accounted, demo_settings  # noqa: PLC0415
@@ -73,6 +79,7 @@ def demo(
             rate=rate or None,
             limit=limit,
             kafka=kafka,
+            show_page=webbrowser.open if open_page else None,
         )
         view = LiveView(run, {item.item: item.title for item in dataset.items()})
         with Live(view, console=err, refresh_per_second=6, transient=True, screen=False):
@@ -96,8 +103,9 @@ def worker(
     with one_line_errors():
         from streams.worker import run  # noqa: PLC0415
 
-        log_to_stderr()
-        run(effective_settings(config, set_, broker, model))
+        settings = effective_settings(config, set_, broker, model)
+        log_to_stderr(settings.log.format)
+        run(settings)
 
 
 def replay(

@@ -1,4 +1,5 @@
-"""The worker's web server: /metrics for Prometheus, /health for whoever runs it.
+"""The worker's web server: /metrics for Prometheus, /health for whoever runs it, and the routes
+that others add.
 
 It has a thread and an event loop of its own, so that it answers also when the worker's hangs.
 """
@@ -6,26 +7,38 @@ It has a thread and an event loop of its own, so that it answers also when the w
 from __future__ import annotations
 
 import asyncio
-import hmac
 import os
 import socket
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.registry import Collector
 
 from streams.health import Health
-from streams.settings import SettingsError, WebSettings
+from streams.settings import Settings, SettingsError, WebSettings
+from streams.web.errors import errors_as_json
+from streams.web.guards import guards
+from streams.web.page import Page
 
-OPEN = ("/health/live", "/health/ready")
-"""What is answered without the token: orchestrators ask these, and they tell no secrets."""
 
+def application(
+    metrics: Collector,
+    health: Health,
+    settings: WebSettings,
+    routes: Iterable[web.AbstractRouteDef] = (),
+    most_bytes: int = 1024**2,
+    page: Page | None = None,
+) -> web.Application:
+    """The routes, those of others among them, behind the guards that the settings ask for.
 
-def application(metrics: Collector, health: Health, token: str = "") -> web.Application:
-    """The routes. With a token all but `OPEN` asks for it, as `Authorization: Bearer TOKEN`."""
+    Parameters
+    ----------
+    most_bytes
+        Largest body of a request that is read.
+    """
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"status": "live"})
@@ -36,17 +49,15 @@ def application(metrics: Collector, health: Health, token: str = "") -> web.Appl
         answer = {"status": "not ready", "reason": health.waiting_for}
         return web.json_response(answer, status=503)
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if request.path not in OPEN and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-        return await handler(request)
-
-    app = web.Application(middlewares=[guard] if token else [])
+    app = web.Application(
+        middlewares=[errors_as_json, *guards(settings)], client_max_size=most_bytes
+    )
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", make_aiohttp_handler(metrics))
+    app.router.add_routes(routes)
+    if page is not None:
+        page.join(app)
     return app
 
 
@@ -97,7 +108,13 @@ class WebServer:
             await self._runner.cleanup()
 
 
-def serve(settings: WebSettings, metrics: Collector, health: Health) -> WebServer | None:
+def serve(
+    settings: Settings,
+    metrics: Collector,
+    health: Health,
+    routes: Iterable[web.AbstractRouteDef] = (),
+    page: Page | None = None,
+) -> WebServer | None:
     """The worker's web server; none where its port is 0.
 
     Raises
@@ -105,7 +122,8 @@ def serve(settings: WebSettings, metrics: Collector, health: Health) -> WebServe
     SettingsError
         If the address cannot be taken.
     """
-    if not settings.port:
+    if not settings.web.port:
         return None
-    token = settings.token.get_secret_value()
-    return WebServer(application(metrics, health, token), settings)
+    most_bytes = settings.topics.message_bytes
+    app = application(metrics, health, settings.web, routes, most_bytes, page)
+    return WebServer(app, settings.web)

@@ -215,23 +215,6 @@ def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
     assert "ann took m1" in "".join(lines[1:])
 
 
-def test_what_a_client_says_many_times_a_second_is_logged_once() -> None:
-    source = (
-        "import logging\n"
-        "from streams.cli.common import log_to_stderr\n"
-        "log_to_stderr()\n"
-        "for number in range(9):\n"
-        "    logging.getLogger('aiokafka.conn').error('no connection to %d', number)\n"
-        "    logging.getLogger('millrace.worker').warning('no connection to %d', number)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True
-    )
-    assert done.stderr.count("aiokafka.conn: no connection to 0") == 1
-    assert done.stderr.count("aiokafka") == 1
-    assert done.stderr.count("millrace.worker: no connection") == 9
-
-
 def test_an_error_shows_the_extra_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit), one_line_errors():
         raise BackendError("pip install 'millrace[fpga]'")

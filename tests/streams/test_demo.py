@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from streams.tally import STAGES
 MARK = "MILLRACE_DEMO_TEST"
 
 
-def start_demo(mark: str, *arguments: str) -> subprocess.Popen[str]:
+def start_demo(mark: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "streams.cli", "demo", *arguments],
-        env=os.environ | {MARK: mark},
+        env=os.environ | {MARK: mark} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -83,6 +84,41 @@ def test_the_demo_runs_on_a_simulated_board(tmp_path: Path, verilator: None) -> 
     assert overlay["simulated"] is True
     assert 0 < overlay["device_seconds"] < overlay["host_seconds"]
     assert "simulated board: 180 nodes" in out
+
+
+def test_opened_it_stays_for_the_page_until_ctrl_c(tmp_path: Path) -> None:
+    browser, opened, file = tmp_path / "browser", tmp_path / "opened", tmp_path / "report.json"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    browser.chmod(0o700)
+    mark = uuid.uuid4().hex
+    options = ["--open", "--events", "300", "--rate", "100", "--json", str(file)]
+    demo = start_demo(mark, *options, BROWSER=f"{browser} %s")
+    try:
+        wait_until(opened.exists, 60)
+        address = opened.read_text().strip()
+        with urllib.request.urlopen(address, timeout=10) as page:
+            assert "<title>Millrace</title>" in page.read().decode()
+        wait_until(lambda: answers(address) > 0, 60)
+        # What the page sends while the replay runs is accounted for, too.
+        click = {"event_id": "page-1", "user": "u1", "item": "i1", "kind": "click"}
+        body = json.dumps(click | {"timestamp": int(time.time() * 1000)}).encode()
+        urllib.request.urlopen(f"{address}interactions", body, timeout=10).close()
+        wait_until(lambda: answers(address) == 301, 60)
+        time.sleep(1)
+        assert demo.poll() is None
+    finally:
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=40)
+    assert demo.returncode == 0, out + err
+    assert "301 events in = 301 recommendations + 0 dead letters + 0 duplicates" in out
+    assert accounted(json.loads(file.read_text()))
+    assert running(mark) == []
+
+
+def answers(address: str) -> int:
+    with urllib.request.urlopen(f"{address}metrics", timeout=10) as metrics:
+        text = metrics.read().decode()
+    return int(float(text.split("\nmillrace_worker_recommendations_total ")[1].split()[0]))
 
 
 def test_a_lost_event_does_not_add_up() -> None:

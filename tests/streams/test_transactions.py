@@ -34,9 +34,9 @@ def opened(path: Path) -> PartitionOutbox:
     return outbox
 
 
-def crashed(path: Path) -> Producer:
+def crashed(path: Path, turn: str) -> Producer:
     """What a worker leaves behind that dies within a transaction: one answer, not committed."""
-    name = f"{path.settings.worker.group}-{path.names.interactions}-0"
+    name = f"{path.settings.worker.group}-{path.names.interactions}-0-{turn}"
     producer = clients.transactional(path.settings, name)
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -99,8 +99,9 @@ def test_what_others_have_answered_is_forgotten(path: Path) -> None:
     assert (outbox.waiting, outbox.out) == (0, 9)
 
 
-def test_what_a_worker_left_open_is_aborted(path: Path) -> None:
-    dead = crashed(path)
+@pytest.mark.parametrize("turn", ["a", "b"])
+def test_what_a_worker_left_open_is_aborted(path: Path, turn: str) -> None:
+    dead = crashed(path, turn)
     new = opened(path)
     assert new.written == -1
     new.put(answer(path, 0))

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from streams.cli import app
 from streams.health import Health
-from streams.settings import SettingsError, WebSettings
+from streams.settings import Settings, SettingsError
 from streams.web.server import WebServer, serve
 
 TOKEN = "open-sesame"
@@ -42,7 +42,7 @@ def started(port: int, health: Health) -> Iterator[Callable[..., WebServer]]:
     Counter("millrace_cups", "Cups of tea.", registry=registry).inc(3)
 
     def start(**settings: str) -> WebServer:
-        server = serve(WebSettings(port=port, **settings), registry, health)
+        server = serve(Settings(web={"port": port} | settings), registry, health)
         assert server is not None
         servers.append(server)
         return server
@@ -107,10 +107,10 @@ def test_a_child_that_outlives_the_worker_does_not_keep_the_port(port: int) -> N
 import os, signal, socket, sys, time
 from prometheus_client import CollectorRegistry
 from streams.health import Health
-from streams.settings import WebSettings
+from streams.settings import Settings
 from streams.web.server import serve
 port = int(sys.argv[1])
-server = serve(WebSettings(port=port), CollectorRegistry(), Health())
+server = serve(Settings(web={"port": port}), CollectorRegistry(), Health())
 child = os.fork()
 if not child:
     time.sleep(60)
@@ -127,7 +127,7 @@ finally:
 
 
 def test_port_0_serves_nothing() -> None:
-    assert serve(WebSettings(port=0), CollectorRegistry(), Health()) is None
+    assert serve(Settings(web={"port": 0}), CollectorRegistry(), Health()) is None
 
 
 def test_the_command_says_what_the_worker_says(

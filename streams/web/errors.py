@@ -1,0 +1,98 @@
+"""What the web server answers when it cannot give what was asked for: JSON, and no traceback."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from streams.bad_message import BadMessage, ErrorClass
+from streams.messages import encode
+from streams.web.engine_access import EngineUnavailableError
+
+log = logging.getLogger("millrace.web")
+
+HttpErrorClass = Literal[
+    "BadRequest",
+    "Unauthorized",
+    "Forbidden",
+    "NotFound",
+    "MethodNotAllowed",
+    "TooLong",
+    "Unavailable",
+    "Internal",
+]
+_CLASSES: dict[int, HttpErrorClass] = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    413: "TooLong",
+    500: "Internal",
+    503: "Unavailable",
+}
+RETRY_SECONDS = 2
+"""After which a client may ask again what was `Unavailable`."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """What is wrong: a class of the dead letters, or one of HTTP, and one line."""
+
+    class_: ErrorClass | HttpErrorClass = msgspec.field(name="class")
+    message: str
+
+
+class Error(msgspec.Struct, frozen=True):
+    """The body of every answer that is no success."""
+
+    error: Reason
+
+
+class RefusedRequest(Exception):  # noqa: N818
+    """A request that is answered with this status and message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def error_response(
+    status: int, message: str, class_: ErrorClass | HttpErrorClass | None = None
+) -> web.Response:
+    """The answer that says so; without a class it has that of the status."""
+    reason = Reason(class_ or _CLASSES.get(status, "BadRequest"), message)
+    return web.Response(
+        body=encode(Error(reason)),
+        status=status,
+        content_type="application/json",
+        headers={"Retry-After": str(RETRY_SECONDS)} if status == 503 else None,
+    )
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Middleware: whatever a handler or aiohttp raises becomes an `Error`."""
+    try:
+        return await handler(request)
+    except BadMessage as error:
+        return error_response(400, error.message, error.error_class)
+    except EngineUnavailableError as error:
+        return error_response(503, str(error))
+    except RefusedRequest as error:
+        return error_response(error.status, str(error))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = error_response(error.status, f"{request.method} {request.path}: {error.reason}")
+        for name in ("Allow", "WWW-Authenticate"):
+            if name in error.headers:
+                response.headers[name] = error.headers[name]
+        return response
+    except ConnectionError:  # whoever asked has gone
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return error_response(500, "the worker failed at this; its log says at what")

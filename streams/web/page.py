@@ -1,0 +1,180 @@
+"""The live page: its files, and the stream of figures and answers that it shows.
+
+`GET /live?user=ID&since=SECONDS` is a stream of server-sent events: `history` once, then `figures`
+about twice a second and `answer` whenever that user's list has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from importlib.resources import files
+
+import msgspec
+from aiohttp import web
+
+from engine import lookup
+from engine.events import Id
+from engine.recommender import Recommender
+from streams.messages import encode
+from streams.validation import explained
+from streams.web.api import RecommendedItem
+from streams.web.engine_access import EngineAccess, EngineUnavailableError
+from streams.web.errors import RefusedRequest
+from streams.web.feed import Feed, Latest, TooManyWatchersError, Watcher
+
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """Whom a page shows, and up to when it knows the history, in s since the epoch."""
+
+    user: Id | None = None
+    since: int = 0
+
+
+class UserAnswer(msgspec.Struct, frozen=True):
+    """An event of the user, and the list that they have since."""
+
+    event_id: str
+    kind: str
+    value: float | None
+    item: str | None
+    title: str
+    timestamp: int
+    items: list[RecommendedItem]
+
+
+class Page:
+    """The handlers; they run in the web server's thread."""
+
+    def __init__(self, feed: Feed, engine: Recommender, access: EngineAccess) -> None:
+        self._feed = feed
+        self._engine = engine
+        self._access = access
+        self._files = {
+            file.name: file.read_bytes()
+            for file in files("streams.web").joinpath("static").iterdir()
+            if file.name.rpartition(".")[2] in _TYPES
+        }
+
+    def join(self, app: web.Application) -> None:
+        """Add the routes, and what runs as long as the server does."""
+
+        async def follow(_app: web.Application) -> AsyncIterator[None]:
+            following = asyncio.create_task(self._feed.run())
+            yield
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+
+        async def end(_app: web.Application) -> None:
+            self._feed.close()
+
+        app.router.add_get("/", self.page)
+        app.router.add_get("/static/{name}", self.static)
+        app.router.add_get("/live", self.live)
+        app.cleanup_ctx.append(follow)
+        app.on_shutdown.append(end)
+
+    async def page(self, request: web.Request) -> web.Response:
+        """The page itself."""
+        return self._file(request, "index.html")
+
+    async def static(self, request: web.Request) -> web.Response:
+        """Its other files."""
+        return self._file(request, request.match_info["name"])
+
+    def _file(self, request: web.Request, name: str) -> web.Response:
+        body = self._files.get(name)
+        if body is None:
+            raise web.HTTPNotFound
+        tag = hashlib.sha256(body).hexdigest()[:16]
+        known = any(etag.value == tag for etag in request.if_none_match or ())
+        response = web.Response(
+            body=None if known else body,
+            status=304 if known else 200,
+            content_type=_TYPES[name.rpartition(".")[2]],
+            charset="utf-8",
+            headers=_HEADERS,
+        )
+        response.etag = tag
+        return response
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        """The stream."""
+        fields = dict(request.query)
+        try:
+            watched = msgspec.convert(fields, Watched, strict=False)
+        except msgspec.ValidationError as error:
+            raise explained(error, fields) from None
+        try:
+            with self._feed.watching(watched.user or "") as watcher:
+                response = web.StreamResponse(
+                    headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+                )
+                response.content_type, response.charset = "text/event-stream", "utf-8"
+                await response.prepare(request)
+                history = msgspec.json.encode(self._feed.history(watched.since))
+                figures = msgspec.json.encode(self._feed.figures())
+                with suppress(ConnectionError):  # whoever looked has gone
+                    await response.write(_event("history", history) + _event("figures", figures))
+                    while not self._feed.closed:
+                        await watcher.wake.wait()
+                        watcher.wake.clear()
+                        await self._tell(watcher, response)
+                return response
+        except TooManyWatchersError as error:
+            raise RefusedRequest(503, str(error)) from None
+
+    async def _tell(self, watcher: Watcher, response: web.StreamResponse) -> None:
+        """Send what the page does not know yet, the latest of each kind."""
+        latest, watcher.latest = watcher.latest, None
+        figures, watcher.figures = watcher.figures, None
+        if latest is not None:
+            try:
+                answer = await self._answer(latest)
+            except EngineUnavailableError:  # it is asked again with the next figures
+                watcher.latest = watcher.latest or latest
+            else:
+                await response.write(_event("answer", encode(answer)))
+        if figures is not None:
+            await response.write(_event("figures", figures))
+
+    async def _answer(self, latest: Latest) -> UserAnswer:
+        """The event and its answer; what another worker answered, the engine is asked for."""
+        event, answer = latest
+
+        def look() -> UserAnswer:
+            engine = self._engine
+            ranked = engine.recommend(event.user).items if answer is None else answer.items
+            return UserAnswer(
+                event.event_id,
+                event.kind,
+                event.value,
+                event.item,
+                lookup.title(engine, event.item) if event.item else "",
+                event.timestamp,
+                [
+                    RecommendedItem(
+                        entry.item, lookup.title(engine, entry.item), entry.score, entry.reason
+                    )
+                    for entry in ranked
+                ],
+            )
+
+        return await self._access.ask(look)
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), data)

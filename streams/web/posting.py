@@ -1,0 +1,134 @@
+"""Interactions that come over HTTP, written to the input topic as a replay writes its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from urllib.parse import unquote_to_bytes
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streams import clients
+from streams.messages import Headers, Source
+from streams.replay import partition_of
+from streams.security import who
+from streams.settings import Settings
+from streams.web.errors import RefusedRequest
+
+PATIENCE_SECONDS = 5.0
+"""How long Kafka may take to acknowledge an interaction."""
+_TRACING = ("traceparent", "tracestate")
+_STATUS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: 403,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: 403,
+    KafkaError.MSG_SIZE_TOO_LARGE: 413,
+}
+
+
+def kafka_headers(headers: Iterable[tuple[str, str]]) -> Headers:
+    """The headers of a request as those of a message: content type, tracing, CloudEvents.
+
+    HTTP binds the attributes of a CloudEvent to `ce-id`, Kafka to `ce_id`, and HTTP alone encodes
+    their values with per cent signs.
+
+    References
+    ----------
+    https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+    """
+    found = []
+    for name, text in headers:
+        key, value = name.lower(), text.encode(errors="surrogateescape")
+        if key.startswith("ce-"):
+            found.append((f"ce_{key[3:]}", unquote_to_bytes(value.strip(b'"'))))
+        elif key == "content-type" or key in _TRACING:
+            found.append((key, value))
+    return found
+
+
+class InteractionWriter:
+    """Writes to the input topic from the web server's thread, and waits for Kafka's word.
+
+    Kafka is spoken to when the first interaction comes, so that a worker that may not write to its
+    input starts all the same.
+
+    Parameters
+    ----------
+    partitions
+        How many the input topic has.
+    """
+
+    def __init__(self, settings: Settings, partitions: int) -> None:
+        self._settings = settings
+        self._topic = settings.topics.interactions
+        self._partitions = partitions
+        self._producer: Producer | None = None
+
+    async def write(self, user: str, value: bytes, headers: Headers) -> Source:
+        """Write a user's interaction; returns where it is once Kafka has acknowledged it.
+
+        Raises
+        ------
+        RefusedRequest
+            If Kafka refuses it (403, 413) or does not take it in time (503).
+        """
+        loop = asyncio.get_running_loop()
+        delivered: asyncio.Future[int] = loop.create_future()
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            with suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(settle, error, message.offset())
+
+        def settle(error: KafkaError | None, offset: int | None) -> None:
+            if delivered.done():  # nobody waits for it any more
+                return
+            if error is not None or offset is None:
+                delivered.set_exception(KafkaException(error))
+            else:
+                delivered.set_result(offset)
+
+        partition = partition_of(user, self._partitions)
+        try:
+            self._open().produce(self._topic, value, user, partition, report, headers=list(headers))
+            return Source(self._topic, partition, await delivered)
+        except BufferError:
+            raise RefusedRequest(503, "too many interactions wait for Kafka") from None
+        except KafkaException as error:
+            raise self._refusal(error.args[0]) from None
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            self._producer = clients.producer(
+                self._settings,
+                **{
+                    "message.timeout.ms": int(PATIENCE_SECONDS * 1000),
+                    "delivery.report.only.error": False,
+                    "linger.ms": 0,
+                },
+            )
+            polling = threading.Thread(
+                target=self._poll, args=(self._producer,), name="posting", daemon=True
+            )
+            polling.start()
+        return self._producer
+
+    def _poll(self, producer: Producer) -> None:
+        """Have delivery reports made, until another producer takes its place."""
+        while producer is self._producer:
+            producer.poll(1.0)
+
+    def _refusal(self, error: KafkaError) -> RefusedRequest:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._producer = None  # it writes nothing more
+        status = _STATUS.get(error.code(), 503)
+        if status == 403:
+            told = f"the broker does not grant {who(self._settings.security)} Write on topic"
+            return RefusedRequest(403, f"{told} {self._topic!r}")
+        if error.code() == KafkaError._MSG_TIMED_OUT:
+            return RefusedRequest(
+                503,
+                f"Kafka has not acknowledged it within {PATIENCE_SECONDS:g} s; send it again, with "
+                "the same event_id: it may be there",
+            )
+        return RefusedRequest(status, f"Kafka does not take it: {error.str() or error.name()}")
