@@ -39,7 +39,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction, Item
 from streams.brokers import BrokerError, KafkaServer
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 180.0
 LATEST = 5_000
 """Events whose users take part in the freshness figures: they are there now."""
 METARANK = (
