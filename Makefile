@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+comma := ,
 
 .PHONY: demo test audit install kafka lint clean
 
@@ -64,6 +65,36 @@ $(VENV)/.installed-train: $(VENV)/.installed-dev
 
 test-train: install-train
 	@$(BIN)/pytest tests/engine/training tests/engine/test_trained.py tests/streams/paper
+
+# Millrace beside other recommenders. DATA is a data set's folder; HTTP=no leaves out the services,
+# SASREC=no the 5 GB that SASRec's torch takes (its row then says so).
+GORSE := .cache/gorse/gorse-in-one
+GORSE_VERSION := v0.4.15
+
+.PHONY: peers peers-data install-peers gorse
+peers: peers-data install-peers $(if $(filter no,$(HTTP)),,kafka-jars $(if $(shell command -v go),$(GORSE)))
+	@$(BIN)/python -m benchmarks.peers $(DATA) $(ARGS)
+ifneq ($(HTTP),no)
+	@$(BIN)/python -m benchmarks.http_peers $(DATA) $(HTTP_ARGS)
+endif
+
+peers-data:
+	@[ -n "$(DATA)" ] || { echo "Name a data set: make peers DATA=path/to/ml-100k ('millrace download' fetches one)." >&2; exit 1; }
+
+PEERS_EXTRAS := dev,peers$(if $(filter no,$(SASREC)),,$(comma)sasrec)
+
+install-peers: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[$(PEERS_EXTRAS)]'
+
+gorse: $(GORSE)
+
+# Built in the module's own folder, so that its go.sum fixes what it is built of.
+$(GORSE):
+	@command -v go >/dev/null || { echo "gorse is built with Go 1.21 or later: install it (Debian: apt-get install golang-go)." >&2; exit 1; }
+	@echo "Building gorse $(GORSE_VERSION) (some minutes, once) ..."
+	@mkdir -p $(@D)
+	@go mod download github.com/zhenghaoz/gorse@$(GORSE_VERSION)
+	@go build -C "$$(go env GOMODCACHE)/github.com/zhenghaoz/gorse@$(GORSE_VERSION)" -mod=readonly -o $(CURDIR)/$@ ./cmd/gorse-in-one
 
 # A real Kafka without Docker, for `make kafka` and the tests that need one.
 KAFKA_JARS := .cache/kafka

@@ -1,7 +1,7 @@
 """Millrace beside other recommenders: quality and speed on one data set, in one run.
 
-    pip install '.[peers]'
-    python -m benchmarks.peers ../shared/data/ml-100k --json FILE
+    make peers DATA=../shared/data/ml-100k
+    python -m benchmarks.peers ../shared/data/ml-100k --json FILE     # this part of it
 
 Every contender meets the same events in order of time, each as a fresh process would, one after
 the other. An event is first asked for, then learnt; the ranking is full (all items that the user
@@ -9,7 +9,11 @@ has not taken), and items never seen before count as misses. What is a query is
 `engine.evaluation.prequential.is_query`.
 
 `events_per_second` is all events over the time spent in queries and learning, refits included, on
-one thread. The catalogue's text is encoded before the clock starts.
+one thread; `longest_ms` is the longest that one event took, which is a refit where there are any.
+The catalogue's text is encoded before the clock starts.
+
+A contender whose package is not installed is named, with what to install. What cannot be run at
+all is there with the figures that its authors publish (`benchmarks.published`).
 """
 
 from __future__ import annotations
@@ -18,25 +22,28 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from types import ModuleType
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from benchmarks.contenders import Contender, MarkovChain, Millrace, Popularity
-from engine import EngineSettings, Interaction, Item
+from benchmarks.contenders import Contender
+from benchmarks.line_up import Make, MissingPackageError, line_up
+from benchmarks.published import PUBLISHED
+from engine import Interaction
 from engine.datasets import DatasetError, open_dataset
 from engine.evaluation.measures import RankingMeasures
-from engine.evaluation.prequential import RECENT_HALF_LIFE, is_query
+from engine.evaluation.prequential import is_query
 from engine.evaluation.provenance import provenance
 
 QUICK = 10_000
@@ -44,15 +51,16 @@ QUICK = 10_000
 SHOWN_EVERY = 100
 """Events between two movements of the progress bar."""
 
-Make = Callable[[], Contender]
+PACKAGES = ("implicit", "river", "flurs", "torch", "scipy", "numpy")
+"""Whose versions the figures depend on."""
+
 Row = dict[str, Any]
 
 
 def main() -> None:
     """Run the benchmark."""
     arguments = _arguments()
-    library = _library_peers()
-    library.use_one_thread()
+    use_one_thread()
     err = Console(stderr=True)
     try:
         dataset = open_dataset(arguments.data, seed=arguments.seed)
@@ -60,12 +68,13 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     items = list(dataset.items())
     events = list(islice(dataset.interactions(), arguments.limit))
-    rows = measure_all(contenders(library, items, arguments.seed), events, err)
+    rows = measure_all(line_up(items, arguments.seed), events, err)
     report = {
         "rows": rows,
         "events": len(events),
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
-        "packages": {name: version(name) for name in library.PACKAGES},
+        "packages": versions(),
+        "published": [figure._asdict() for figure in PUBLISHED],
     }
     print_table(Console(), report)
     if arguments.json:
@@ -88,31 +97,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _library_peers() -> ModuleType:
-    """The module of the peers that come from the extra."""
+def use_one_thread() -> None:
+    """Keep BLAS to one thread from now on, so that all contenders have one like the engine."""
     try:
-        return import_module("benchmarks.library_peers")
+        limits = import_module("threadpoolctl").threadpool_limits
     except ImportError as error:
-        raise SystemExit(
-            f"a contender cannot be imported ({error}): pip install '.[peers]'"
-        ) from error
+        raise SystemExit(f"{error}: pip install '.[peers]'") from error
+    limits(1)
 
 
-def contenders(library: Any, items: Sequence[Item], seed: int) -> list[Make]:
-    """All contenders, each to be made when its turn comes."""
-    return [
-        lambda: Millrace(EngineSettings(seed=seed), items),
-        # The peers know of no catalogue either.
-        lambda: Millrace(EngineSettings(seed=seed, model="gnn")),
-        Popularity,
-        lambda: Popularity(RECENT_HALF_LIFE),
-        MarkovChain,
-        library.ImplicitKNN,
-        lambda: library.ImplicitALS(seed),
-        lambda: library.RiverMF(seed),
-        lambda: library.FlursMF(seed),
-        lambda: library.FlursBPR(seed),
-    ]
+def versions() -> dict[str, str]:
+    """Versions of those of `PACKAGES` that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def measure_all(makes: Sequence[Make], events: list[Interaction], err: Console) -> list[Row]:
@@ -130,9 +130,13 @@ def measure_all(makes: Sequence[Make], events: list[Interaction], err: Console) 
         queries = list(mark_queries(events))
         for number, make in enumerate(makes, 1):
             task = bars.add_task(f"{number} of {len(makes)}", total=len(events), name="starting")
-            contender = make()
-            bars.update(task, name=contender.name)
-            rows.append(measure(contender, events, queries, partial(bars.advance, task)))
+            try:
+                contender = make()
+            except MissingPackageError as error:
+                rows.append({"name": getattr(make, "name", ""), "settings": str(error)})
+            else:
+                bars.update(task, name=contender.name)
+                rows.append(measure(contender, events, queries, partial(bars.advance, task)))
             bars.remove_task(task)
     return rows
 
@@ -155,12 +159,13 @@ def measure(
     """Test, then train, on each event; `queries` says which are tested."""
     whole, second_half = RankingMeasures(), RankingMeasures()
     first_half = sum(queries) // 2
-    seconds = 0.0
+    seconds = longest = 0.0
     for number, (event, query) in enumerate(zip(events, queries, strict=True), 1):
         started = perf_counter()
         ranked = contender.recommend(event.user) if query else []
         contender.observe(event)
-        seconds += perf_counter() - started
+        took = perf_counter() - started
+        seconds, longest = seconds + took, max(longest, took)
         if query and event.item is not None:
             whole.add(ranked, event.item)
             if whole.queries > first_half:
@@ -173,7 +178,18 @@ def measure(
         **_quality(whole),
         "second_half": _quality(second_half),
         "events_per_second": round(len(events) / seconds) if seconds else 0,
+        "longest_ms": round(longest * 1e3, 1),
+        **_refits(contender),
     }
+
+
+def _refits(contender: Contender) -> dict[str, Any]:
+    """What a batch model's refits cost, in seconds; nothing of one that has none."""
+    took: list[float] = getattr(contender, "refits", [])
+    if not took:
+        return {}
+    mean, longest = sum(took) / len(took), max(took)
+    return {"refits": {"count": len(took), "mean_s": round(mean, 3), "max_s": round(longest, 3)}}
 
 
 def _quality(measures: RankingMeasures) -> dict[str, float | int]:
@@ -189,19 +205,41 @@ def print_table(console: Console, report: dict[str, Any]) -> None:
         title_justify="left",
     )
     table.add_column("")
-    for column in ("NDCG@10", "HR@10", "2nd half\nNDCG@10", "2nd half\nHR@10", "events/s"):
+    columns = (
+        "NDCG@10",
+        "HR@10",
+        "2nd half\nNDCG@10",
+        "2nd half\nHR@10",
+        "events/s",
+        "longest, ms",
+    )
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in report["rows"]:
+        if "queries" not in row:
+            table.add_row(row["name"], *["not run"] * len(columns))
+            continue
         half = row["second_half"]
         table.add_row(
             row["name"], f"{row['ndcg@10']:.4f}", f"{row['hr@10']:.4f}",
             f"{half['ndcg@10']:.4f}", f"{half['hr@10']:.4f}", f"{row['events_per_second']:,}",
+            f"{row['longest_ms']:,.1f}",
         )  # fmt: skip
     console.print(table)
     settings = Table.grid(padding=(0, 2))
     for row in report["rows"]:
-        settings.add_row(row["name"], row["settings"], style="dim")
+        cost = ""
+        if found := row.get("refits"):
+            cost = (
+                f"; {found['count']} refits of {found['mean_s']:g} s, {found['max_s']:g} s at most"
+            )
+        settings.add_row(row["name"], Text(row["settings"] + cost), style="dim")
     console.print(settings)
+    console.print("\npublished by their authors, of other data and machines; not run here")
+    published = Table.grid(padding=(0, 2))
+    for figure in report["published"]:
+        published.add_row(figure["system"], f"{figure['figure']} ({figure['source']})")
+    console.print(published)
     packages = " · ".join(f"{name} {number}" for name, number in report["packages"].items())
     console.print(
         f"[dim]seed {report['seed']} · millrace {report['version']} · {packages} · "

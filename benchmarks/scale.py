@@ -28,6 +28,7 @@ from rich.progress import track
 from rich.table import Table
 
 from engine import EngineSettings, Interaction, Item, Recommender
+from engine.counting import count
 from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
@@ -164,7 +165,7 @@ def count_only(engine: Recommender, event: Interaction, at: int) -> None:
     history = engine._history(user)
     engine._seen.put(user, item, 1.0)
     engine.graph.insert(user, item, 1.0, START_MS + at)
-    engine._count(user, item, history, 1.0, event)
+    count(engine, user, item, history, 1.0, event)
     engine.taste.record(user, engine.vectors.vectors[item])
 
 

@@ -146,5 +146,9 @@ class CatalogueTail:
             return entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None
         except (*UNREADABLE, ValueError) as error:
             place = f"{self._topic}[{message.partition()}] at {message.offset()}"
-            log.warning("%s is passed over, it is no item's embedding: %s", place, error)
+            log.warning(
+                "%s is passed over, it is no item's embedding: %s", place, error,
+                extra={"topic": self._topic, "partition": message.partition(),
+                       "offset": message.offset()},
+            )  # fmt: skip
             return None

@@ -23,7 +23,7 @@ from prometheus_client.samples import Sample
 from engine.evaluation.provenance import provenance
 from streams import clients, topics
 from streams.processes import Child
-from streams.settings import SecuritySettings, Settings, WebSettings, as_environment
+from streams.settings import LogSettings, SecuritySettings, Settings, WebSettings, as_environment
 from streams.tally import Tally
 
 _START_SECONDS = 240.0
@@ -198,6 +198,7 @@ def demo_settings(settings: Settings) -> Settings:
             "topics": settings.topics.model_copy(update={"partitions": 1}),
             "security": SecuritySettings(),
             "web": WebSettings(port=_free_port(settings.web.port)),
+            "log": LogSettings(format="text"),  # people read it, when something fails
         }
     )
 

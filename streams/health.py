@@ -13,12 +13,12 @@ class Health:
     ----------
     waiting_for
         Why the worker is not ready, in one line; empty when it is.
-    lag
-        Messages that wait, by partition of this worker's.
+    waiting
+        How many events wait in each partition that is ours, by the watchdog's last look.
     """
 
     waiting_for: str = "starting"
-    lag: dict[int, int] = field(default_factory=dict)
+    waiting: dict[int, int] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

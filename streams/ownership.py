@@ -94,7 +94,10 @@ class Ownership:
             since = self._fenced.setdefault(number, time.monotonic())
             if time.monotonic() - since > patience:
                 del self._fenced[number]
-                log.warning("partition %d: writing again after %s", number, outbox.failure)
+                log.warning(
+                    "partition %d: writing again after %s", number, outbox.failure,
+                    extra={"partition": number},
+                )  # fmt: skip
                 await asyncio.to_thread(self._reopen, number)
 
     def has_room(self) -> bool:

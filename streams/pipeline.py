@@ -10,6 +10,7 @@ from engine.events import Interaction
 from engine.eviction import Evicted
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
+from streams.durations import StageDurations
 from streams.messages import (
     BadMessage,
     Headers,
@@ -49,9 +50,10 @@ class Counts:
     """What became of the events since the worker started.
 
     `received` are of its own partitions, `followed` of those that others answer.
-    `checkpoint_pause_seconds` is how long the event path stood still for all checkpoints so far;
-    `follow_lag_seconds`, how old the last event was that another worker answered, when it was
-    learnt here.
+    `checkpoints` are those begun; `checkpoint_pause_seconds` is how long the event path stood still
+    for all of them, `checkpoint_write_seconds`, how long those written took until they had their
+    names; `follow_lag_seconds`, how old the last event was that another worker answered, when it
+    was learnt here.
     """
 
     received: int = 0
@@ -63,6 +65,9 @@ class Counts:
     dead_letters: Counter[str] = field(default_factory=Counter)
     checkpoints: int = 0
     checkpoint_pause_seconds: float = 0.0
+    checkpoints_written: int = 0
+    checkpoint_write_seconds: float = 0.0
+    checkpoint_failures: int = 0
     follow_lag_seconds: float = 0.0
 
 
@@ -83,6 +88,8 @@ class Pipeline:
     news
         What was applied or buried, for who watches (`streams.web.feed`); holds nothing until they
         put a longer one in its place.
+    counts, durations
+        What became of the events, and how long the stages of the answered ones took.
     """
 
     def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
@@ -91,6 +98,7 @@ class Pipeline:
         self.ours: set[int] = set()
         self.counts = Counts()
         self.news: deque[News] = deque(maxlen=0)
+        self.durations = StageDurations()
         self._engine = engine
         self._topics = settings.topics
         self._grace_ms = settings.worker.grace_seconds * 1000
@@ -106,6 +114,11 @@ class Pipeline:
     def evicted(self) -> Evicted:
         """Who had to leave the engine so far."""
         return self._engine.evicted
+
+    @property
+    def known(self) -> dict[str, int]:
+        """How many users and items the engine knows."""
+        return {"users": len(self._engine.users), "items": len(self._engine.items)}
 
     def positions(self) -> dict[int, int]:
         """The next offset of each partition that is ours now; any thread may ask."""
@@ -211,6 +224,7 @@ class Pipeline:
             )
         )
         self.counts.recommendations += 1
+        self.durations.observe(message.latency_us)
         return message
 
     def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:

@@ -129,6 +129,14 @@ class WebSettings(Section):
     token: SecretStr = SecretStr("")
 
 
+class LogSettings(Section):
+    """What workers write to standard error."""
+
+    format: Literal["auto", "text", "json"] = Field(
+        "auto", description="text, JSON lines, or auto: text at a terminal, else JSON"
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -141,6 +149,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = Field(default_factory=TopicSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
 
     @classmethod

@@ -25,6 +25,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams import clients
 from streams.brokers.errors import BrokerError
+from streams.durations import Histogram
 from streams.partitions import Output, last_written
 from streams.settings import Settings
 
@@ -56,6 +57,8 @@ class PartitionOutbox:
     ----------
     written
         Last offset whose output was in its topic when it was started; -1 for none.
+    durations
+        How long its transactions took.
     failure
         Why it stopped, if it did: `FencedError`, or an error that the worker must stop for.
     """
@@ -71,6 +74,7 @@ class PartitionOutbox:
         self._refused: BrokerError | None = None
         self._said = 0.0
         self._thread: threading.Thread | None = None
+        self.durations = Histogram()
         self.written = -1
         self.failure: Exception | None = None
 
@@ -99,7 +103,10 @@ class PartitionOutbox:
                     raise BrokerError(
                         f"the broker refuses transactions named {name}: {error.args[0].str()}"
                     ) from None
-                log.warning("partition %d cannot be written yet: %s", self._number, error)
+                log.warning(
+                    "partition %d cannot be written yet: %s", self._number, error,
+                    extra={"partition": self._number},
+                )  # fmt: skip
         self._start()
 
     def _start(self) -> None:
@@ -168,7 +175,9 @@ class PartitionOutbox:
                     self._batch = [self._waiting[i] for i in range(min(_MOST, len(self._waiting)))]
                     for _ in self._batch:
                         self._waiting.popleft()
+                    started = time.perf_counter()
                     self._write(self._producers[0], self._batch)
+                    self.durations.observe((time.perf_counter() - started) * 1e6)
                     self._producers.rotate()
                     self._batch = []
         except Exception as error:
@@ -242,4 +251,7 @@ class PartitionOutbox:
     def _say(self, error: KafkaError) -> None:
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
-            log.warning("partition %d waits for the broker: %s", self._number, error.str())
+            log.warning(
+                "partition %d waits for the broker: %s", self._number, error.str(),
+                extra={"partition": self._number},
+            )  # fmt: skip

@@ -100,7 +100,8 @@ class Watchdog:
         self._seen = positions
         if not positions:
             self._start_anew()
-            self._health.lag, self._health.waiting_for = {}, "no partition is assigned"
+            self._health.waiting = {}
+            self._health.waiting_for = "no partition is assigned"
             return
         if not self._has_room():
             self._start_anew()
@@ -108,11 +109,11 @@ class Watchdog:
             return
         try:
             waiting = {p: self._waiting(p, offset, moved) for p, offset in positions.items()}
-            self._health.lag = waiting
         except KafkaException as error:
             log.debug("no progress to judge: %s", error)
             self._start_anew()
             return
+        self._health.waiting = waiting
         self._caught_up = {p for p in positions if p in self._caught_up or waiting[p] <= CAUGHT_UP}
         if moved or not any(waiting.values()):
             self._start_anew()
@@ -133,7 +134,10 @@ class Watchdog:
             self._health.waiting_for = ""
         if self._still >= self._seconds:
             self.stuck = True
-            log.critical("%s; the worker ends with status %d", stall, EXIT_STATUS)
+            log.critical(
+                "%s; the worker ends with status %d", stall, EXIT_STATUS,
+                extra={"topic": self._topic, "partition": worst, "offset": positions[worst]},
+            )  # fmt: skip
             self._give_up(self._stopping)
 
     def _start_anew(self) -> None:

@@ -69,6 +69,7 @@ class Worker:
                 log.warning(
                     "partition %d: events %d to %d are gone from the topic, and not in the state",
                     number, partition.next_offset, low - 1,
+                    extra={"topic": settings.topics.interactions, "partition": number},
                 )  # fmt: skip
                 partition.next_offset = low
             self.pipeline.partitions[number] = partition
@@ -237,6 +238,7 @@ class Worker:
 
     async def _publish(self, writing: Writing) -> None:
         assert self.checkpoints is not None
+        counts, begun = self.pipeline.counts, time.monotonic()
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
@@ -245,7 +247,10 @@ class Worker:
                     raise OSError("what it has answered cannot be written")
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(self.checkpoints.publish, writing)
+            counts.checkpoints_written += 1
+            counts.checkpoint_write_seconds += time.monotonic() - begun
         except OSError as error:
+            counts.checkpoint_failures += 1
             log.warning("no checkpoint: %s", error)
             writing.discard()
 
@@ -274,16 +279,19 @@ def run(settings: Settings) -> None:
     writer = InteractionWriter(settings, len(worker.input.lows))
     api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
     page = Page(Feed(worker.pipeline, health, worker.model), worker.engine, worker.access)
-    serve(settings, metrics.WorkerMetrics(worker.pipeline), health, api.routes(), page)
+    told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
+    serve(settings, told, health, api.routes(), page)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
     app = worker.app()
     watchdog = Watchdog(settings, worker.pipeline.positions, worker.ownership.has_room, health)
     try:
-        faust.Worker(
+        runner = faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
-        ).execute_from_commandline()
+        )
+        runner.spinner = None  # its escape codes would stand among the lines of the log
+        runner.execute_from_commandline()
     finally:
         worker.stop()
         watchdog.close()

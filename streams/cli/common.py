@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from streams.cli.logs import writes_json
 from streams.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -86,39 +87,6 @@ def write_json(file: Path | None, report: dict[str, Any]) -> None:
         file.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def log_to_stderr() -> None:
-    """Write what workers and boards say to standard error."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("millrace").setLevel(logging.INFO)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_NotAgain())
-
-
-class _NotAgain(logging.Filter):
-    """Lets what a client of Kafka says through once in half a minute: it tries many times a second.
-
-    Messages count as the same when they are of one template.
-    """
-
-    _SECONDS = 30.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
-            return True
-        due = record.created - self._said.get(str(record.msg), -self._SECONDS) >= self._SECONDS
-        if due:
-            self._said[str(record.msg)] = record.created
-        return due
-
-
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Errors that the user can mend end the command with one line; ours keep their traceback."""
@@ -131,7 +99,10 @@ def one_line_errors() -> Iterator[None]:
     from streams.brokers import BrokerError  # noqa: PLC0415
 
     def fail(message: object, status: int) -> NoReturn:
-        err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False)
+        if writes_json():
+            logging.getLogger("millrace").critical("%s", message)
+        else:
+            err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False)
         raise typer.Exit(status) from None
 
     from streams.demo import DemoError  # noqa: PLC0415

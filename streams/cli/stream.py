@@ -22,12 +22,12 @@ from streams.cli.common import (
     chosen_dataset,
     effective_settings,
     err,
-    log_to_stderr,
     one_line_errors,
     out,
     report_problems,
     write_json,
 )
+from streams.cli.logs import log_to_stderr
 from streams.settings import load_settings
 
 topics_app = typer.Typer(
@@ -103,8 +103,9 @@ def worker(
     with one_line_errors():
         from streams.worker import run  # noqa: PLC0415
 
-        log_to_stderr()
-        run(effective_settings(config, set_, broker, model))
+        settings = effective_settings(config, set_, broker, model)
+        log_to_stderr(settings.log.format)
+        run(settings)
 
 
 def replay(
@@ -199,7 +200,7 @@ def watch(
     with one_line_errors():
         from streams import rights  # noqa: PLC0415
         from streams.brokers import topic_partitions  # noqa: PLC0415
-        from streams.subscriber import show  # noqa: PLC0415
+        from streams.watch import show  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
         # says what to do when no broker answers

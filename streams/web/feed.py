@@ -261,7 +261,7 @@ class Feed:
                 stages=stages,
                 ndcg=round(self._quality.model.ndcg, 5) if asked else None,
                 popularity=round(self._quality.popularity.ndcg, 5) if asked else None,
-                lag=sum(self._health.lag.values()),
+                lag=sum(self._health.waiting.values()),
             )
         )
         self._samples.append(sample)
@@ -293,7 +293,7 @@ class Feed:
             queries=self._quality.model.queries,
             ndcg=round(self._quality.model.ndcg, 5),
             popularity=round(self._quality.popularity.ndcg, 5),
-            lag={str(number): lag for number, lag in sorted(self._health.lag.items())},
+            lag={str(number): lag for number, lag in sorted(self._health.waiting.items())},
             dead=dict(counts.dead_letters),
             dead_last=list(reversed(self._dead)),
             active=list(reversed(self._active)),

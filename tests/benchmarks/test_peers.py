@@ -8,13 +8,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from benchmarks import peers
 from benchmarks.contenders import Contender, MarkovChain, Millrace, Popularity
+from benchmarks.line_up import LibraryMake, MissingPackageError
 from engine import Interaction
 from engine.evaluation.prequential import PrequentialEvaluator
 from tests.engine.builders import WITHOUT_TEXT, stream, took
@@ -28,21 +28,22 @@ OWN: dict[str, Callable[[], Contender]] = {
 }
 # What is fitted again every 50 events meets every case in a small stream: before its first fit,
 # just fitted, and with items and users that came since.
-LIBRARY: dict[str, Callable[[Any], Contender]] = {
-    "implicit kNN": lambda library: library.ImplicitKNN(refit_every=50),
-    "implicit ALS": lambda library: library.ImplicitALS(refit_every=50),
-    "river MF": lambda library: library.RiverMF(),
-    "FluRS MF": lambda library: library.FlursMF(),
-    "FluRS BPR": lambda library: library.FlursBPR(),
+LIBRARY: dict[str, LibraryMake] = {
+    make.name: make
+    for make in (
+        LibraryMake("implicit kNN", "implicit_peers", lambda m: m.ImplicitKNN(refit_every=50)),
+        LibraryMake("implicit ALS", "implicit_peers", lambda m: m.ImplicitALS(refit_every=50)),
+        LibraryMake("river MF", "river_peer", lambda m: m.RiverMF()),
+        LibraryMake("FluRS MF", "flurs_peers", lambda m: m.FlursMF()),
+        LibraryMake("FluRS BPR", "flurs_peers", lambda m: m.FlursBPR()),
+        LibraryMake("SASRec", "sasrec", lambda m: m.SasRec(refit_every=50, epochs=1), "sasrec"),
+    )
 }
 
 
-def library_peers() -> Any:
+def importorskip_peers() -> None:
     for package in ("implicit", "river", "flurs", "threadpoolctl"):
         pytest.importorskip(package, reason="needs the extra `peers`")
-    from benchmarks import library_peers
-
-    return library_peers
 
 
 @pytest.fixture(params=[*OWN, *LIBRARY])
@@ -50,8 +51,12 @@ def make(request: pytest.FixtureRequest) -> Callable[[], Contender]:
     """Makes a fresh contender; those of other libraries only where the extra is installed."""
     if request.param in OWN:
         return OWN[request.param]
-    library = library_peers()
-    return lambda: LIBRARY[request.param](library)
+    made = LIBRARY[request.param]
+    try:
+        made()
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    return made
 
 
 def told(contender: Contender, events: list[Interaction]) -> Contender:
@@ -134,6 +139,16 @@ def test_millrace_and_popularity_score_as_in_the_evaluation() -> None:
     assert all(row["events_per_second"] > 0 for row in rows.values())
 
 
+def test_what_refits_cost_is_told() -> None:
+    pytest.importorskip("implicit", reason="needs the extra `peers`")
+    events = stream(events=300)
+    first_times = len({(event.user, event.item) for event in events})
+    row = peers.measure(LIBRARY["implicit kNN"](), events, list(peers.mark_queries(events)))
+    assert row["refits"]["count"] == first_times // 50
+    assert 0 < row["refits"]["mean_s"] <= row["refits"]["max_s"] <= row["longest_ms"] / 1e3
+    assert "refits" not in peers.measure(Popularity(), events[:50], [False] * 50)
+
+
 def test_items_never_seen_count_as_misses() -> None:
     events = [took("ann", f"m{number}") for number in range(12)]
     row = peers.measure(Popularity(), events, list(peers.mark_queries(events)))
@@ -143,32 +158,60 @@ def test_items_never_seen_count_as_misses() -> None:
 def test_the_report_has_every_contender_and_where_it_comes_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    library = library_peers()
+    importorskip_peers()
     file = tmp_path / "peers.json"
     monkeypatch.setattr(sys, "argv", ["peers", str(DATA), "--quick", "--json", str(file)])
     peers.main()
     report = json.loads(file.read_text())
-    assert len({row["name"] for row in report["rows"]}) == len(report["rows"]) == 10
+    assert len({row["name"] for row in report["rows"]}) == len(report["rows"]) == 11
     for row in report["rows"]:
-        assert set(row) == {
-            "name", "settings", "ndcg@10", "hr@10", "queries", "second_half", "events_per_second"
+        if row["name"] == "SASRec" and "queries" not in row:
+            assert row["settings"].endswith("pip install '.[sasrec]'")
+            continue
+        assert set(row) - {"refits"} == {
+            "name", "settings", "ndcg@10", "hr@10", "queries", "second_half", "events_per_second",
+            "longest_ms",
         }  # fmt: skip
     assert {"data", "seed", "version", "machine", "packages"} <= set(report)
-    assert set(report["packages"]) == set(library.PACKAGES)
+    assert {"implicit", "river", "flurs"} <= set(report["packages"])
+    assert all(figure["source"] for figure in report["published"])
     assert "implicit TF-IDF kNN" in capsys.readouterr().out
 
 
-def test_a_missing_package_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["peers", str(DATA)])
-    monkeypatch.setitem(sys.modules, "implicit", None)
-    monkeypatch.delitem(sys.modules, "benchmarks.library_peers", raising=False)
-    for name in [name for name in sys.modules if name.startswith("implicit.")]:
+def test_a_missing_package_is_a_row_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "river", None)
+    for name in [name for name in sys.modules if name.startswith("river.")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(SystemExit) as stopped:
-        peers.main()
-    message = str(stopped.value)
-    assert "pip install '.[peers]'" in message
-    assert "\n" not in message
+    monkeypatch.delitem(sys.modules, "benchmarks.river_peer", raising=False)
+    events, out = stream(events=60), io.StringIO()
+    missing = LibraryMake("river BiasedMF", "river_peer", lambda module: module.RiverMF())
+    rows = peers.measure_all([Popularity, missing], events, Console(file=io.StringIO()))
+    assert [row["name"] for row in rows] == ["popularity", "river BiasedMF"]
+    assert "pip install '.[peers]'" in rows[1]["settings"]
+    report = {
+        "rows": rows, "events": 60, "data": "a stream", "seed": 0, "version": "0", "machine": "one",
+        "packages": {}, "published": [],
+    }  # fmt: skip
+    peers.print_table(Console(file=out, width=150), report)
+    assert "pip install '.[peers]'" in out.getvalue()
+
+
+def test_sasrec_is_trained_on_what_came_next_and_learns_a_cycle() -> None:
+    pytest.importorskip("torch", reason="needs the extra `sasrec`")
+    from benchmarks.sasrec import SasRec, windows
+
+    inputs, targets = windows([[4, 5, 6, 7, 8, 9], [1], [2, 3]], length=4)
+    assert inputs.tolist() == [[6, 7, 8, 9], [0, 0, 0, 5], [0, 0, 0, 3]]
+    assert targets.tolist() == [[7, 8, 9, 10], [0, 0, 0, 6], [0, 0, 0, 4]]
+    # Everybody goes round the same circle of thirty from a place of their own.
+    walks = [[f"m{(start + step) % 30}" for step in range(12)] for start in range(30)]
+    events = [took(f"u{number}", item) for number, walk in enumerate(walks) for item in walk]
+    learnt = told(SasRec(refit_every=len(events), epochs=60), events)
+    assert len(learnt.refits) == 1
+    hits = sum(learnt.recommend(f"u{start}")[0] == f"m{(start + 12) % 30}" for start in range(30))
+    assert hits >= 27
 
 
 def test_the_table_names_every_contender() -> None:
@@ -177,7 +220,7 @@ def test_the_table_names_every_contender() -> None:
     out = io.StringIO()
     report = {
         "rows": rows, "events": 60, "data": "a stream", "seed": 0, "version": "0", "machine": "one",
-        "packages": {"implicit": "1"},
+        "packages": {"implicit": "1"}, "published": [],
     }  # fmt: skip
     peers.print_table(Console(file=out, width=100), report)
     assert all(row["name"] in out.getvalue() for row in rows)

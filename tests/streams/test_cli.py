@@ -20,21 +20,10 @@ from streams.settings import Settings, SettingsError, as_environment, as_toml, l
 from tests.streams.conftest import Path, interaction
 
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
-COMMANDS = [
-    ["demo"], ["worker"], ["replay"], ["watch"], ["health"], ["broker"], ["topics", "create"],
-    ["topics", "check"], ["evaluate"], ["paper"], ["config"], ["schemas"], ["download"],
-]  # fmt: skip
 
 
 def millrace(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(app, list(arguments), env=env)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_has_help_with_an_example(command: list[str]) -> None:
-    result = millrace(*command, "--help")
-    assert result.exit_code == 0
-    assert "Example:" in result.output
 
 
 def test_config_prints_settings_that_load_back(tmp_path: FilePath) -> None:
@@ -213,23 +202,6 @@ def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
         watch.wait(10)
     assert "ann took m0" in lines[0]
     assert "ann took m1" in "".join(lines[1:])
-
-
-def test_what_a_client_says_many_times_a_second_is_logged_once() -> None:
-    source = (
-        "import logging\n"
-        "from streams.cli.common import log_to_stderr\n"
-        "log_to_stderr()\n"
-        "for number in range(9):\n"
-        "    logging.getLogger('aiokafka.conn').error('no connection to %d', number)\n"
-        "    logging.getLogger('millrace.worker').warning('no connection to %d', number)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True
-    )
-    assert done.stderr.count("aiokafka.conn: no connection to 0") == 1
-    assert done.stderr.count("aiokafka") == 1
-    assert done.stderr.count("millrace.worker: no connection") == 9
 
 
 def test_an_error_shows_the_extra_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:

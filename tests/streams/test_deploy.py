@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from streams.brokers.kafka import MESSAGE_BYTES
 from streams.settings import Settings, WorkerSettings
@@ -25,12 +26,14 @@ def test_each_variable_of_compose_is_a_setting_and_takes_effect(monkeypatch):
             if not name.startswith("MILLRACE_"):
                 continue
             section, field = name.removeprefix("MILLRACE_").lower().split("__")
-            monkeypatch.setenv(name, str(value))
+            given = "open-sesame" if value == f"${{{name}:-}}" else value  # handed on, or set
+            monkeypatch.setenv(name, str(given))
             # a name that is no field of a section makes Settings() itself fail
             assert section in Settings.model_fields
-            assert getattr(getattr(Settings(), section), field) == value
+            taken = getattr(getattr(Settings(), section), field)
+            assert (taken.get_secret_value() if isinstance(taken, SecretStr) else taken) == given
             seen += 1
-    assert seen == 3
+    assert seen == 4
 
 
 def test_millrace_reaches_kafka_where_kafka_says_it_is():
@@ -64,14 +67,16 @@ def test_the_worker_starts_after_the_topics_are_made():
     assert SERVICES["topics"]["command"] == ["topics", "create"]
 
 
-@pytest.mark.parametrize("name", ["topics", "worker"])
-def test_our_containers_may_do_no_more_than_they_need(name: str) -> None:
+@pytest.mark.parametrize("name", ["topics", "worker", "prometheus", "grafana"])
+def test_containers_may_do_no_more_than_they_need(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert not {"privileged", "user", "cap_add", "ports"} & service.keys()
+    assert not {"privileged", "user", "cap_add", "network_mode"} & service.keys()
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert ("ports" in service) == (service.get("profiles") == ["observability"])
 
 
 def test_the_worker_writes_to_its_volume_alone_and_is_asked_whether_it_is_ready() -> None:
@@ -129,3 +134,58 @@ def test_dockerfile_copies_what_is_there_and_not_ignored(verb_and_text):
     for source in re.split(r"\s+", verb_and_text[1])[:-1]:
         assert (ROOT / source).exists()
         assert f"!{source}" in ignored
+
+
+# ------------------------------------------------------------------ the profile observability
+
+
+def mounts(name: str) -> dict[str, str]:
+    """What a container sees of our files: its path by ours; each is there, and read-only."""
+    found = {}
+    for volume in SERVICES[name]["volumes"]:
+        source, target, *mode = volume.split(":")
+        if source.startswith("./"):
+            assert (ROOT / source).exists(), source
+            assert mode == ["ro"]
+            found[source.removeprefix("./")] = target
+    return found
+
+
+def test_images_are_pinned_and_the_profile_is_asked_for():
+    for name in ("prometheus", "grafana"):
+        assert SERVICES[name]["profiles"] == ["observability"]
+        assert re.fullmatch(r".*:v?\d+\.\d+\.\d+", SERVICES[name]["image"])
+
+
+def test_prometheus_finds_workers_rules_and_token_where_they_are():
+    told = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())
+    seen = mounts("prometheus")
+    configuration = seen["deploy/prometheus.yml"]
+    assert f"--config.file={configuration}" in SERVICES["prometheus"]["command"]
+    folder = configuration.rpartition("/")[0]
+    assert [f"{folder}/{name}" for name in told["rule_files"]] == [seen["deploy/alerts.yml"]]
+    [job] = told["scrape_configs"]
+    [names] = job["dns_sd_configs"]
+    assert names["names"] == ["worker"]
+    assert names["port"] == Settings().web.port
+    assert SERVICES["worker"]["environment"]["MILLRACE_WEB__HOST"] == "0.0.0.0"
+    [secret] = SERVICES["prometheus"]["secrets"]
+    assert job["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    default = compose["secrets"][secret]["file"].removeprefix("${MILLRACE_TOKEN_FILE:-./")
+    assert (ROOT / default.removesuffix("}")).read_text() == "none\n"
+
+
+def test_grafana_finds_prometheus_and_the_dashboard():
+    seen = mounts("grafana")
+    folder = ROOT / "deploy/grafana/provisioning"
+    assert seen["deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+    [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    [published] = SERVICES["prometheus"]["ports"]
+    assert source["url"] == f"http://prometheus:{published.rpartition(':')[2]}"
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/millrace.json").read_text())
+    assert {p["datasource"]["uid"] for p in dashboard["panels"]} == {source["uid"]}
+    [provider] = yaml.safe_load((folder / "dashboards/millrace.yml").read_text())["providers"]
+    assert provider["options"]["path"] == seen["deploy/grafana/dashboards"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{provider['options']['path']}/millrace.json"

@@ -56,7 +56,7 @@ def test_a_second_tells_of_what_came_in_it(fed: Fed) -> None:
     for n in range(50):
         fed.send(encode(interaction(n, user=f"u{n % 5}", item=f"m{n % 13}")))
     fed.send(b"rubbish")
-    fed.health.lag = {0: 3, 2: 4}
+    fed.health.waiting = {0: 3, 2: 4}
     fed.pass_seconds(0.5)
     written = [msgspec.json.decode(o.value or b"") for o in fed.outbox._waiting if o.offset < 50]
     fed.pass_seconds(0.5)

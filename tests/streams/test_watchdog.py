@@ -30,7 +30,7 @@ SECONDS = 2.0  # worker.stalled_seconds
 STUCK = """
 import time
 from streams import watchdog
-from streams.cli.common import log_to_stderr
+from streams.cli.logs import log_to_stderr
 from streams.pipeline import Pipeline
 from streams.settings import load_settings
 from streams.worker import run

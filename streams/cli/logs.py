@@ -1,0 +1,73 @@
+"""What workers and boards log: text for people at a terminal, JSON lines for everything else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import TracebackType
+from typing import Literal
+
+from pythonjsonlogger.json import JsonFormatter
+
+
+def log_to_stderr(form: Literal["auto", "text", "json"] = "auto") -> None:
+    """Write the log to standard error; what ends the process with a traceback goes to it, too.
+
+    Parameters
+    ----------
+    form
+        ``auto`` is text where standard error is a terminal, else JSON: an object a line with
+        `time` (UTC), `level`, `logger`, `message`, and what the line is about (`topic`,
+        `partition`, `offset`).
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_NotAgain())
+    if form == "json" or (form == "auto" and not sys.stderr.isatty()):
+        handler.setFormatter(
+            JsonFormatter(
+                "{levelname}{name}{message}",
+                style="{",
+                rename_fields={"levelname": "level", "name": "logger"},
+                timestamp="time",
+            )
+        )
+        sys.excepthook = _log_exception
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("millrace").setLevel(logging.INFO)
+
+
+def writes_json() -> bool:
+    """Whether the log is of JSON lines."""
+    return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
+
+
+def _log_exception(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    logging.getLogger("millrace").critical(
+        "%s: %s", kind.__name__, error, exc_info=(kind, error, traceback)
+    )
+
+
+class _NotAgain(logging.Filter):
+    """Lets what a client of Kafka says through once in half a minute: it tries many times a second.
+
+    Messages count as the same when they are of one template.
+    """
+
+    _SECONDS = 30.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        due = record.created - self._said.get(str(record.msg), -self._SECONDS) >= self._SECONDS
+        if due:
+            self._said[str(record.msg)] = record.created
+        return due
