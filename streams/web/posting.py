@@ -105,9 +105,13 @@ class InteractionWriter:
             self._producer.produce(
                 self._topic, value, user, partition, report, headers=list(headers)
             )
-            return Source(self._topic, partition, await delivered)
+            # librdkafka looks at its clock once a second.
+            async with asyncio.timeout(PATIENCE_SECONDS + 2.0):
+                return Source(self._topic, partition, await delivered)
         except BufferError:
             raise RefusedRequest(503, "too many interactions wait for Kafka") from None
+        except TimeoutError:
+            raise self._refusal(KafkaError(KafkaError._MSG_TIMED_OUT)) from None
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             given_up = self._failure is not None and reason.code() in _GIVEN_UP
