@@ -125,7 +125,7 @@ class Api:
             ),
             Operation(
                 "POST", "/interactions", "Write an interaction to Kafka",
-                self.post, Accepted, (400, 403, 413, 503), status=202, body=Interaction,
+                self.post, Accepted, (400, 413, 503), status=202, body=Interaction,
             ),
         )  # fmt: skip
         token = bool(settings.web.token.get_secret_value())

@@ -32,7 +32,7 @@ class Operation:
     returns, status
         What a success holds, and its status.
     refusals
-        Other statuses that it has, all with an `Error`.
+        Other statuses that it has, beside those of the guards, all with an `Error`.
     in_path, in_query
         Types whose fields are the parameters.
     body
@@ -75,21 +75,25 @@ def document(operations: Iterable[Operation], token: bool) -> dict[str, Any]:
         }
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
-        paths.setdefault(each.path, {})[each.method.lower()] = _described(each, parameters)
-    described: dict[str, Any] = {
+        refusals = (*each.refusals, 403, *([401] if token else []))
+        described = _described(each, parameters, refusals)
+        paths.setdefault(each.path, {})[each.method.lower()] = described
+    whole: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "Millrace", "version": version("millrace")},
         "paths": paths,
         "components": {"schemas": schemas},
     }
     if token:
-        described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        described["security"] = [{"token": []}]
-    return described
+        whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        whole["security"] = [{"token": []}]
+    return whole
 
 
 def _described(
-    operation: Operation, schemas: dict[type[msgspec.Struct], dict[str, Any]]
+    operation: Operation,
+    schemas: dict[type[msgspec.Struct], dict[str, Any]],
+    refusals: Iterable[int],
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "summary": operation.summary,
@@ -115,7 +119,7 @@ def _described(
             "binary with ce- headers) are taken as well, as they are on the topic.",
             "content": {"application/json": _reference(operation.body)},
         }
-    answers = {operation.status: operation.returns} | dict.fromkeys(operation.refusals, Error)
+    answers = {operation.status: operation.returns} | dict.fromkeys(refusals, Error)
     found["responses"] = {
         str(status): {
             "description": HTTPStatus(status).phrase,

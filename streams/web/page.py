@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from importlib.resources import files
@@ -24,6 +25,8 @@ from streams.web.api import RecommendedItem
 from streams.web.engine_access import EngineAccess, EngineUnavailableError
 from streams.web.errors import RefusedRequest
 from streams.web.feed import Feed, Latest, TooManyWatchersError, Watcher
+
+log = logging.getLogger("millrace.web")
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS = {
@@ -73,10 +76,10 @@ class Page:
 
         async def follow(_app: web.Application) -> AsyncIterator[None]:
             following = asyncio.create_task(self._feed.run())
+            following.add_done_callback(self._ended)
             yield
             following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            await asyncio.wait([following])
 
         async def end(_app: web.Application) -> None:
             self._feed.close()
@@ -86,6 +89,11 @@ class Page:
         app.router.add_get("/live", self.live)
         app.cleanup_ctx.append(follow)
         app.on_shutdown.append(end)
+
+    def _ended(self, following: asyncio.Task[None]) -> None:
+        if not following.cancelled() and (error := following.exception()) is not None:
+            log.error("the page has no more figures", exc_info=error)
+            self._feed.close()
 
     async def page(self, request: web.Request) -> web.Response:
         """The page itself."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,6 +21,7 @@ from streams.web.errors import RefusedRequest
 
 PATIENCE_SECONDS = 5.0
 """How long Kafka may take to acknowledge an interaction."""
+_QUOTED = re.compile(rb'\A"((?:[^"\\]|\\.)*)"\Z')
 _TRACING = ("traceparent", "tracestate")
 _STATUS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: 403,
@@ -41,17 +44,21 @@ def kafka_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     for name, text in headers:
         key, value = name.lower(), text.encode(errors="surrogateescape")
         if key.startswith("ce-"):
-            found.append((f"ce_{key[3:]}", unquote_to_bytes(value.strip(b'"'))))
+            found.append((f"ce_{key[3:]}", unquote_to_bytes(_QUOTED.sub(_bare, value))))
         elif key == "content-type" or key in _TRACING:
             found.append((key, value))
     return found
 
 
+def _bare(quoted: re.Match[bytes]) -> bytes:
+    """A quoted string of HTTP without its quotes, and without what escapes one inside."""
+    return re.sub(rb"\\(.)", rb"\1", quoted[1])
+
+
 class InteractionWriter:
     """Writes to the input topic from the web server's thread, and waits for Kafka's word.
 
-    Kafka is spoken to when the first interaction comes, so that a worker that may not write to its
-    input starts all the same.
+    A worker that may not write to its input has one all the same: it says so when it is used.
 
     Parameters
     ----------
@@ -63,7 +70,8 @@ class InteractionWriter:
         self._settings = settings
         self._topic = settings.topics.interactions
         self._partitions = partitions
-        self._producer: Producer | None = None
+        # Now, not when the first interaction comes: that would wait a second for its producer's id.
+        self._start()
 
     async def write(self, user: str, value: bytes, headers: Headers) -> Source:
         """Write a user's interaction; returns where it is once Kafka has acknowledged it.
@@ -83,44 +91,42 @@ class InteractionWriter:
         def settle(error: KafkaError | None, offset: int | None) -> None:
             if delivered.done():  # nobody waits for it any more
                 return
-            if error is not None or offset is None:
+            if error is not None:
                 delivered.set_exception(KafkaException(error))
             else:
-                delivered.set_result(offset)
+                delivered.set_result(cast(int, offset))
 
-        partition = partition_of(user, self._partitions)
+        partition, producer = partition_of(user, self._partitions), self._producer
         try:
-            self._open().produce(self._topic, value, user, partition, report, headers=list(headers))
+            producer.produce(self._topic, value, user, partition, report, headers=list(headers))
             return Source(self._topic, partition, await delivered)
         except BufferError:
             raise RefusedRequest(503, "too many interactions wait for Kafka") from None
         except KafkaException as error:
-            raise self._refusal(error.args[0]) from None
+            reason: KafkaError = error.args[0]
+            if producer is self._producer and (
+                reason.fatal() or reason.code() == KafkaError._FATAL
+            ):
+                self._start()  # the one that failed writes nothing more
+            raise self._refusal(reason) from None
 
-    def _open(self) -> Producer:
-        if self._producer is None:
-            self._producer = clients.producer(
-                self._settings,
-                **{
-                    "message.timeout.ms": int(PATIENCE_SECONDS * 1000),
-                    "delivery.report.only.error": False,
-                    "linger.ms": 0,
-                },
-            )
-            polling = threading.Thread(
-                target=self._poll, args=(self._producer,), name="posting", daemon=True
-            )
-            polling.start()
-        return self._producer
+    def _start(self) -> None:
+        producer = self._producer = clients.producer(
+            self._settings,
+            **{
+                "message.timeout.ms": int(PATIENCE_SECONDS * 1000),
+                "delivery.report.only.error": False,
+                "linger.ms": 0,
+            },
+        )
+        threading.Thread(target=self._poll, args=(producer,), name="posting", daemon=True).start()
 
     def _poll(self, producer: Producer) -> None:
-        """Have delivery reports made, until another producer takes its place."""
-        while producer is self._producer:
+        """Have delivery reports made, until another producer has taken its place."""
+        while producer is self._producer or len(producer):
             producer.poll(1.0)
 
     def _refusal(self, error: KafkaError) -> RefusedRequest:
-        if error.fatal() or error.code() == KafkaError._FATAL:
-            self._producer = None  # it writes nothing more
         status = _STATUS.get(error.code(), 503)
         if status == 403:
             told = f"the broker does not grant {who(self._settings.security)} Write on topic"

@@ -7,6 +7,7 @@ It has a thread and an event loop of its own, so that it answers also when the w
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -81,6 +82,9 @@ class WebServer:
             ) from None
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
+        # What it logs, with a traceback each, are requests that are no HTTP; they get a 400. What
+        # fails in a handler is logged where it is caught.
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)

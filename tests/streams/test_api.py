@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from engine import Interaction, Item, Recommender, lookup
-from engine.saving import state_digest
+from engine.state import state_digest
 from streams import clients
 from streams.brokers import EmbeddedBroker
 from streams.health import Health
@@ -46,6 +47,8 @@ def small_engine() -> Recommender:
         if number % 40 == 0:
             made.observe(took(ODD, event.item, number), answer=False)
     made.observe(took(ODD, ODD, 1000), answer=False)
+    for user in (ODD, "nobody"):  # a first answer may have to compile kernels
+        made.recommend(user)
     return made
 
 
@@ -246,6 +249,19 @@ def test_what_goes_wrong_in_the_engine_is_logged_and_not_told(
     assert "secret inside" in caplog.text
 
 
+def test_what_is_no_http_is_refused_without_a_word_in_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rubbish in (b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \x00\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+            connection.sendall(rubbish)
+            heard = connection.recv(10_000)
+        assert heard.startswith(b"HTTP/1.0 400 ") or heard.startswith(b"HTTP/1.1 400 ")
+        assert b"Traceback" not in heard
+    assert served.get("/health/live").status == 200
+    assert caplog.text == ""
+
+
 def test_an_engine_is_not_asked_before_its_loop_runs_nor_after() -> None:
     async def ask_it(access: EngineAccess) -> int:
         return await access.ask(lambda: 7)
@@ -299,6 +315,9 @@ def test_with_a_token_it_decides_and_not_the_name(embedded: EmbeddedBroker) -> N
         assert refusal(made.post(msgspec.json.encode(interaction(1)), **evil)) == (403, "Forbidden")
         document = made.get("/openapi.json", **right).body
         assert document["security"] == [{"token": []}]
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                assert {"401", "403"} <= operation["responses"].keys()
     finally:
         made.close()
 
@@ -368,7 +387,24 @@ def test_headers_that_are_no_text_are_told(served: Served) -> None:
     binary = {"ce_id": "%FF", "ce_source": "s", "ce_type": "click", "ce_specversion": "1.0"}
     heard = served.post(b'{"user": "ann", "item": "m1"}', **binary)
     assert refusal(heard) == (400, "NotUtf8")
-    assert kafka_headers([("CE-Id", "%E2%98%95"), ("X-Other", "1")]) == [("ce_id", "☕".encode())]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("%E2%98%95", "☕".encode()),
+        ("a%20b%2520", b"a b%20"),
+        ('"a b"', b"a b"),
+        (r'"a \"b\" \\ %63"', rb'a "b" \ c'),
+        ('it is "5"', b'it is "5"'),
+        ("\udcff", b"\xff"),
+        ("", b""),
+    ],
+)
+def test_attributes_are_decoded_as_http_encodes_them(text: str, value: bytes) -> None:
+    headers = [("CE-Id", text), ("X-Other", "1"), ("Content-Type", text), ("Cookie", "c")]
+    untouched = text.encode(errors="surrogateescape")
+    assert kafka_headers(headers) == [("ce_id", value), ("content-type", untouched)]
 
 
 BAD = [

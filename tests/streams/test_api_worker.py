@@ -65,7 +65,7 @@ def workers(kafka: KafkaServer) -> Iterator[Workers]:
             Item(item="m7", title="Aliens (1986)"),
             Item(item=ODD, title="The Odd"),
         )
-        path.await_workers(2)
+        path.await_workers(2, seconds=150)
         for port in ports:
             wait_until(lambda port=port: _ready(port), "a worker is ready")
         made = Workers(path, ports)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from streams import rights, topics
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
+from streams.messages import Source
 from streams.processes import Child
 from streams.security import for_faust, for_kafka_python, for_librdkafka
 from streams.settings import (
@@ -28,6 +30,8 @@ from streams.settings import (
     as_toml,
     load_settings,
 )
+from streams.web.errors import RefusedRequest
+from streams.web.posting import InteractionWriter
 from tests.conftest import TOPICS
 from tests.streams.conftest import Path, interaction
 from tests.streams.secured import USERS, Secured, start
@@ -230,6 +234,37 @@ def test_a_subscriber_is_asked_for_the_rights_to_read_and_no_more(
     rights.require(guest, rights.of_watch(guest))
     with pytest.raises(RefusedError, match=f"Write on topic '{names.items}'"):
         rights.require(guest, rights.of_replay(guest, resume=False))
+
+
+def test_who_may_not_write_to_the_input_is_told_by_the_api_alone(
+    secured: Secured, login: Callable[..., Settings]
+) -> None:
+    """A worker starts without that right, and takes what is posted once it is given."""
+    topics.create(login())
+    guest = login("guest")
+    name = guest.topics.interactions
+    secured.allow("guest", "READ", topic=name)
+    assert rights.of_worker(guest)[name] == {rights.READ}
+    writer = InteractionWriter(guest, partitions=1)
+
+    async def post() -> Source:
+        return await writer.write("ann", b"{}", [])
+
+    for topic in (name, guest.topics.recommendations):
+        if topic != name:  # now its producer gets an id; before, librdkafka gave it up
+            secured.allow("guest", "WRITE", topic=topic)
+        with pytest.raises(RefusedRequest, match=f"'guest' Write on topic '{name}'") as refused:
+            asyncio.run(post())
+        assert refused.value.status == 403
+    secured.allow("guest", "WRITE", topic=name)
+    deadline = time.monotonic() + 20
+    while True:  # the broker hears of its own rules a moment later
+        try:
+            assert asyncio.run(post()) == Source(name, 0, 0)
+            return
+        except RefusedRequest:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 # ------------------------------------------------------------------ settings

@@ -288,4 +288,4 @@ def test_a_worker_goes_on_from_its_checkpoint_and_reads_nothing_again(
         path.answers(51)
     said = capfd.readouterr().err
     assert "going on from checkpoint" in said
-    assert said.count(" 0 events read again") == 2
+    assert said.count('"0 events read again"') == 2

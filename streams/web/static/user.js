@@ -7,7 +7,8 @@ const SHOWN_TAKEN = 10;
 const PATIENCE_MS = 5000;
 const DAY_MS = 86_400_000;
 
-let user = "";
+let user = ""; // whose list is shown
+let wanted = "";
 let places = [];
 let ranked = [];
 let taken = [];
@@ -20,36 +21,37 @@ export function streamIsAt(ms) {
   streamMs = ms;
 }
 
-/** Show a user's interactions and recommendations as they are now. */
+/** Show a user's interactions and recommendations as they are now, all at once. */
 export async function show(name) {
-  if (user !== name) {
-    user = name;
-    sent = null;
-    note("");
-  }
-  setText(byId("heading"), `Recommended for user ${name}`);
+  wanted = name;
   const before = changes;
   const path = `/users/${encodeURIComponent(name)}`;
   try {
     const [interactions, recommendations] = await Promise.all([json(path), json(`${path}/recommendations?k=10`)]);
-    if (user !== name) return;
+    if (wanted !== name) return;
     if (changes !== before) {
       await show(name);
       return;
     }
+    if (user !== name) {
+      user = name;
+      sent = null;
+      note(recommendations.known ? "" : "Not known yet: this is what is trending.");
+    }
+    setText(byId("heading"), `Recommended for user ${name}`);
     taken = interactions.interactions;
     drawTaken();
     draw(recommendations.items, false);
-    if (!recommendations.known) note("Not known yet: this is what is trending.");
   } catch (error) {
     if (!(error instanceof Refused || error instanceof TypeError)) throw error;
-    if (user === name) note(`No answer: ${error.message}`);
+    if (wanted === name) note(`Nothing of user ${name}: ${error.message}`);
   }
 }
 
 /** The user's list has changed: `answer` is their event, with the new list. */
 export function changed(answer) {
   changes += 1;
+  if (user !== wanted) return; // it is asked for again
   if (answer.kind === "forget") {
     taken = [];
   } else {
