@@ -21,11 +21,25 @@ from streams.messages import BadMessage, Recommendation, decode_interaction, dec
 from streams.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "overlays/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "overlays/README.md",
+    ROOT / "examples/README.md",
+]
 RUN = ("README.md", "library.md", "datasets.md", "extending.md")
 """Pages whose Python stands alone; that of others needs a model or a worker."""
 CODE_SUFFIXES = (".py", ".md", ".sv", ".cpp", ".yml", ".sh")
-FOLDERS = ("engine/", "streams/", "overlays/", "benchmarks/", "tests/", "docs/", "deploy/")
+FOLDERS = (
+    "engine/",
+    "streams/",
+    "overlays/",
+    "benchmarks/",
+    "tests/",
+    "docs/",
+    "deploy/",
+    "examples/",
+)
 
 
 class Block(NamedTuple):
