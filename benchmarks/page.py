@@ -8,13 +8,13 @@
 - `total_us`: received to handed over, as the worker reports it of each event, in blocks that take
   short turns: the page `closed`, its `stream` read by something that draws nothing, and the page
   `open` in Chromium. Percentiles are of all blocks' events; those of single blocks tell how much
-  the machine's other work sways them. `cpu_us` is the worker's CPU time an event.
-  What `open` adds to `stream` is the browser's share of this machine's cores.
+  the machine's other work sways them. `cpu_us` is the worker's CPU time an event. What `open`
+  adds to `stream` is the browser's share of this machine's cores.
 - `click_ms`: from the click on an item to the new list being drawn, as the page measures it.
 
     python -m benchmarks.page ../shared/data/ml-100k --rate 150 --picture docs/images/page.png
 
-takes the picture of the README instead, after a minute and a half of events and some rubbish.
+takes the picture of the README instead, after a minute of events.
 """
 
 from __future__ import annotations
