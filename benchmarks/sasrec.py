@@ -99,7 +99,7 @@ class SasRec(RefittedPeer):
                 logits = hidden @ network.items.weight[1:].T
                 loss = nn.functional.cross_entropy(logits, targets[rows][asked] - 1)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
         network.eval()
 

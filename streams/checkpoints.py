@@ -79,9 +79,10 @@ class Writing:
     """
 
     def __init__(
-        self, pid: int, temporary: Path, positions: dict[int, int], pause_seconds: float
-    ) -> None:
-        self._pid = pid
+        self, pid: int, failure: int, temporary: Path, positions: dict[int, int],
+        pause_seconds: float,
+    ) -> None:  # fmt: skip
+        self._pid, self._failure = pid, failure
         self.temporary = temporary
         self.positions = positions
         self.pause_seconds = pause_seconds
@@ -92,12 +93,14 @@ class Writing:
         Raises
         ------
         OSError
-            If the child could not write it.
+            If the child could not write it, with its reason.
         """
+        with os.fdopen(self._failure, "rb") as said:
+            reason = said.read().decode()
         _, status = os.waitpid(self._pid, 0)
         if status:
-            code = os.waitstatus_to_exitcode(status)
-            raise OSError(f"{self.temporary.parent}: no checkpoint was written (status {code})")
+            reason = reason or f"status {os.waitstatus_to_exitcode(status)}"
+            raise OSError(f"{self.temporary.parent}: no checkpoint was written ({reason})")
 
     def discard(self) -> None:
         """Remove it."""
@@ -163,10 +166,12 @@ class Checkpoints:
         """
         started = time.perf_counter()
         temporary = self.folder / f"{sum(positions.values()):016d}.{os.getpid()}.tmp"
+        failure, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _write_and_exit(engine, temporary, notes)
-        return Writing(pid, temporary, positions, time.perf_counter() - started)
+            _write_and_exit(engine, temporary, notes, tell)
+        os.close(tell)
+        return Writing(pid, failure, temporary, positions, time.perf_counter() - started)
 
     def write(self, engine: Recommender, notes: Notes) -> None:
         """Write one here and now."""
@@ -201,16 +206,22 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def _write_and_exit(engine: Recommender, path: Path, notes: Callable[[], Notes]) -> NoReturn:
-    """In the child: nothing of the parent's threads runs here, and nothing of it may be used."""
+def _write_and_exit(
+    engine: Recommender, path: Path, notes: Callable[[], Notes], tell: int
+) -> NoReturn:
+    """In the child: nothing of the parent's threads runs here, and nothing of it may be used.
+
+    What goes wrong is written to the pipe `tell`: the parent logs it.
+    """
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # The parent's sockets would stay open as long as this lives, should it be killed.
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(3, tell)
+        os.closerange(tell + 1, os.sysconf("SC_OPEN_MAX"))
         os.nice(_NICENESS)
         engine.save(path, notes())
     except BaseException as error:
-        os.write(2, f"millrace: checkpoint {path}: {error}\n".encode())
+        os.write(tell, str(error).encode())
         os._exit(1)
     os._exit(0)

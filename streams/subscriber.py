@@ -1,82 +1,96 @@
-"""`millrace watch`: the answers as they come, for people or as JSON lines."""
+"""Follow the output topic: every answer as it comes, in order, none twice."""
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import msgspec
-from rich.console import Console
+from confluent_kafka import KafkaException, Message, TopicPartition
 
-from engine.events import Item
-from streams.catalogue import CatalogueTail
+from streams import clients
 from streams.messages import Recommendation
+from streams.replay import SENT_NS
 from streams.settings import Settings
-from streams.watch import Buried, Received, follow
 
 
-def show(
-    settings: Settings,
-    from_beginning: bool,
-    dead_letters: bool,
-    json_lines: bool,
-    console: Console,
-) -> None:
-    """Print every answer until stopped."""
-    write = _json_line if json_lines else _Pretty(settings, console)
-    for message in follow(settings, from_beginning):
-        if message is None:
-            sys.stdout.flush()
-        elif dead_letters or isinstance(message, Received):
-            write(message)
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer, and when it came.
+
+    Attributes
+    ----------
+    received_ns
+        Wall clock of this machine.
+    end_to_end_ms
+        From the producer's send to here, if the event said when it was sent: both are wall
+        clocks, so the two machines must agree on the time.
+    """
+
+    recommendation: Recommendation
+    received_ns: int
+    end_to_end_ms: float | None
 
 
-def _json_line(message: Received | Buried) -> None:
-    """An answer as on the topic, with `received_ns` and `end_to_end_ms`; or a `dead_letter`."""
-    line: dict[str, Any]
-    if isinstance(message, Received):
-        line = msgspec.to_builtins(message.recommendation)
-        line["received_ns"] = message.received_ns
-        line["end_to_end_ms"] = message.end_to_end_ms
-    else:
-        line = {"dead_letter": message.headers, "bytes": message.size}
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A dead letter: its headers as text and how many bytes it holds."""
+
+    headers: dict[str, str]
+    size: int
 
 
-class _Pretty:
-    """Two lines an answer, with titles from the catalogue."""
+def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Received | Buried | None]:
+    """Yield answers and dead letters as they come, and None when a tenth of a second had none.
 
-    def __init__(self, settings: Settings, console: Console) -> None:
-        self._console = console
-        self._titles: dict[str, str] = {}
-        self._catalogue = CatalogueTail(settings, self._remember)
-        self._catalogue.read_to_end()
-        self._catalogue.follow(lambda apply: apply())
+    An answer whose input offset is not above all that were seen of its partition is passed over:
+    a worker that was frozen, and woke after others took over, may write some twice.
 
-    def __call__(self, message: Received | Buried) -> None:
-        if isinstance(message, Buried):
-            reason = message.headers.get("error.message", "")
-            topic, partition, offset = (
-                message.headers.get(f"origin.{name}", "?")
-                for name in ("topic", "partition", "offset")
-            )
-            origin = f"{topic}[{partition}] at {offset}"
-            self._print(f"dead letter from {origin}: {reason}", style="red")
-            return
-        answer = message.recommendation
-        self._print(f"{answer.user} took {self._title(answer.item)}  {_took(answer)}", "bold")
-        self._print("   " + " · ".join(self._title(entry.item) for entry in answer.items))
+    Raises
+    ------
+    BrokerError
+        If a topic is not there.
+    KafkaException
+        If the broker reports an error.
+    """
+    topics = settings.topics
+    consumer = clients.reader(settings)
+    decoder = msgspec.json.Decoder(Recommendation)
+    last: dict[tuple[str, int], int] = {}
+    try:
+        places = []
+        for topic in (topics.recommendations, topics.dead_letters):
+            for partition in clients.partitions(consumer, topic):
+                place = TopicPartition(topic, partition)
+                low, high = consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)
+                places.append(TopicPartition(topic, partition, low if from_beginning else high))
+        consumer.assign(places)
+        yield None  # following from here on
+        while True:
+            message = consumer.poll(0.1)
+            if message is None:
+                yield None
+            elif message.error():
+                raise KafkaException(message.error())
+            elif message.topic() == topics.dead_letters:
+                yield _buried(message)
+            else:
+                received_ns = time.time_ns()
+                answer = decoder.decode(message.value() or b"")
+                source = (answer.source.topic, answer.source.partition)
+                if answer.source.offset > last.get(source, -1):
+                    last[source] = answer.source.offset
+                    yield Received(answer, received_ns, _end_to_end_ms(message, received_ns))
+    finally:
+        consumer.close()
 
-    def _print(self, text: str, style: str = "") -> None:
-        self._console.print(text, style=style, markup=False, highlight=False)
 
-    def _title(self, item: str | None) -> str:
-        return self._titles.get(item or "", item or "nothing")
-
-    def _remember(self, item: Item, _embedding: object) -> None:
-        if item.title:
-            self._titles[item.item] = item.title
+def _end_to_end_ms(message: Message, received_ns: int) -> float | None:
+    sent = clients.headers(message).get(SENT_NS, b"")
+    return (received_ns - int(sent)) / 1e6 if sent.isdigit() else None
 
 
-def _took(answer: Recommendation) -> str:
-    return f"({answer.latency_us.total / 1000:.2f} ms)"
+def _buried(message: Message) -> Buried:
+    headers = {k: v.decode(errors="replace") for k, v in clients.headers(message).items()}
+    return Buried(headers, len(message.value() or b""))

@@ -77,6 +77,11 @@ def settings(broker: EmbeddedBroker | KafkaServer, tmp_path: Path) -> Callable[.
 
     The factory takes sections as dicts, as in ``settings(topics={"partitions": 2})``.
     """
+    return settings_on(broker, tmp_path)
+
+
+def settings_on(broker: EmbeddedBroker | KafkaServer, folder: Path) -> Callable[..., Settings]:
+    """What `settings` gives, for a fixture that lives longer than a test."""
     mark = uuid.uuid4().hex[:8]
 
     def make(**sections: dict[str, Any]) -> Settings:
@@ -85,7 +90,7 @@ def settings(broker: EmbeddedBroker | KafkaServer, tmp_path: Path) -> Callable[.
             "topics": {name: f"{name.replace('_', '-')}.{mark}" for name in TOPICS},
             "worker": {
                 "group": f"group.{mark}",
-                "checkpoints": str(tmp_path / "checkpoints"),
+                "checkpoints": str(folder / "checkpoints"),
             },
             "web": {"port": 0},
         }

@@ -21,11 +21,25 @@ from streams.messages import BadMessage, Recommendation, decode_interaction, dec
 from streams.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "overlays/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "overlays/README.md",
+    ROOT / "examples/README.md",
+]
 RUN = ("README.md", "library.md", "datasets.md", "extending.md")
 """Pages whose Python stands alone; that of others needs a model or a worker."""
 CODE_SUFFIXES = (".py", ".md", ".sv", ".cpp", ".yml", ".sh")
-FOLDERS = ("engine/", "streams/", "overlays/", "benchmarks/", "tests/", "docs/", "deploy/")
+FOLDERS = (
+    "engine/",
+    "streams/",
+    "overlays/",
+    "benchmarks/",
+    "tests/",
+    "docs/",
+    "deploy/",
+    "examples/",
+)
 
 
 class Block(NamedTuple):
@@ -81,7 +95,8 @@ def test_commands_are_there(page: Path) -> None:
         if re.match(r"millrace [a-z\[-]", line):
             assert misused(line) is None, f"{line}: {misused(line)}"
         for module in re.findall(r"\bpython -m (benchmarks\.\w+)", line):
-            assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), line
+            place = ROOT / module.replace(".", "/")
+            assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), line
         if line.startswith("make "):
             targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert line.split()[1] in targets, line

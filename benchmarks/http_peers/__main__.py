@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -27,21 +27,25 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.http_peers import services
 from benchmarks.http_peers.freshness import Events, own_feedback, what_others_taught
 from benchmarks.http_peers.quality import histories, prequential
-from benchmarks.http_peers.services import MissingServiceError, Service
+from benchmarks.http_peers.services import MissingServiceError, Service, ServiceError
 from benchmarks.http_peers.topic import topic_feedback
 from engine.datasets import DatasetError, open_dataset
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction, Item
 from streams.brokers import BrokerError, KafkaServer
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 LATEST = 5_000
 """Events whose users take part in the freshness figures: they are there now."""
-METARANK = "not run: its jar is on no package registry; the adapter is tested against its documents"
+METARANK = (
+    "not run: its jar is on GitHub and Docker Hub, not on Maven Central; the adapter is tested "
+    "against its documents"
+)
 
 SHOWN = ("p50", "p99", "max")
 
@@ -95,7 +99,7 @@ def _arguments() -> argparse.Namespace:
         epilog="example: python -m benchmarks.http_peers path/to/ml-100k --json http.json",
     )
     parser.add_argument("data", type=Path, metavar="PATH", help="a data set, as `millrace replay`")
-    parser.add_argument("--history", type=int, default=50_000, help="events told before")
+    parser.add_argument("--history", type=int, default=20_000, help="events told before")
     parser.add_argument("--events", type=int, default=2_000, help="events of the stream")
     parser.add_argument("--rate", type=float, default=20.0, help="its events a second")
     parser.add_argument("--own", type=int, default=300, help="tries for own feedback")
@@ -140,60 +144,76 @@ def measure(
 
 
 def print_tables(out: Console, report: dict[str, Any]) -> None:
-    """The report as tables, and a line on where it comes from."""
-    table = Table(
+    """The report as two tables, and lines on where it comes from."""
+    measured = [row for row in report["rows"] if "queries" in row]
+    quality = Table(
         box=box.SIMPLE,
         title=f"{report['data']} · {report['history']:,} events of history, then "
-        f"{report['events']:,} at {report['rate']:g}/s · ms: p50 / p99 / max",
+        f"{report['events']:,} at {report['rate']:g}/s",
         title_justify="left",
     )
-    table.add_column("")
-    for column in (
-        "NDCG@10", "HR@10", "query", "own feedback", "a query\nalone", "from the topic",
-        "what others\ntaught", "memory\nMB",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
+    quality.add_column("")
+    for column in ("NDCG@10", "HR@10", "query, ms\np50", "\np99", "memory\nMB"):
+        quality.add_column(column, justify="right", no_wrap=True)
     for row in report["rows"]:
-        if "queries" not in row:
-            table.add_row(row["name"], *["not run"] * 2)
+        if row not in measured:
+            quality.add_row(row["name"], "not run")
             continue
-        table.add_row(
-            row["name"], f"{row['ndcg@10']:.4f}", f"{row['hr@10']:.4f}", _spread(row["query_ms"]),
-            _spread(row["own"]["accepted_ms"]), _spread(row["own"]["floor_ms"]),
-            _spread(row.get("topic", {}).get("accepted_ms", {})),
-            _spread(row["others"]["accepted_ms"]), f"{row['resident_mb']:,.0f}",
+        quality.add_row(
+            row["name"], f"{row['ndcg@10']:.4f}", f"{row['hr@10']:.4f}",
+            _shown(row["query_ms"]["p50"]), _shown(row["query_ms"]["p99"]),
+            f"{row['resident_mb']:,.0f}",
         )  # fmt: skip
-    measured = next(row for row in report["rows"] if "queries" in row)
-    baseline = measured["popularity"]
-    table.add_row("popularity", f"{baseline['ndcg@10']:.4f}", f"{baseline['hr@10']:.4f}")
-    out.print(table)
+    baseline = measured[0]["popularity"]
+    quality.add_row("popularity", f"{baseline['ndcg@10']:.4f}", f"{baseline['hr@10']:.4f}")
+    out.print(quality)
+
+    fresh = Table(box=box.SIMPLE, title="freshness, ms from acceptance", title_justify="left")
+    fresh.add_column("")
+    fresh.add_column("until")
+    for column in ("p50", "p99", "max", "n"):
+        fresh.add_column(column, justify="right", no_wrap=True)
+    for row in measured:
+        for until, milliseconds, count in _freshness(row):
+            shown = [_shown(milliseconds[key]) if milliseconds else "never" for key in SHOWN]
+            fresh.add_row(row["name"], until, *shown, count)
+    out.print(fresh)
+
     notes = Table.grid(padding=(0, 2))
     for row in report["rows"]:
         note = row["settings"]
-        if "queries" in row:
-            own, others = row["own"], row["others"]
+        if row in measured:
             note += (
-                f"; own feedback n = {own['n']}, {own['unchanged']} unchanged, more than the taken "
-                f"item moved in {own['moved_share']}; what others taught n = {others['n']}, "
-                f"{others['never']} never; stream took {row['seconds']:g} s"
+                f"; the stream took {row['seconds']:g} s; in {row['own']['moved_share']} of the "
+                "changed answers more than the taken item moved"
             )
-        notes.add_row(row["name"], note, style="dim")
+        notes.add_row(row["name"], Text(note), style="dim")
     out.print(notes)
     out.print(
-        f"[dim]{measured['queries']:,} queries · seed {report['seed']} · "
+        f"[dim]{measured[0]['queries']:,} queries · seed {report['seed']} · "
         f"millrace {report['version']} · {report['machine']}"
     )
 
 
-def _spread(milliseconds: dict[str, float]) -> str:
-    if not milliseconds:
-        return ""
-    shown = [milliseconds[key] for key in SHOWN]
-    return " / ".join(f"{value:,.{0 if value >= 100 else 1}f}" for value in shown)
+def _freshness(row: Row) -> Iterator[tuple[str, dict[str, float], str]]:
+    """What was waited for, how long it took, and in how many tries of how many it came."""
+    own, others = row["own"], row["others"]
+    tries = own["n"] + own["unchanged"]
+    yield "own feedback changes the answer", own["accepted_ms"], f"{own['n']}/{tries}"
+    yield "(a query alone)", own["floor_ms"], f"{tries}"
+    if topic := row.get("topic"):
+        yield "the answer is on the output topic", topic["accepted_ms"], f"{topic['n']}"
+        yield "(Kafka alone)", topic["floor_ms"], f"{topic['n']}"
+    tries = others["n"] + others["never"]
+    yield "three others' new item is offered", others["accepted_ms"], f"{others['n']}/{tries}"
+
+
+def _shown(milliseconds: float) -> str:
+    return f"{milliseconds:,.{0 if milliseconds >= 100 else 1}f}"
 
 
 if __name__ == "__main__":
     try:
         main()
-    except BrokerError as error:
+    except (BrokerError, ServiceError) as error:
         raise SystemExit(str(error)) from error

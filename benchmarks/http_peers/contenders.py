@@ -57,16 +57,15 @@ class MillraceApi:
         Puts items on the catalogue's topic; the HTTP API has no way in for them.
     """
 
-    name = "Millrace"
-
     def __init__(
         self,
         base: str,
         add_items: Callable[[Iterable[Item]], None],
         query_base: str = "",
-        settings: str = "one worker, a real Kafka",
+        name: str = "Millrace",
+        settings: str = "",
     ) -> None:
-        self.settings = settings
+        self.name, self.settings = name, settings
         self.add_items = add_items
         self._in = JsonClient(base)
         self._out = JsonClient(query_base or base)
@@ -165,8 +164,8 @@ class Gorse:
 class Metarank:
     """Metarank's API, model type `als` (similar items): ten that go with what a user took last.
 
-    Metarank learns in batches; `train` is asked for whenever so many events have come, and its
-    time counts as the feeding of the event that it comes with.
+    Metarank learns in batches. Whenever so many events have come it is asked to `flush` what waits
+    in sessions and to `train`; the time of both counts as the feeding of the last of those events.
 
     References
     ----------
@@ -219,6 +218,7 @@ class Metarank:
         self._taken.setdefault(event.user, []).append(event.item)
         self._events += 1
         if self._events % self._train_every == 0:
+            self._client.ask("POST", "/flush")
             self._client.ask("POST", f"/train/{self._model}")
 
     def query(self, user: str) -> list[str]:

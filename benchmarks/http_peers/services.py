@@ -27,6 +27,7 @@ GORSE_VERSION = "v0.4.15"
 GORSE = ROOT / ".cache" / "gorse" / "gorse-in-one"
 START_SECONDS = 120.0
 BATCH = 1_000
+LOG_LINES = 15
 
 # What makes gorse freshest: it looks for users to recommend to every second, and fits its models
 # again as soon as it is told of ten seconds gone by. The rest is as in its documentation's example,
@@ -78,6 +79,10 @@ class MissingServiceError(Exception):
     """A contender cannot be run; says what to install."""
 
 
+class ServiceError(Exception):
+    """A contender that is installed does not run; says why."""
+
+
 @dataclass
 class Service:
     """A contender that runs.
@@ -113,8 +118,8 @@ def millrace(bootstrap: str, mark: str, workers: int = 1) -> Iterator[Service]:
 
     Raises
     ------
-    TimeoutError
-        When they are not ready in time.
+    ServiceError
+        When they do not come to be ready.
     """
     bench = Bench(bootstrap, mark)
     ports = free_ports(workers)
@@ -137,22 +142,25 @@ def millrace(bootstrap: str, mark: str, workers: int = 1) -> Iterator[Service]:
         time.sleep(2 * bench.settings.worker.commit_seconds)  # another worker follows by then
 
     with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-peers-")))
+        log = stack.enter_context((home / "worker.log").open("wb"))
         children = []
         for port in ports:
             settings = bench.settings.model_copy(update={"web": WebSettings(port=port)})
             command = [sys.executable, "-m", "streams.cli", "worker"]
-            children.append(
-                stack.enter_context(Child(command, env=os.environ | as_environment(settings)))
-            )
+            environment = os.environ | as_environment(settings)
+            children.append(stack.enter_context(Child(command, output=log, env=environment)))
         contender = MillraceApi(
             f"http://127.0.0.1:{ports[0]}",
             add_items,
             f"http://127.0.0.1:{ports[-1]}",
-            "one worker on a real Kafka"
-            if workers == 1
-            else f"{workers} workers on a real Kafka; fed by one, asked by another",
+            *(
+                ("Millrace", "one worker on a real Kafka")
+                if workers == 1
+                else ("Millrace, 2 workers", "on a real Kafka; one is fed, the other asked")
+            ),
         )
-        await_ready(contender, children)
+        await_ready(contender, children, home / "worker.log")
         processes = [psutil.Process(child.pid) for child in children]
         yield Service(contender, feed_many, catch_up, processes, bench.settings)
 
@@ -176,8 +184,8 @@ def gorse(binary: Path) -> Iterator[Service]:
 
     Raises
     ------
-    TimeoutError
-        When it is not ready in time.
+    ServiceError
+        When it does not come to be ready.
     """
     home = Path(tempfile.mkdtemp(prefix="millrace-gorse-"))
     port, http_port = free_ports(2)
@@ -194,7 +202,7 @@ def gorse(binary: Path) -> Iterator[Service]:
                 f"http://127.0.0.1:{http_port}",
                 f"{GORSE_VERSION}, SQLite; recommends anew every second, fits every 10 s",
             )
-            await_ready(contender, [child])
+            await_ready(contender, [child], home / "gorse.log")
 
             def feed_many(events: Sequence[Interaction]) -> None:
                 for start in range(0, len(events), BATCH):
@@ -205,14 +213,19 @@ def gorse(binary: Path) -> Iterator[Service]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def await_ready(contender: HttpContender, children: Sequence[Child]) -> None:
-    """Return once a contender is ready; its processes must go on running."""
+def await_ready(contender: HttpContender, children: Sequence[Child], log: Path) -> None:
+    """Return once a contender is ready.
+
+    Raises
+    ------
+    ServiceError
+        If one of its processes ends, or it is not ready in time; with the end of its log.
+    """
     deadline = time.monotonic() + START_SECONDS
     while not contender.ready():
-        if not all(child.running for child in children):
-            raise RuntimeError(f"{contender.name} ended as it started")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{contender.name} is not ready after {START_SECONDS:g} s")
+        if time.monotonic() > deadline or not all(child.running for child in children):
+            told = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+            raise ServiceError(f"{contender.name} did not come to be ready; its log ends:\n{told}")
         time.sleep(0.1)
 
 

@@ -31,6 +31,13 @@ def is_query(interaction: Interaction, taken: Collection[str]) -> bool:
 class PrequentialEvaluator:
     """Runs an engine over a stream and measures it before each step.
 
+    Parameters
+    ----------
+    settings, items
+        What the engine is made of, and its catalogue.
+    answers
+        Whether `observe` answers too, as for a worker. Only its latency depends on it.
+
     Attributes
     ----------
     engine
@@ -39,7 +46,10 @@ class PrequentialEvaluator:
         The measures so far, to be shown while it runs.
     """
 
-    def __init__(self, settings: EngineSettings, items: Iterable[Item] = ()) -> None:
+    def __init__(
+        self, settings: EngineSettings, items: Iterable[Item] = (), answers: bool = True
+    ) -> None:
+        self._answers = answers
         self.engine = Recommender.new(settings)
         for item in items:
             self.engine.upsert_item(item)
@@ -93,7 +103,7 @@ class PrequentialEvaluator:
 
     def _train(self, interaction: Interaction) -> None:
         started = perf_counter_ns()
-        answer = self.engine.observe(interaction)
+        answer = self.engine.observe(interaction, self._answers)
         self._latencies["observe"].append(perf_counter_ns() - started)
         for stage, ns in answer.stages_ns.items():
             self._latencies[stage].append(ns)

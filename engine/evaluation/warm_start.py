@@ -38,7 +38,7 @@ class SecondHalf:
             if item is not None and is_query(interaction, self._taken.get(user, ())):
                 self.engine.add([one.item for one in engine.recommend(user, 10).items], item)
                 self.popularity.add(self._baseline.recommend(user), item)
-            engine.observe(interaction)
+            engine.observe(interaction, answer=False)
             self._take(interaction)
             yield done
 

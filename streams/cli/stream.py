@@ -200,7 +200,7 @@ def watch(
     with one_line_errors():
         from streams import rights  # noqa: PLC0415
         from streams.brokers import topic_partitions  # noqa: PLC0415
-        from streams.subscriber import show  # noqa: PLC0415
+        from streams.watch import show  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
         # says what to do when no broker answers

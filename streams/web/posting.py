@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,7 +21,9 @@ from streams.web.errors import RefusedRequest
 
 PATIENCE_SECONDS = 5.0
 """How long Kafka may take to acknowledge an interaction."""
+_QUOTED = re.compile(rb'\A"((?:[^"\\]|\\.)*)"\Z')
 _TRACING = ("traceparent", "tracestate")
+_GIVEN_UP = (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 _STATUS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: 403,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: 403,
@@ -42,10 +45,15 @@ def kafka_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     for name, text in headers:
         key, value = name.lower(), text.encode(errors="surrogateescape")
         if key.startswith("ce-"):
-            found.append((f"ce_{key[3:]}", unquote_to_bytes(value.strip(b'"'))))
+            found.append((f"ce_{key[3:]}", unquote_to_bytes(_QUOTED.sub(_bare, value))))
         elif key == "content-type" or key in _TRACING:
             found.append((key, value))
     return found
+
+
+def _bare(quoted: re.Match[bytes]) -> bytes:
+    """A quoted string of HTTP without its quotes, and without what escapes one inside."""
+    return re.sub(rb"\\(.)", rb"\1", quoted[1])
 
 
 class InteractionWriter:
@@ -63,6 +71,7 @@ class InteractionWriter:
         self._settings = settings
         self._topic = settings.topics.interactions
         self._partitions = partitions
+        self._failure: KafkaError | None = None
         # Now, not when the first interaction comes: that would wait a second for its producer's id.
         self._start()
 
@@ -89,21 +98,27 @@ class InteractionWriter:
             else:
                 delivered.set_result(cast(int, offset))
 
-        partition, producer = partition_of(user, self._partitions), self._producer
+        if self._failure is not None:
+            self._start()  # the one that failed writes nothing more
+        partition = partition_of(user, self._partitions)
         try:
-            producer.produce(self._topic, value, user, partition, report, headers=list(headers))
-            return Source(self._topic, partition, await delivered)
+            self._producer.produce(
+                self._topic, value, user, partition, report, headers=list(headers)
+            )
+            # librdkafka looks at its clock once a second.
+            async with asyncio.timeout(PATIENCE_SECONDS + 2.0):
+                return Source(self._topic, partition, await delivered)
         except BufferError:
             raise RefusedRequest(503, "too many interactions wait for Kafka") from None
+        except TimeoutError:
+            raise self._refusal(KafkaError(KafkaError._MSG_TIMED_OUT)) from None
         except KafkaException as error:
             reason: KafkaError = error.args[0]
-            if producer is self._producer and (
-                reason.fatal() or reason.code() == KafkaError._FATAL
-            ):
-                self._start()  # the one that failed writes nothing more
-            raise self._refusal(reason) from None
+            given_up = self._failure is not None and reason.code() in _GIVEN_UP
+            raise self._refusal(cast(KafkaError, self._failure) if given_up else reason) from None
 
     def _start(self) -> None:
+        self._failure = None
         producer = self._producer = clients.producer(
             self._settings,
             **{
@@ -117,7 +132,12 @@ class InteractionWriter:
     def _poll(self, producer: Producer) -> None:
         """Have delivery reports made, until another producer has taken its place."""
         while producer is self._producer or len(producer):
-            producer.poll(1.0)
+            try:
+                producer.poll(1.0)
+            except KafkaException as error:  # a fatal one: nothing more will be written
+                if producer is self._producer:
+                    self._failure = error.args[0]
+                producer.purge()  # who waits is told
 
     def _refusal(self, error: KafkaError) -> RefusedRequest:
         status = _STATUS.get(error.code(), 503)

@@ -101,12 +101,13 @@ class GorseConformance(Conformance):
 
 
 class MetarankConformance(Conformance):
-    """doc/api.md: `similar` answers once trained, with items that do not stand in the request."""
+    """doc/api.md: what waits in sessions is learnt once flushed; `similar` answers once trained."""
 
     def __init__(self) -> None:
         super().__init__()
         self.events: list[dict[str, Any]] = []
         self.trainings = 0
+        self._flushed = 0
         self._trained: list[str] = []
 
     def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any) -> Answer:
@@ -121,11 +122,13 @@ class MetarankConformance(Conformance):
                     self.events.append(event)
                 took = {"accepted": len(body), "status": "ok", "tookMillis": 1, "updated": 0}
                 return 200, took
+            case "POST", ["flush"]:
+                self._flushed = len(self.events)
+                return 200, {"accepted": 0, "status": "ok", "tookMillis": 1, "updated": 0}
             case "POST", ["train", "similar"]:
                 self.trainings += 1
-                self._trained = [
-                    event["item"] for event in self.events if event["event"] == "interaction"
-                ]
+                known = self.events[: self._flushed]
+                self._trained = [e["item"] for e in known if e["event"] == "interaction"]
                 return 200, {"features": [], "iterations": [], "sizeBytes": 1}
             case "POST", ["recommend", "similar"]:
                 best = dict.fromkeys(item for item in self._trained if item not in body["items"])

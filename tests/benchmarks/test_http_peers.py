@@ -21,6 +21,7 @@ from benchmarks.http_peers.quality import histories, prequential
 from benchmarks.http_peers.topic import topic_feedback
 from engine import Interaction, Item
 from streams.brokers import EmbeddedBroker
+from streams.processes import Child
 from streams.settings import Settings
 from tests.benchmarks.conformance import GorseConformance, MetarankConformance
 from tests.engine.builders import films, stream
@@ -189,6 +190,17 @@ def test_the_real_gorse_takes_part() -> None:
         assert service.resident_mb() > 1
 
 
+def test_a_service_that_ends_as_it_starts_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        Child(["/bin/sh", "-c", "echo no such port"], output=output) as it,
+    ):
+        it.process.wait()
+        with pytest.raises(services.ServiceError, match=r"(?s)gorse did not .*no such port"):
+            services.await_ready(Gorse("http://127.0.0.1:9"), [it], log)
+
+
 def test_make_builds_the_gorse_that_the_table_names() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert f"GORSE_VERSION := {services.GORSE_VERSION}" in makefile
@@ -196,7 +208,7 @@ def test_make_builds_the_gorse_that_the_table_names() -> None:
 
 @pytest.fixture
 def millrace(
-    embedded: EmbeddedBroker, settings: Callable[..., Settings]
+    embedded: EmbeddedBroker, settings: Callable[..., Settings], tmp_path: Path
 ) -> Iterator[services.Service]:
     """A real worker on the embedded broker, asked over HTTP."""
     [port] = services.free_ports(1)
@@ -205,7 +217,7 @@ def millrace(
         f"http://127.0.0.1:{port}", lambda items: path.send_items(*items), settings="embedded"
     )
     with path.worker() as child:
-        services.await_ready(contender, [child])
+        services.await_ready(contender, [child], tmp_path / "nothing is written there")
 
         def catch_up() -> None:
             path.answers(len(stream()))
@@ -235,18 +247,23 @@ def test_a_real_worker_is_fed_and_asked_over_http(millrace: services.Service) ->
     told = topic_feedback(millrace.settings, users, names, Events("topic", now), 10)
     assert told["n"] == 10
     assert 0 < told["accepted_ms"]["p50"] <= told["accepted_ms"]["max"]
+    assert told["floor_ms"]["p50"] > 0
 
 
 def test_the_table_names_who_was_not_run_and_why() -> None:
     measured = {
         "name": "Counts", "settings": "counts", "ndcg@10": 0.1, "hr@10": 0.2, "queries": 7,
         "popularity": {"ndcg@10": 0.05, "hr@10": 0.1, "queries": 7}, "seconds": 1.0,
-        "query_ms": {"p50": 1.0, "p99": 2.0, "max": 1234.0}, "resident_mb": 80.0,
+        "query_ms": {"p50": 1.0, "p99": 2.0, "max": 3.0}, "resident_mb": 80.0,
         "own": {
-            "accepted_ms": {"p50": 1.0, "p99": 2.0, "max": 3.0}, "floor_ms": {}, "n": 3,
-            "unchanged": 0, "moved_share": 1.0,
+            "accepted_ms": {"p50": 1.0, "p99": 2.0, "max": 1234.0}, "n": 3, "unchanged": 1,
+            "floor_ms": {"p50": 0.5, "p99": 0.6, "max": 0.7}, "moved_share": 1.0,
         },
         "others": {"accepted_ms": {}, "n": 0, "never": 2},
+        "topic": {
+            "accepted_ms": {"p50": 4.0, "p99": 5.0, "max": 6.0}, "n": 7,
+            "floor_ms": {"p50": 0.1, "p99": 0.2, "max": 0.3},
+        },
     }  # fmt: skip
     rows = [measured, {"name": "gorse", "settings": "not run (it is not built)"}]
     report = {
@@ -256,7 +273,9 @@ def test_the_table_names_who_was_not_run_and_why() -> None:
     out = io.StringIO()
     command.print_tables(Console(width=200, file=out), report)
     text = out.getvalue()
-    assert "1.0 / 2.0 / 1,234" in text
+    assert re.search(r"own feedback changes the answer +1.0 +2.0 +1,234 +3/4", text)
+    assert re.search(r"the answer is on the output topic +4.0 +5.0 +6.0 +7", text)
+    assert re.search(r"three others' new item is offered +never +never +never +0/2", text)
     assert "not run (it is not built)" in text
     assert command.METARANK in text
     assert "seed 3" in text

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,24 +17,28 @@ from engine.evaluation.prequential import PrequentialEvaluator
 ML_100K = Path(__file__).parents[3] / "shared" / "data" / "ml-100k"
 
 
-def evaluated(source: Dataset, aggregator: str = "numba") -> PrequentialEvaluator:
+def measured(source: Dataset, aggregator: str = "numba") -> dict[str, Any]:
     settings = EngineSettings.model_validate({"aggregator": aggregator})
-    evaluator = PrequentialEvaluator(settings, source.items())
+    evaluator = PrequentialEvaluator(settings, source.items(), answers=False)
     for _ in evaluator.run(source.interactions()):
         pass
-    return evaluator
+    return evaluator.report()
+
+
+def measured_movielens(aggregator: str) -> dict[str, Any]:
+    return measured(open_dataset(ML_100K), aggregator)
 
 
 def test_the_synthetic_stream_is_learnt_far_better_than_popularity() -> None:
-    report = evaluated(Synthetic(events=6000, seed=5)).report()
+    report = measured(Synthetic(events=6000, seed=5))
     assert report["ndcg@10"] > 1.5 * report["baselines"]["popularity"]["ndcg@10"]
     assert report["queries"] > 4000
 
 
 @pytest.mark.skipif(not ML_100K.is_dir(), reason="MovieLens 100K is not beside the repository")
 def test_movielens_100k_is_ranked_well_and_in_8_bits_as_well() -> None:
-    report = evaluated(open_dataset(ML_100K)).report()
-    in_8_bits = evaluated(open_dataset(ML_100K), "int8").report()
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        report, in_8_bits = processes.map(measured_movielens, ("numba", "int8"))
     assert in_8_bits["ndcg@10"] > report["ndcg@10"] - 0.0005
     assert report["ndcg@10"] > 0.117
     assert report["second_half"]["ndcg@10"] > 0.125

@@ -46,6 +46,21 @@ class Path:
         self.names = settings.topics
         topics.create(settings)
         self.producer = clients.producer(settings)
+        self._starts: dict[tuple[str, int], int] = {}
+
+    def begin_here(self) -> dict[str, int]:
+        """Read what comes from now on alone; how many messages each topic has had."""
+        reader = clients.reader(self.settings)
+        for name in topics.policies(self.settings):
+            for partition in clients.partitions(reader, name):
+                place = TopicPartition(name, partition)
+                end = reader.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)[1]
+                self._starts[name, partition] = end
+        reader.close()
+        counts = dict.fromkeys(topics.policies(self.settings), 0)
+        for (name, _), end in self._starts.items():
+            counts[name] += end
+        return counts
 
     def worker(self) -> Child:
         """Start a worker process."""
@@ -100,7 +115,12 @@ class Path:
     def read(self, topic: str, count: int, seconds: float = 60.0) -> list[Message]:
         """The first `count` messages of a topic; fails when they do not come in time."""
         consumer = clients.reader(self.settings)
-        consumer.assign([TopicPartition(topic, p, 0) for p in clients.partitions(consumer, topic)])
+        consumer.assign(
+            [
+                TopicPartition(topic, partition, self._starts.get((topic, partition), 0))
+                for partition in clients.partitions(consumer, topic)
+            ]
+        )
         messages: list[Message] = []
         deadline = time.monotonic() + seconds
         while len(messages) < count and time.monotonic() < deadline:
@@ -135,6 +155,11 @@ class Path:
 @pytest.fixture
 def path(settings: Callable[..., Settings], broker: EmbeddedBroker | KafkaServer) -> Path:
     """The event path of this test on each broker; one partition, so that order is known."""
+    return one_partition(settings, broker)
+
+
+def one_partition(settings: Callable[..., Settings], broker: EmbeddedBroker | KafkaServer) -> Path:
+    """An event path whose topics have one partition."""
     chosen = settings(topics={"partitions": 1}, worker={"session_seconds": 6.0})
     if isinstance(broker, EmbeddedBroker):  # which makes four for a client that asks
         for name in topics.policies(chosen):

@@ -387,7 +387,24 @@ def test_headers_that_are_no_text_are_told(served: Served) -> None:
     binary = {"ce_id": "%FF", "ce_source": "s", "ce_type": "click", "ce_specversion": "1.0"}
     heard = served.post(b'{"user": "ann", "item": "m1"}', **binary)
     assert refusal(heard) == (400, "NotUtf8")
-    assert kafka_headers([("CE-Id", "%E2%98%95"), ("X-Other", "1")]) == [("ce_id", "☕".encode())]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("%E2%98%95", "☕".encode()),
+        ("a%20b%2520", b"a b%20"),
+        ('"a b"', b"a b"),
+        (r'"a \"b\" \\ %63"', rb'a "b" \ c'),
+        ('it is "5"', b'it is "5"'),
+        ("\udcff", b"\xff"),
+        ("", b""),
+    ],
+)
+def test_attributes_are_decoded_as_http_encodes_them(text: str, value: bytes) -> None:
+    headers = [("CE-Id", text), ("X-Other", "1"), ("Content-Type", text), ("Cookie", "c")]
+    untouched = text.encode(errors="surrogateescape")
+    assert kafka_headers(headers) == [("ce_id", value), ("content-type", untouched)]
 
 
 BAD = [

@@ -20,21 +20,10 @@ from streams.settings import Settings, SettingsError, as_environment, as_toml, l
 from tests.streams.conftest import Path, interaction
 
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
-COMMANDS = [
-    ["demo"], ["worker"], ["replay"], ["watch"], ["health"], ["broker"], ["topics", "create"],
-    ["topics", "check"], ["evaluate"], ["paper"], ["config"], ["schemas"], ["download"],
-]  # fmt: skip
 
 
 def millrace(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(app, list(arguments), env=env)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_has_help_with_an_example(command: list[str]) -> None:
-    result = millrace(*command, "--help")
-    assert result.exit_code == 0
-    assert "Example:" in result.output
 
 
 def test_config_prints_settings_that_load_back(tmp_path: FilePath) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
+import subprocess
 import time
 import urllib.request
 from collections import defaultdict
@@ -302,3 +304,10 @@ def test_every_alert_says_what_is_wrong_and_is_tried_and_documented() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"].endswith((".", "say why."))
         assert f"`{rule['alert']}`" in documented
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here")
+def test_each_alert_fires_when_it_should_and_only_then() -> None:
+    command = ["promtool", "test", "rules", "alerts_test.yml"]
+    done = subprocess.run(command, cwd=DEPLOY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -111,9 +111,12 @@ from streams.settings import Settings
 from streams.web.server import serve
 port = int(sys.argv[1])
 server = serve(Settings(web={"port": port}), CollectorRegistry(), Health())
+forked, say = os.pipe()
 child = os.fork()
 if not child:
+    os.write(say, b"!")
     time.sleep(60)
+os.read(forked, 1)
 server.close()
 try:
     socket.create_server(("127.0.0.1", port)).close()

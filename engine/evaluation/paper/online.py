@@ -33,7 +33,7 @@ def second_half(
     for item in items:
         engine.upsert_item(item)
     for done, interaction in enumerate(halves.train):
-        engine.observe(interaction)
+        engine.observe(interaction, answer=False)
         if done % 250 == 0:
             on_progress("learning the first half", done / len(halves.train))
     measures = SecondHalf(halves.train)
