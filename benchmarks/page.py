@@ -6,14 +6,15 @@
   cached, of pages opened one after the other while `--rate` events a second come; `bytes` until
   then, not compressed.
 - `total_us`: received to handed over, as the worker reports it of each event, in blocks that take
-  turns: the page `closed`, its `stream` read by something that draws nothing, and the page `open`
-  in Chromium. Percentiles are medians of the blocks'; `cpu_us` is the worker's CPU time an event.
-  What `open` adds to `stream` is the browser's share of this machine's cores.
+  short turns: the page `closed`, its `stream` read by something that draws nothing, and the page
+  `open` in Chromium. Percentiles are of all blocks' events; those of single blocks tell how much
+  the machine's other work sways them. `cpu_us` is the worker's CPU time an event. What `open`
+  adds to `stream` is the browser's share of this machine's cores.
 - `click_ms`: from the click on an item to the new list being drawn, as the page measures it.
 
     python -m benchmarks.page ../shared/data/ml-100k --rate 150 --picture docs/images/page.png
 
-takes the picture of the README instead, after a minute and a half of events and some rubbish.
+takes the picture of the README instead, after a minute of events.
 """
 
 from __future__ import annotations
@@ -22,14 +23,13 @@ import argparse
 import json
 import shutil
 import socket
-import statistics
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
@@ -51,6 +51,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 VIEWS, CLICKS = 10, 15
+_COMPARED = ("p50", "p99", "cpu_us")
 _READ = "import sys, urllib.request as r\nfor _ in r.urlopen(sys.argv[1]): pass"
 _SHOWN = """
 const seen = new MutationObserver(() => {
@@ -70,8 +71,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data/ml-100k"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rate", type=float, default=1_000.0, help="events per second")
-    parser.add_argument("--rounds", type=int, default=4, help="blocks of each contender")
-    parser.add_argument("--seconds", type=float, default=6.0, help="length of a block")
+    parser.add_argument("--rounds", type=int, default=20, help="blocks of each contender")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a block")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, help="only take a picture of the page")
     arguments = parser.parse_args()
@@ -105,6 +106,26 @@ def main() -> None:
         arguments.json.write_text(text + "\n")
 
 
+class Block(NamedTuple):
+    """Microseconds of each event, CPU seconds of the worker, seconds until all was answered."""
+
+    total_us: list[float]
+    cpu: float
+    took: float
+
+
+def _pooled(blocks: list[Block]) -> dict[str, float]:
+    total = [us for block in blocks for us in block.total_us]
+    by_block = sorted(percentiles(block.total_us)["p99"] for block in blocks)
+    return percentiles(total) | {
+        "events": len(total),
+        "events_per_s": round(len(total) / sum(block.took for block in blocks)),
+        "cpu_us": round(sum(block.cpu for block in blocks) / len(total) * 1e6, 1),
+        "p99_of_quietest_block": by_block[0],
+        "p99_of_worst_block": by_block[-1],
+    }
+
+
 class Run:
     """A worker that answers a data set's events, and a browser beside it."""
 
@@ -136,28 +157,22 @@ class Run:
     def cost(self, rounds: int, seconds: float) -> dict[str, Any]:
         """Blocks of each contender in turns, the first round not counted."""
         contenders = {"closed": self._closed, "stream": self._stream, "open": self._open}
-        blocks: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+        blocks: dict[str, list[Block]] = {name: [] for name in contenders}
         for number in range(rounds + 1):
             # Whoever comes first in a round has it no easier.
             names = list(contenders) if number % 2 else list(contenders)[::-1]
+            console.print(f"round {number} of {rounds}")
             for name in names:
-                console.print(f"block {number} of {rounds}: {name}")
                 with contenders[name]():
                     block = self._block(seconds)
                 if number:
                     blocks[name].append(block)
-        found: dict[str, Any] = {
-            name: {key: statistics.median(block[key] for block in own) for key in own[0]}
-            for name, own in blocks.items()
-        }
-        closed = found["closed"]
+        found = {name: _pooled(own) for name, own in blocks.items()}
         ratios = {
-            name: {
-                key: round(found[name][key] / closed[key], 3) for key in ("p50", "p99", "cpu_us")
-            }
+            name: {key: round(found[name][key] / found["closed"][key], 3) for key in _COMPARED}
             for name in ("stream", "open")
         }
-        return {"total_us": found, "ratio_to_closed": ratios, "blocks": blocks}
+        return {"total_us": found, "ratio_to_closed": ratios}
 
     def first_view(self) -> dict[str, Any]:
         """New browser contexts, one after the other, while events come."""
@@ -208,16 +223,13 @@ class Run:
         few = Image.open(file).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE)
         few.save(file, optimize=True)
 
-    def _block(self, seconds: float) -> dict[str, float]:
-        """Percentiles of an event's time, the worker's CPU time, and whether the rate was held."""
+    def _block(self, seconds: float) -> Block:
         first, spent, started = len(self.answers.samples), _cpu(self._worker), time.monotonic()
-        count = self._send(seconds)
-        self.answers.wait_for(first + count)
-        took = time.monotonic() - started
-        cpu = (_cpu(self._worker) - spent) / count * 1e6
+        self.answers.wait_for(first + self._send(seconds))
+        took, cpu = time.monotonic() - started, _cpu(self._worker) - spent
         decoder = msgspec.json.Decoder(Recommendation)
         total = [decoder.decode(v).latency_us.total for _, v in self.answers.samples[first:]]
-        return percentiles(total) | {"cpu_us": round(cpu, 1), "events_per_s": round(count / took)}
+        return Block(total, cpu, took)
 
     def _send(self, seconds: float) -> int:
         count, start = int(self._rate * seconds), time.monotonic()
