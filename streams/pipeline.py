@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 
@@ -85,9 +86,9 @@ class Pipeline:
         The ways out of those that are ours or were.
     ours
         The numbers of those that are ours now.
-    news
-        What was applied or buried, for who watches (`streams.web.feed`); holds nothing until they
-        put a longer one in its place.
+    on_news
+        Called with what was applied or buried, on the event path: for who watches
+        (`streams.web.feed`).
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -97,7 +98,7 @@ class Pipeline:
         self.outboxes: dict[int, PartitionOutbox] = {}
         self.ours: set[int] = set()
         self.counts = Counts()
-        self.news: deque[News] = deque(maxlen=0)
+        self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
         self._engine = engine
         self._topics = settings.topics
@@ -182,7 +183,7 @@ class Pipeline:
             message = self._answer(
                 record, outbox, interaction, answer, queue_us, received_ns, decode_ns
             )
-        self.news.append((interaction, message))
+        self.on_news((interaction, message))
 
     def _answer(
         self,
@@ -241,7 +242,7 @@ class Pipeline:
         )
         letter = Output(record.offset, self._topics.dead_letters, value, key, headers)
         outbox.put(letter)
-        self.news.append(letter)
+        self.on_news(letter)
         self.counts.dead_letters[error.error_class] += 1
 
 

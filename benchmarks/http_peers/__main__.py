@@ -99,7 +99,7 @@ def _arguments() -> argparse.Namespace:
         epilog="example: python -m benchmarks.http_peers path/to/ml-100k --json http.json",
     )
     parser.add_argument("data", type=Path, metavar="PATH", help="a data set, as `millrace replay`")
-    parser.add_argument("--history", type=int, default=50_000, help="events told before")
+    parser.add_argument("--history", type=int, default=20_000, help="events told before")
     parser.add_argument("--events", type=int, default=2_000, help="events of the stream")
     parser.add_argument("--rate", type=float, default=20.0, help="its events a second")
     parser.add_argument("--own", type=int, default=300, help="tries for own feedback")

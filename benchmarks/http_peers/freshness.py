@@ -25,7 +25,9 @@ ALIKE = 5
 """Items that users who are like each other have in common."""
 LIKED_BY = 3
 MOMENT_SECONDS = 1.0
-"""After that long others' tries begin as well, and those still open are asked after in turn."""
+"""After that long the next try begins, and those still open are asked after in turn."""
+PAUSE_SECONDS = 0.1
+"""Between two such turns once all have begun: polling shall not take what learning needs."""
 
 
 class Events:
@@ -152,9 +154,10 @@ def what_others_taught(
     waiting: dict[str, tuple[str, float]] = {}
     took: list[float] = []
 
-    def ask(until: float) -> None:
+    def ask(until: float, pause: float = 0.0) -> None:
         """Ask after what is awaited, in turns, until all is there or it is time."""
         while waiting and time.perf_counter() < until:
+            time.sleep(pause)
             for user, (item, since) in list(waiting.items()):
                 if item in contender.query(user):
                     took.append((time.perf_counter() - since) * 1e3)
@@ -173,7 +176,7 @@ def what_others_taught(
         accepted = time.perf_counter()
         waiting[fourth] = new.item, accepted
         ask(accepted + MOMENT_SECONDS)
-    ask(time.perf_counter() + patience)
+    ask(time.perf_counter() + patience, PAUSE_SECONDS)
     return {"accepted_ms": spread(took), "n": len(took), "never": len(waiting)}
 
 

@@ -1,8 +1,9 @@
 """What the page shows, collected beside the event path.
 
-The pipeline only puts what it has written into a deque (`Pipeline.news`). All else is done here, in
-the web server's thread: counting, percentiles by second, the prequential measures. Memory is
-bounded, whatever the number of users and items.
+On the event path what was applied is only put into a deque. All else is done in the web server's
+thread, twice a second: counting, percentiles by second, the prequential measures. That thread is
+woken besides when something happens to a user whom somebody watches, and for nothing else: while it
+holds Python's lock, an event waits. Memory is bounded, whatever the number of users and items.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import time
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,8 +35,8 @@ WINDOW_SECONDS = 5
 """Seconds that the latest percentiles are of."""
 _HELD = 20_000
 """Outputs that wait to be looked at; more would be dropped, and the page's means be of the rest."""
-_WATCHED_TICK, _TICK = 0.02, 0.2
-"""Seconds between two looks at the news: while somebody watches, and while nobody does."""
+_TICK = 0.5
+"""Seconds between two looks at the news."""
 _MOST_USERS, _MOST_ITEMS = 4_096, 50_000
 """Users and items that the prequential measures remember, the latest and the most taken."""
 _ACTIVE, _DEAD = 12, 8
@@ -154,7 +156,7 @@ class Feed:
         self._pipeline = pipeline
         self._health = health
         self._news: deque[News] = deque(maxlen=_HELD)
-        pipeline.news = self._news
+        pipeline.on_news = self.hear
         self._history: deque[Second] = deque(maxlen=HISTORY_SECONDS)
         self._quality = Prequential(_MOST_USERS, _MOST_ITEMS)
         self._active: OrderedDict[str, None] = OrderedDict()
@@ -163,21 +165,37 @@ class Feed:
         self._received = pipeline.counts.received
         self._sample = array("d")
         self._samples: deque[NDArray[np.float64]] = deque(maxlen=WINDOW_SECONDS)
+        self._stages_of: tuple[int, dict[str, tuple[int, int]]] = (0, {})
         self._watchers: set[Watcher] = set()
+        self._watched: frozenset[str] = frozenset()
+        self._woken = asyncio.Event()
+        self._wake: Callable[[], object] = self._woken.set
         self._closed = False
+
+    def hear(self, news: News) -> None:
+        """Keep it for the next look; of a watched user, have that now. For the event path."""
+        self._news.append(news)
+        if self._watched and not isinstance(news, Output) and news[0].user in self._watched:
+            with suppress(RuntimeError):  # the web server has ended
+                self._wake()
 
     async def run(self) -> None:
         """Look at the news until cancelled."""
-        told = 0.0
+        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self._woken.set)
+        told = 0
         while True:
-            self.look(time.time())
-            if self._watchers and time.monotonic() - told >= 0.5:
-                told = time.monotonic()
+            now = time.time()
+            self.look(now)
+            if told != (told := int(now / _TICK)) and self._watchers:
                 figures = msgspec.json.encode(self.figures())
                 for watcher in self._watchers:
                     watcher.figures = figures
                     watcher.wake.set()
-            await asyncio.sleep(_WATCHED_TICK if self._watchers else _TICK)
+            with suppress(TimeoutError):
+                # Just after a second's end, so that seconds are whole.
+                async with asyncio.timeout(_TICK - time.time() % _TICK + 0.001):
+                    await self._woken.wait()
+            self._woken.clear()
 
     def close(self) -> None:
         """End every page's stream."""
@@ -203,10 +221,12 @@ class Feed:
             raise TooManyWatchersError(f"{_MOST_WATCHERS} pages are open, which is the most")
         watcher = Watcher(user)
         self._watchers.add(watcher)
+        self._watched = frozenset(each.user for each in self._watchers)
         try:
             yield watcher
         finally:
             self._watchers.remove(watcher)
+            self._watched = frozenset(each.user for each in self._watchers)
 
     # ------------------------------------------------------------------ what came
 
@@ -301,11 +321,14 @@ class Feed:
         )
 
     def _stages(self) -> dict[str, tuple[int, int]]:
-        sample = np.concatenate(self._samples) if self._samples else np.empty((0, len(STAGES)))
-        if not len(sample):
-            return {}
-        p50, p99 = np.percentile(sample, (50, 99), axis=0).round().astype(int).tolist()
-        return {stage: (p50[n], p99[n]) for n, stage in enumerate(STAGES)}
+        if self._stages_of[0] != self._now:  # once a second: it is most of what a page costs
+            sample = np.concatenate(self._samples) if self._samples else np.empty((0, len(STAGES)))
+            found = {}
+            if len(sample):
+                p50, p99 = np.percentile(sample, (50, 99), axis=0).round().astype(int).tolist()
+                found = {stage: (p50[n], p99[n]) for n, stage in enumerate(STAGES)}
+            self._stages_of = self._now, found
+        return self._stages_of[1]
 
 
 def _dead_letter(letter: Output, now: float) -> DeadLetter:

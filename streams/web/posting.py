@@ -23,6 +23,7 @@ PATIENCE_SECONDS = 5.0
 """How long Kafka may take to acknowledge an interaction."""
 _QUOTED = re.compile(rb'\A"((?:[^"\\]|\\.)*)"\Z')
 _TRACING = ("traceparent", "tracestate")
+_GIVEN_UP = (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 _STATUS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: 403,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: 403,
@@ -70,6 +71,7 @@ class InteractionWriter:
         self._settings = settings
         self._topic = settings.topics.interactions
         self._partitions = partitions
+        self._failure: KafkaError | None = None
         # Now, not when the first interaction comes: that would wait a second for its producer's id.
         self._start()
 
@@ -96,21 +98,27 @@ class InteractionWriter:
             else:
                 delivered.set_result(cast(int, offset))
 
-        partition, producer = partition_of(user, self._partitions), self._producer
+        if self._failure is not None:
+            self._start()  # the one that failed writes nothing more
+        partition = partition_of(user, self._partitions)
         try:
-            producer.produce(self._topic, value, user, partition, report, headers=list(headers))
-            return Source(self._topic, partition, await delivered)
+            self._producer.produce(
+                self._topic, value, user, partition, report, headers=list(headers)
+            )
+            # librdkafka looks at its clock once a second.
+            async with asyncio.timeout(PATIENCE_SECONDS + 2.0):
+                return Source(self._topic, partition, await delivered)
         except BufferError:
             raise RefusedRequest(503, "too many interactions wait for Kafka") from None
+        except TimeoutError:
+            raise self._refusal(KafkaError(KafkaError._MSG_TIMED_OUT)) from None
         except KafkaException as error:
             reason: KafkaError = error.args[0]
-            if producer is self._producer and (
-                reason.fatal() or reason.code() == KafkaError._FATAL
-            ):
-                self._start()  # the one that failed writes nothing more
-            raise self._refusal(reason) from None
+            given_up = self._failure is not None and reason.code() in _GIVEN_UP
+            raise self._refusal(cast(KafkaError, self._failure) if given_up else reason) from None
 
     def _start(self) -> None:
+        self._failure = None
         producer = self._producer = clients.producer(
             self._settings,
             **{
@@ -124,7 +132,12 @@ class InteractionWriter:
     def _poll(self, producer: Producer) -> None:
         """Have delivery reports made, until another producer has taken its place."""
         while producer is self._producer or len(producer):
-            producer.poll(1.0)
+            try:
+                producer.poll(1.0)
+            except KafkaException as error:  # a fatal one: nothing more will be written
+                if producer is self._producer:
+                    self._failure = error.args[0]
+                producer.purge()  # who waits is told
 
     def _refusal(self, error: KafkaError) -> RefusedRequest:
         status = _STATUS.get(error.code(), 503)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import msgspec
 import numpy as np
 import pytest
@@ -135,11 +138,22 @@ def watch_again(fed: Fed, more: int) -> None:
             watch_again(fed, more - 1)
 
 
-def test_nobody_looking_costs_no_memory() -> None:
-    settings = Settings(engine={"model": "gnn"})
-    pipeline = Pipeline(Recommender(EngineSettings(model="gnn")), settings, Model("m", "0"))
-    pipeline.partitions = {0: Partition(1000)}
-    for n in range(5):
-        pipeline.follow(Record(0, n, FIRST_MS, b"", encode(interaction(n)), ()))
-    assert pipeline.counts.followed == 5
-    assert len(pipeline.news) == 0
+def test_news_of_a_watched_user_wakes_and_others_do_not(fed: Fed) -> None:
+    async def told() -> list[bool]:
+        following = asyncio.create_task(fed.feed.run())
+        found = []
+        with fed.feed.watching("ann") as ann:
+            for user in ("bob", "ann"):
+                await asyncio.wait([following], timeout=0.5 - time.time() % 0.5 + 0.05)
+                ann.wake.clear()
+                fed.send(encode(interaction(len(found), user=user)))
+                await asyncio.wait([following], timeout=0.1)  # the next look is due in 0.4 s
+                found.append(ann.wake.is_set())
+        following.cancel()
+        await asyncio.wait([following])
+        return found
+
+    assert asyncio.run(told()) == [False, True]
+    fed.send(b"rubbish")
+    fed.send(encode(interaction(9, user="ann")))  # to a loop that is closed
+    assert fed.pipeline.counts.recommendations == 3
