@@ -13,7 +13,7 @@ demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
 test: install-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest
 
-# Lines that no test reaches; ARGS choose tests. Takes half as long again as the tests alone.
+# Lines that no test reaches; ARGS choose tests.
 .PHONY: coverage
 coverage: install-dev
 	@$(BIN)/coverage erase
