@@ -18,7 +18,7 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.consumer import transport
+from streams.consumer import Runs, transport
 
 PLACE = TP("in", 0)
 END, COMMITTED, APPLIED = 60, 50, 20
@@ -87,3 +87,9 @@ def test_nothing_is_handled_between_fausts_seek_and_ours(monkeypatch: pytest.Mon
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
     assert handled == list(range(APPLIED, END))
+
+
+def test_messages_come_in_runs_of_their_partition() -> None:
+    fetched = {TP("in", 1): ["a", "b"], TP("in", 0): [], TP("items", 1): ["c"], TP("in", 2): ["d"]}
+    handed = [(place.topic, place.partition, each) for place, each in Runs().iterate(fetched)]
+    assert handed == [("in", 1, "a"), ("in", 1, "b"), ("items", 1, "c"), ("in", 2, "d")]
