@@ -20,6 +20,7 @@ from streams.messages import encode
 from streams.processes import Child
 from streams.replay import partition_of
 from streams.settings import Settings, as_environment
+from tests.streams.served import PARTITIONS, Served
 
 FIRST_MS = 1_600_000_000_000
 
@@ -172,3 +173,11 @@ def worker(path: Path) -> Iterator[Child]:
     """A worker on `path`, stopped after the test."""
     with path.worker() as child:
         yield child
+
+
+@pytest.fixture(scope="module")
+def served(embedded: EmbeddedBroker) -> Iterator[Served]:
+    made = Served(embedded.bootstrap)
+    embedded.create_topic(made.topic, PARTITIONS)
+    yield made
+    made.close()
