@@ -72,12 +72,13 @@ class CatalogueTail:
 
     def read_to_end(self) -> int:
         """Apply what the topic holds now; returns how many items that were."""
-        ends = clients.ends(self._consumer, self._topic)
-        self.positions = {p: self.positions.get(p, 0) for p in ends}
+        # Before anything is assigned: afterwards each would wait behind a fetch for half a second.
+        limits = clients.watermarks(self._consumer, self._topic)
+        self.positions = {p: self.positions.get(p, 0) for p in limits}
         self._consumer.assign(
             [TopicPartition(self._topic, p, at) for p, at in self.positions.items()]
         )
-        missing = {p for p, end in ends.items() if end > max(self._low(p), self.positions[p])}
+        missing = {p for p, (low, end) in limits.items() if end > max(low, self.positions[p])}
         items = 0
         while missing:
             message = self._consumer.poll(clients.TIMEOUT_SECONDS)
@@ -86,7 +87,7 @@ class CatalogueTail:
             self._take(message, lambda apply: apply())
             items += 1
             partition, offset = message.partition(), message.offset()
-            if partition is not None and offset is not None and offset + 1 >= ends[partition]:
+            if partition is not None and offset is not None and offset + 1 >= limits[partition][1]:
                 missing.discard(partition)
         return items
 
@@ -112,12 +113,6 @@ class CatalogueTail:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-
-    def _low(self, partition: int) -> int:
-        watermarks = self._consumer.get_watermark_offsets(
-            TopicPartition(self._topic, partition), timeout=clients.TIMEOUT_SECONDS
-        )
-        return int(watermarks[0])
 
     def _take(self, message: Message, hand_over: Callable[[Callable[[], None]], object]) -> None:
         if message.error():

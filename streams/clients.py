@@ -112,12 +112,17 @@ def partitions(client: Consumer | Producer, topic: str) -> list[int]:
     return sorted(found.partitions)
 
 
-def ends(client: Consumer, topic: str) -> dict[int, int]:
-    """The next offset of each partition of a topic."""
+def watermarks(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+    """The first offset that each partition of a topic still has, and the next that it will have."""
     return {
-        p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=TIMEOUT_SECONDS)[1]
+        p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=TIMEOUT_SECONDS)
         for p in partitions(client, topic)
     }
+
+
+def ends(client: Consumer, topic: str) -> dict[int, int]:
+    """The next offset of each partition of a topic."""
+    return {p: end for p, (_, end) in watermarks(client, topic).items()}
 
 
 def headers(message: Message) -> dict[str, bytes]:

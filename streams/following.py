@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -53,8 +53,8 @@ class Follower:
 
     def catch_up(self, positions: dict[int, int], apply: Apply) -> int:
         """Apply what is committed of these partitions, from `positions` on; returns how many."""
+        self._ask(positions)  # before the first fetch, behind which it would wait
         self._assign(positions)
-        self._ask()
         ends = {n: self._committed[n] for n in positions if self._committed[n] > positions[n]}
         total = sum(end - positions[n] for n, end in ends.items())
         applied, said = 0, time.monotonic()
@@ -106,7 +106,7 @@ class Follower:
             self._stopping.wait(self._every)
             return
         if time.monotonic() - self._asked > self._every:
-            self._ask()
+            self._ask(self._held)
         self._read(self._every / 4)
         for records in self._ready():
             if self._wanted is not None or self._stopping.is_set():
@@ -131,10 +131,10 @@ class Follower:
             [TopicPartition(self._topic, number, at) for number, at in positions.items()]
         )
 
-    def _ask(self) -> None:
+    def _ask(self, numbers: Iterable[int]) -> None:
         """Learn how far the group has committed. While the broker is away nothing new is."""
         self._asked = time.monotonic()
-        places = [TopicPartition(self._topic, number) for number in self._held]
+        places = [TopicPartition(self._topic, number) for number in numbers]
         try:
             found = self._consumer.committed(places, timeout=clients.TIMEOUT_SECONDS)
         except KafkaException as error:
