@@ -38,7 +38,7 @@ class Workers:
     def everyone_says(self, path: str, what: str) -> None:
         """Return once each worker's answer to a GET holds this text."""
         for port in self.ports:
-            wait_until(lambda port=port: what in _text(port, path), f"{what!r} at {path}", 10)
+            wait_until(lambda port=port: what in _text(port, path), f"{what!r} at {path}")
 
 
 def _text(port: int, path: str) -> str:
