@@ -81,9 +81,16 @@ def transport(
                 self._moves += 1
                 self._placed = False
                 await super().perform_seek()
+                # Faust does not seek where nothing is committed yet, and drops what came meanwhile.
+                unread = [
+                    tp for tp in self.assignment()
+                    if tp.topic != topic and not self._read_offset.get(tp)
+                ]  # fmt: skip
                 ours = {tp.partition for tp in self.assignment() if tp.topic == topic}
                 offsets = await asyncio.to_thread(claim, ours)
                 try:
+                    if unread:
+                        await self.seek_wait(await self.earliest_offsets(*unread))
                     if offsets:
                         await self.seek_wait({TP(topic, p): o for p, o in offsets.items()})
                 except IllegalStateError:
@@ -94,13 +101,13 @@ def transport(
         async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
             handled, misplaced, moves = 0, False, self._moves
             async for tp, message in super().getmany(timeout):
-                if tp.topic != topic:
-                    yield tp, message
-                    continue
                 if not self._placed or self._moves != moves:
                     # Asked for before a seek, or between Faust's seek and ours: of what lies
                     # between the two, the state would never know.
                     misplaced = True
+                    continue
+                if tp.topic != topic:
+                    yield tp, message
                     continue
                 handle(message)
                 handled += 1

@@ -89,6 +89,37 @@ def test_nothing_is_handled_between_fausts_seek_and_ours(monkeypatch: pytest.Mon
     assert handled == list(range(APPLIED, END))
 
 
+def test_what_nobody_has_committed_is_read_from_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Faust seeks to what is committed, and not at all where nothing is."""
+    items = {TP("items", number) for number in range(3)}
+    sought: dict[TP, int] = {}
+
+    async def to_committed(consumer: Any) -> None:
+        consumer._read_offset.update({TP("items", 0): 7, TP("items", 1): None, TP("items", 2): 0})
+
+    async def earliest(_consumer: Any, *places: TP) -> dict[TP, int]:
+        return dict.fromkeys(places, 3)
+
+    async def seek(_consumer: Any, offsets: dict[TP, int]) -> None:
+        sought.update(offsets)
+
+    monkeypatch.setattr(driver.Consumer, "perform_seek", to_committed)
+    monkeypatch.setattr(driver.Consumer, "earliest_offsets", earliest)
+    monkeypatch.setattr(driver.Consumer, "seek_wait", seek)
+    monkeypatch.setattr(driver.Consumer, "assignment", lambda _: items)
+
+    async def scenario() -> None:
+        app = faust.App("test", broker="kafka://nowhere", web_enabled=False)
+        made = transport("in", lambda _: {}, lambda _: None, lambda: True, 5)
+        app.transport = made(app.conf.broker_consumer, app)
+        await app.consumer.perform_seek()
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert sought == {TP("items", 1): 3, TP("items", 2): 3}
+
+
 def test_messages_come_in_runs_of_their_partition() -> None:
     fetched = {TP("in", 1): ["a", "b"], TP("in", 0): [], TP("items", 1): ["c"], TP("in", 2): ["d"]}
     handed = [(place.topic, place.partition, each) for place, each in Runs().iterate(fetched)]
