@@ -276,11 +276,8 @@ def run(settings: Settings) -> None:
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
     health = Health()
-    writer = InteractionWriter(settings, len(worker.input.lows))
-    api = Api(worker.engine, worker.model, worker.access, health, writer, settings)
-    page = Page(Feed(worker.pipeline, health, worker.model), worker.engine, worker.access)
-    told = metrics.registry(worker.pipeline, health, settings.engine, worker.checkpoints)
-    serve(settings, told, health, api.routes(), page)
+    if settings.web.port:
+        _serve(worker, health)
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
@@ -297,6 +294,16 @@ def run(settings: Settings) -> None:
         watchdog.close()
         if watchdog.stuck:
             sys.exit(EXIT_STATUS)
+
+
+def _serve(worker: Worker, health: Health) -> None:
+    """The page, the HTTP API, metrics and health, from a thread of their own."""
+    settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
+    writer = InteractionWriter(settings, len(worker.input.lows))
+    api = Api(engine, worker.model, worker.access, health, writer, settings)
+    page = Page(Feed(pipeline, health, worker.model), engine, worker.access)
+    told = metrics.registry(pipeline, health, settings.engine, worker.checkpoints)
+    serve(settings, told, health, api.routes(), page)
 
 
 def wait_for_broker(settings: Settings) -> None:

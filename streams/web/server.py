@@ -118,16 +118,14 @@ def serve(
     health: Health,
     routes: Iterable[web.AbstractRouteDef] = (),
     page: Page | None = None,
-) -> WebServer | None:
-    """The worker's web server; none where its port is 0.
+) -> WebServer:
+    """The worker's web server.
 
     Raises
     ------
     SettingsError
         If the address cannot be taken.
     """
-    if not settings.web.port:
-        return None
     most_bytes = settings.topics.message_bytes
     app = application(metrics, health, settings.web, routes, most_bytes, page)
     return WebServer(app, settings.web)

@@ -15,7 +15,7 @@ from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.posting import InteractionWriter
-from streams.web.server import WebServer, serve
+from streams.web.server import serve
 from tests.engine.builders import WITHOUT_TEXT, stream, took
 from tests.streams.asking import Heard, ask, free_port
 
@@ -63,9 +63,7 @@ class Served:
         model = Model("millrace-test", "1")
         api = Api(self.engine, model, self.access, self.health, writer, self.settings)
         self.operations = api.operations
-        server = serve(self.settings, CollectorRegistry(), self.health, api.routes())
-        assert server is not None
-        self.server: WebServer = server
+        self.server = serve(self.settings, CollectorRegistry(), self.health, api.routes())
 
     def get(self, path: str, **headers: str) -> Heard:
         return ask(self.port, path, headers=headers)
