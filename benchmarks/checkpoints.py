@@ -31,7 +31,7 @@ from engine import EngineSettings, Interaction, Recommender
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.warm_up import warm_up
-from streams import huge_pages, topics
+from streams import topics
 from streams.brokers import KafkaServer
 from streams.checkpoints import Checkpoints, Notes
 from streams.input import Input
@@ -47,7 +47,6 @@ PORT = 6069
 
 def main() -> None:
     """Measure, print, and write JSON where it is asked for."""
-    huge_pages.ensure()  # as a worker does
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=int, default=100_000, help="users, and items")
     parser.add_argument("--seed", type=int, default=0)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import typer
 
-from streams import huge_pages
 from streams.cli import health, paper, research, stream, training
 from streams.cli.torture import torture
 
@@ -41,6 +39,4 @@ app.command()(research.download)
 
 def main() -> None:
     """Entry point of the console script."""
-    if sys.argv[1:2] == ["worker"]:
-        huge_pages.ensure()
     app()
