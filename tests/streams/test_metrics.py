@@ -76,6 +76,7 @@ def complete(found: dict[str, Metric]) -> bool:
         and found["millrace_checkpoint_newest_timestamp_seconds"].samples
         and found["millrace_worker_ready"].samples[0].value
         and sum(s.value for s in found["millrace_partition_answered_offset"].samples) == EVENTS + 1
+        and not any(s.value for s in found["millrace_partition_waiting_events"].samples)
     )
 
 
