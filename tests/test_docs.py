@@ -16,7 +16,7 @@ import pytest
 from typer.main import get_command
 
 from engine.training.recipe import load_recipe
-from streams.cli import app
+from streams.cli.app import app
 from streams.messages import BadMessage, Recommendation, decode_interaction, decode_item
 from streams.settings import Settings
 

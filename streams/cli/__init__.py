@@ -1,42 +1,20 @@
-"""The `millrace` command. Each subcommand only reads its flags and calls the module of its name."""
+"""The `millrace` command; its commands are in `streams.cli.app`."""
 
 from __future__ import annotations
 
 import os
-
-import typer
-
-from streams.cli import health, paper, research, stream, training
-from streams.cli.torture import torture
+import sys
 
 # Kernels and encoder run on the calling thread; a pool beside them only takes their core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-app = typer.Typer(
-    name="millrace",
-    help="A streaming recommender: interactions in from Kafka, each user's new top 10 out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=True,
-)
-app.command()(stream.demo)
-app.command()(stream.worker)
-app.command()(stream.replay)
-app.command()(stream.watch)
-app.command()(health.health)
-app.command()(stream.broker)
-app.command()(stream.board)
-app.add_typer(stream.topics_app, name="topics")
-app.command()(torture)
-app.command()(research.evaluate)
-app.command()(paper.paper)
-app.command()(training.train)
-app.command("config")(research.config_command)
-app.command()(research.schemas)
-app.command()(research.download)
-
 
 def main() -> None:
     """Entry point of the console script."""
+    try:
+        # Imports take a third of a second, in which Ctrl-C would be a traceback.
+        from streams.cli.app import app  # noqa: PLC0415
+    except KeyboardInterrupt:
+        sys.exit(130)
     app()

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from engine.propagation import BackendError
-from streams.cli import app
+from streams.cli.app import app
 from streams.cli.common import one_line_errors
 from streams.settings import Settings, SettingsError, as_environment, as_toml, load_settings
 from tests.streams.conftest import Path, interaction

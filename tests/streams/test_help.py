@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from streams.cli import app
+from streams.cli.app import app
 
 BIN = Path(sys.executable).parent  # where the command is installed
 MILLRACE = str(BIN / "millrace")
@@ -138,6 +138,6 @@ _millrace_completion millrace; echo "${COMPREPLY[@]}"
 
 
 def test_completing_waits_for_no_large_library() -> None:
-    code = f"import sys, streams.cli; print(sorted({HEAVY!r} & sys.modules.keys()))"
+    code = f"import sys, streams.cli.app; print(sorted({HEAVY!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from typer.testing import CliRunner
 
-from streams.cli import app
+from streams.cli.app import app
 from streams.health import Health
 from streams.settings import Settings, SettingsError
 from streams.web.server import WebServer, serve

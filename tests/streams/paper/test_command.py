@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from streams.cli import app
+from streams.cli.app import app
 from tests.engine.evaluation.paper.stand_in import RATED
 
 

@@ -1,0 +1,31 @@
+"""The commands. Each only reads its flags and calls the module of its name."""
+
+from __future__ import annotations
+
+import typer
+
+from streams.cli import health, paper, research, stream, training
+from streams.cli.torture import torture
+
+app = typer.Typer(
+    name="millrace",
+    help="A streaming recommender: interactions in from Kafka, each user's new top 10 out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command()(stream.demo)
+app.command()(stream.worker)
+app.command()(stream.replay)
+app.command()(stream.watch)
+app.command()(health.health)
+app.command()(stream.broker)
+app.command()(stream.board)
+app.add_typer(stream.topics_app, name="topics")
+app.command()(torture)
+app.command()(research.evaluate)
+app.command()(paper.paper)
+app.command()(training.train)
+app.command("config")(research.config_command)
+app.command()(research.schemas)
+app.command()(research.download)
