@@ -64,7 +64,7 @@ $(VENV)/.installed-train: $(VENV)/.installed-dev
 	@touch $@
 
 test-train: install-train
-	@$(BIN)/pytest tests/engine/training tests/engine/test_trained.py tests/streams/paper
+	@$(BIN)/pytest tests/engine/training tests/engine/test_trained.py tests/streams/tools/test_paper_command.py tests/engine/evaluation/paper/test_page.py
 
 # Millrace beside other recommenders. DATA is a data set's folder; HTTP=no leaves out the services,
 # SASREC=no the 5 GB that SASRec's torch takes (its row then says so).

@@ -9,7 +9,7 @@ import sys
 
 from confluent_kafka import TopicPartition
 
-from streams import clients
+from streams.kafka import clients
 from streams.settings import load_settings
 
 

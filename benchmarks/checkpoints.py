@@ -31,13 +31,13 @@ from engine import EngineSettings, Interaction, Recommender
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.warm_up import warm_up
-from streams import topics
-from streams.brokers import KafkaServer
-from streams.checkpoints import Checkpoints, Notes
-from streams.input import Input
-from streams.partitions import Partition
+from streams.kafka import topics
+from streams.kafka.brokers import KafkaServer
 from streams.processes import Child
 from streams.settings import Settings, WebSettings, as_environment
+from streams.worker.checkpoints import Checkpoints, Notes
+from streams.worker.input_log import Input
+from streams.worker.partition import Partition
 
 CHECKPOINTS = 10
 BETWEEN = 100

@@ -35,13 +35,13 @@ from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from streams import clients, topics
-from streams.brokers import KafkaServer
-from streams.messages import Recommendation, decode_interaction, encode
+from streams.kafka import clients, topics
+from streams.kafka.brokers import KafkaServer
+from streams.messages.schemas import Recommendation, decode_interaction, encode
 from streams.processes import Child
-from streams.replay import SENT_NS, partition_of
 from streams.settings import WebSettings, as_environment, load_settings
-from streams.tally import STAGES
+from streams.tools.answer_stats import STAGES
+from streams.tools.replay import SENT_NS, partition_of
 
 RATE = 200.0
 BLOCK_SECONDS = 5.0

@@ -26,7 +26,7 @@ from benchmarks.scale import cpu_us, filled
 from engine import EngineSettings, Item
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
-from engine.eviction import UseOrder
+from engine.state.eviction import UseOrder
 from engine.warm_up import warm_up
 
 EVENTS = 2_000

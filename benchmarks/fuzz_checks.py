@@ -22,10 +22,9 @@ from engine import (
     Item,
     Recommender,
     SavedStateError,
-    entries,
-    saving,
 )
-from streams.messages import (
+from engine.state import array_codec, snapshot
+from streams.messages.schemas import (
     BadMessage,
     dead_letter_headers,
     decode_interaction,
@@ -126,24 +125,24 @@ def small_state(folder: Path) -> bytes:
 
 def with_manifest(whole: bytes, manifest: bytes) -> bytes:
     """The state with another manifest, whose checksum is right."""
-    magic, at, _, _ = saving._HEAD.unpack_from(whole)
+    magic, at, _, _ = snapshot._HEAD.unpack_from(whole)
     digest = hashlib.sha256(manifest).digest()
-    head = saving._HEAD.pack(magic, at, len(manifest), digest)
+    head = snapshot._HEAD.pack(magic, at, len(manifest), digest)
     return head + whole[len(head) : at] + manifest
 
 
 def manifest_of(whole: bytes) -> dict[str, Any]:
     """What a state's manifest says."""
-    _, at, length, _ = saving._HEAD.unpack_from(whole)
+    _, at, length, _ = snapshot._HEAD.unpack_from(whole)
     found: dict[str, Any] = json.loads(whole[at : at + length])
     return found
 
 
 def with_entry(whole: bytes, name: str, content: bytes) -> bytes:
     """The state with other JSON in one entry, all checksums right."""
-    manifest, start, data = manifest_of(whole), saving._HEAD.size, b""
+    manifest, start, data = manifest_of(whole), snapshot._HEAD.size, b""
     for described in manifest["entries"]:
-        size = entries.bytes_in_file(msgspec.convert(described, entries.Entry), Path())
+        size = array_codec.bytes_in_file(msgspec.convert(described, array_codec.Entry), Path())
         if described["name"] == name:
             data += content
             described |= {"shape": [len(content)], "rows": len(content)}
@@ -151,7 +150,7 @@ def with_entry(whole: bytes, name: str, content: bytes) -> bytes:
         else:
             data += whole[start : start + size]
         start += size
-    head = saving._HEAD.pack(saving._MAGIC, saving._HEAD.size + len(data), 0, bytes(32))
+    head = snapshot._HEAD.pack(snapshot._MAGIC, snapshot._HEAD.size + len(data), 0, bytes(32))
     return with_manifest(head + data, json.dumps(manifest).encode())
 
 

@@ -41,8 +41,8 @@ from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from streams.brokers import KafkaServer
-from streams.messages import Recommendation
+from streams.kafka.brokers import KafkaServer
+from streams.messages.schemas import Recommendation
 from streams.processes import Child
 from streams.settings import WebSettings
 

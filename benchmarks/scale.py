@@ -28,10 +28,10 @@ from rich.progress import track
 from rich.table import Table
 
 from engine import EngineSettings, Interaction, Item, Recommender
-from engine.counting import count
 from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
+from engine.features.interaction_stats import count
 from engine.warm_up import warm_up
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

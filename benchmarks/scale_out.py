@@ -45,10 +45,10 @@ from engine.datasets import Dataset, Synthetic, open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from streams.brokers import KafkaServer
+from streams.kafka.brokers import KafkaServer
 from streams.settings import load_settings
-from streams.torture.account import read_all
-from streams.torture.traffic import Subscriber
+from streams.tools.torture.account import read_all
+from streams.tools.torture.traffic import Subscriber
 
 PARTITIONS = 4
 WARM_UP_EVENTS = 4_000

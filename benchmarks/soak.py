@@ -43,9 +43,9 @@ from engine.datasets import Synthetic
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from streams import clients
-from streams.brokers import KafkaServer
-from streams.replay import SENT_NS
+from streams.kafka import clients
+from streams.kafka.brokers import KafkaServer
+from streams.tools.replay import SENT_NS
 
 USERS, ITEMS = 5_000, 2_000
 RETENTION = {"retention.bytes": str(256 * 2**20), "segment.bytes": str(32 * 2**20)}

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.entries import SavedStateError
     from engine.events import Interaction, Item
-    from engine.ranking import Ranked
     from engine.recommender import Answer, Recommender
     from engine.rules import Rules
     from engine.settings import EngineSettings
+    from engine.state.array_codec import SavedStateError
+    from engine.step.ranking import Ranked
 
 __all__ = [
     "Answer",
@@ -29,10 +29,10 @@ _HOME = {
     "Item": "engine.events",
     "EngineSettings": "engine.settings",
     "Answer": "engine.recommender",
-    "Ranked": "engine.ranking",
+    "Ranked": "engine.step.ranking",
     "Recommender": "engine.recommender",
     "Rules": "engine.rules",
-    "SavedStateError": "engine.entries",
+    "SavedStateError": "engine.state.array_codec",
 }
 
 

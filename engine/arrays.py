@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.state import State
+from engine.state.schema import State
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

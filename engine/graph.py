@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state import State
+from engine.state.schema import State
 
 NODES = 1 << 24
 """Nodes of one type at most: an edge names its neighbour in 24 bits."""

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import head
-from engine.counting import RATED, count, take_back
-from engine.entries import SavedStateError
+from engine.engine_state import Knowledge
 from engine.events import Interaction, Item, item_text
-from engine.knowledge import Knowledge
-from engine.model import learn_head_and_taste
-from engine.ranking import Ranked, Ranking
+from engine.features import head
+from engine.features.interaction_stats import RATED, count, take_back
 from engine.rules import Rules
-from engine.saving import read_state, write_state
 from engine.settings import EngineSettings
-from engine.state import State
+from engine.state.array_codec import SavedStateError
+from engine.state.schema import State
+from engine.state.snapshot import read_state, write_state
+from engine.step.model import learn_head_and_taste
+from engine.step.ranking import Ranked, Ranking
 from engine.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Recommender(Knowledge):
     State is a fold over what it is told: the same calls with the same settings give the same
     answers. Not thread-safe: one thread calls.
 
-    What it knows, and who leaves when there is no room, is told at `engine.knowledge`.
+    What it knows, and who leaves when there is no room, is told at `engine.engine_state`.
 
     An interaction that is older than its user's latest ones takes its place among them by its
     timestamp: graph, history lengths, counts and what follows what are as if it had come in time.
@@ -226,7 +226,7 @@ class Recommender(Knowledge):
     def save(self, path: str | Path, notes: object = None) -> None:
         """Write the whole state to one file, which is there whole or not at all.
 
-        `notes`, anything that JSON can say, are for `engine.saving.read_notes`.
+        `notes`, anything that JSON can say, are for `engine.state.snapshot.read_notes`.
 
         Raises
         ------

@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import EXCLUDED
+from engine.features.head import EXCLUDED
 from engine.settings import EngineSettings
-from engine.state import State, by_number
+from engine.state.schema import State, by_number
 
 _POOL = 20
 """Candidates that are considered for each place, where places depend on one another."""

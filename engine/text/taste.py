@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state import State
+from engine.state.schema import State
 
 _KEEP = np.array([0.6, 0.95], np.float32)
 """What a profile keeps of itself at each new text: short, long."""

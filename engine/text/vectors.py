@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import IdTable, grown
-from engine.state import State, by_number
+from engine.state.schema import State, by_number
 
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7

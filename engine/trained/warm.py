@@ -16,7 +16,7 @@ from engine.trained.folder import LEVELS, TrainedModelError
 from engine.trained.model import TrainedModel, shrinkage
 
 if TYPE_CHECKING:
-    from engine.embeddings import GraphEmbeddings
+    from engine.propagation.embeddings import GraphEmbeddings
     from engine.recommender import Recommender
 
 _TYPICAL = 30.0

@@ -55,9 +55,9 @@ def paper(
     Example: millrace paper ml-100k --quick --page paper.html
     """
     with one_line_errors():
-        from streams.paper.command import measure_paper  # noqa: PLC0415
-        from streams.paper.page import page_of  # noqa: PLC0415
-        from streams.paper.terminal import print_report  # noqa: PLC0415
+        from engine.evaluation.paper.page import page_of  # noqa: PLC0415
+        from engine.evaluation.paper.terminal import print_report  # noqa: PLC0415
+        from streams.tools.paper.command import measure_paper  # noqa: PLC0415
 
         dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_)

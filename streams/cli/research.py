@@ -45,7 +45,7 @@ def evaluate(
     Example: millrace evaluate ml-100k --json report.json
     """
     with one_line_errors():
-        from streams.evaluate import evaluate_dataset, print_evaluation  # noqa: PLC0415
+        from engine.evaluation.evaluate import evaluate_dataset, print_evaluation  # noqa: PLC0415
 
         dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_, model=model)
@@ -72,7 +72,7 @@ def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]
     Example: millrace schemas schemas/
     """
     with one_line_errors():
-        from streams.messages import json_schemas  # noqa: PLC0415
+        from streams.messages.schemas import json_schemas  # noqa: PLC0415
 
         folder.mkdir(parents=True, exist_ok=True)
         for name, schema in json_schemas().items():

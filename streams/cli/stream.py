@@ -63,8 +63,8 @@ def demo(
 
     from rich.live import Live  # noqa: PLC0415
 
-    from streams.demo import Demo, accounted, demo_settings  # noqa: PLC0415
-    from streams.live import LiveView, print_report  # noqa: PLC0415
+    from streams.tools.demo import Demo, accounted, demo_settings  # noqa: PLC0415
+    from streams.tools.demo_view import LiveView, print_report  # noqa: PLC0415
 
     with one_line_errors():
         limit = events if data or events else 10_000
@@ -101,7 +101,7 @@ def worker(
     Example: millrace worker --broker localhost:9092 --set engine.k=20
     """
     with one_line_errors():
-        from streams.worker import run  # noqa: PLC0415
+        from streams.worker.app import run  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker, model)
         log_to_stderr(settings.log.format)
@@ -134,10 +134,10 @@ def replay(
     Example: millrace replay ml-100k --rate 200
     """
     with one_line_errors():
-        from streams import rights  # noqa: PLC0415
-        from streams.brokers import topic_partitions  # noqa: PLC0415
-        from streams.progress import replay_progress  # noqa: PLC0415
-        from streams.replay import Pace, Replay  # noqa: PLC0415
+        from streams.kafka import rights  # noqa: PLC0415
+        from streams.kafka.brokers import topic_partitions  # noqa: PLC0415
+        from streams.tools.replay import Pace, Replay  # noqa: PLC0415
+        from streams.tools.replay_progress import replay_progress  # noqa: PLC0415
 
         if sum((rate is not None, speedup is not None, maximum)) > 1:
             raise typer.BadParameter("give one of --rate, --speedup and --max")
@@ -198,9 +198,9 @@ def watch(
     Example: millrace watch --json | jq '.user, .items[0].item'
     """
     with one_line_errors():
-        from streams import rights  # noqa: PLC0415
-        from streams.brokers import topic_partitions  # noqa: PLC0415
-        from streams.watch import show  # noqa: PLC0415
+        from streams.kafka import rights  # noqa: PLC0415
+        from streams.kafka.brokers import topic_partitions  # noqa: PLC0415
+        from streams.tools.watch import show  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
         # says what to do when no broker answers
@@ -223,7 +223,7 @@ def broker(
     Example: millrace broker --kafka --port 9092
     """
     with one_line_errors():
-        from streams.brokers import run_broker  # noqa: PLC0415
+        from streams.kafka.brokers import run_broker  # noqa: PLC0415
 
         run_broker("kafka" if kafka else "embedded", port, effective_settings(config, set_), data)
 
@@ -270,7 +270,7 @@ def topics_create(
     Example: millrace topics create --broker localhost:9092
     """
     with one_line_errors():
-        from streams import topics  # noqa: PLC0415
+        from streams.kafka import topics  # noqa: PLC0415
 
         made = topics.create(effective_settings(config, set_, broker))
         out.print("\n".join(f"made {name}" for name in made) or "all topics are there already")
@@ -285,7 +285,7 @@ def topics_check(
     Example: millrace topics check
     """
     with one_line_errors():
-        from streams import topics  # noqa: PLC0415
+        from streams.kafka import topics  # noqa: PLC0415
 
         problems = topics.check(effective_settings(config, set_, broker))
         out.print("\n".join(str(p) for p in problems) or "all topics are as they should be")

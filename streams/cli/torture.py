@@ -55,9 +55,9 @@ def torture(
 
     Example: millrace torture --data ml-100k --events 50000 --json report.json
     """
-    from streams.torture.report import passed  # noqa: PLC0415
-    from streams.torture.run import Torture, TortureError  # noqa: PLC0415
-    from streams.torture.view import View, print_report  # noqa: PLC0415
+    from streams.tools.torture.report import passed  # noqa: PLC0415
+    from streams.tools.torture.run import Torture, TortureError  # noqa: PLC0415
+    from streams.tools.torture.view import View, print_report  # noqa: PLC0415
 
     with one_line_errors():
         settings = effective_settings(config, set_)

@@ -15,16 +15,16 @@ from engine import lookup
 from engine.events import Id, Interaction
 from engine.lookup import Neighbour, Taken
 from engine.recommender import Recommender
-from streams.bad_message import BadMessage, shown
-from streams.health import Health
-from streams.messages import Model, decode_interaction, encode
+from streams.messages.bad_message import BadMessage, shown
+from streams.messages.limits import check_size
+from streams.messages.schemas import Model, decode_interaction, encode
+from streams.messages.validation import explained
 from streams.settings import Settings
-from streams.sizes import check_size
-from streams.validation import explained
 from streams.web.engine_access import EngineAccess
 from streams.web.errors import RefusedRequest
 from streams.web.openapi import Operation, document
 from streams.web.posting import InteractionWriter, kafka_headers
+from streams.worker.health import Health
 
 T = TypeVar("T")
 

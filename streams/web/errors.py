@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from streams.bad_message import BadMessage, ErrorClass
-from streams.messages import encode
+from streams.messages.bad_message import BadMessage, ErrorClass
+from streams.messages.schemas import encode
 from streams.web.engine_access import EngineUnavailableError
 
 log = logging.getLogger("millrace.web")

@@ -21,13 +21,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.evaluation.served_lists import Prequential
 from engine.events import Interaction
-from streams.health import Health
-from streams.messages import Model, Recommendation
-from streams.partitions import Output
-from streams.pipeline import News, Pipeline
-from streams.prequential import Prequential
-from streams.tally import STAGES
+from streams.messages.schemas import Model, Recommendation
+from streams.tools.answer_stats import STAGES
+from streams.worker.health import Health
+from streams.worker.partition import Output
+from streams.worker.pipeline import News, Pipeline
 
 HISTORY_SECONDS = 600
 """How far back a page that is opened sees."""

@@ -19,8 +19,8 @@ from aiohttp import web
 from engine import lookup
 from engine.events import Id
 from engine.recommender import Recommender
-from streams.messages import encode
-from streams.validation import explained
+from streams.messages.schemas import encode
+from streams.messages.validation import explained
 from streams.web.api import RecommendedItem
 from streams.web.engine_access import EngineAccess, EngineUnavailableError
 from streams.web.errors import RefusedRequest

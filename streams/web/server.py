@@ -18,11 +18,11 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.registry import Collector
 
-from streams.health import Health
 from streams.settings import Settings, SettingsError, WebSettings
 from streams.web.errors import errors_as_json
 from streams.web.guards import guards
 from streams.web.page import Page
+from streams.worker.health import Health
 
 
 def application(

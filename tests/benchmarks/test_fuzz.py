@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import fuzz, fuzz_checks
 from benchmarks.fuzz_corpus import BODIES, HEADERS
-from streams.bad_message import BadMessage
+from streams.messages.bad_message import BadMessage
 
 
 def test_the_corpus_holds_good_messages_of_every_form() -> None:

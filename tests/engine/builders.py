@@ -7,7 +7,7 @@ from msgspec import structs
 from engine import Answer, EngineSettings, Interaction, Item, Recommender
 from engine.datasets import Synthetic
 from engine.events import Kind
-from engine.state import entries
+from engine.state.schema import entries
 
 WITHOUT_TEXT = EngineSettings(model="gnn")
 NOON = 1_700_000_000_000

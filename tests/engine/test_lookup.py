@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine import EngineSettings, Interaction, Item, Recommender, lookup
 from engine.recommender import KIND_WEIGHTS
-from engine.state import state_digest
+from engine.state.schema import state_digest
 from tests.engine.builders import WITHOUT_TEXT, forgets, known, mixed, stream, took, trained
 from tests.engine.reference import LONG
 

@@ -14,12 +14,12 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from engine.events import Interaction, Item
-from streams import clients, topics
-from streams.brokers import EmbeddedBroker, KafkaServer
-from streams.messages import encode
+from streams.kafka import clients, topics
+from streams.kafka.brokers import EmbeddedBroker, KafkaServer
+from streams.messages.schemas import encode
 from streams.processes import Child
-from streams.replay import partition_of
 from streams.settings import Settings, as_environment
+from streams.tools.replay import partition_of
 from tests.streams.served import PARTITIONS, Served
 
 FIRST_MS = 1_600_000_000_000

@@ -9,13 +9,13 @@ import threading
 from prometheus_client import CollectorRegistry
 
 from engine import Item, Recommender
-from streams.health import Health
-from streams.messages import Model
+from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
+from streams.worker.health import Health
 from tests.engine.builders import WITHOUT_TEXT, stream, took
 from tests.streams.asking import Heard, ask, free_port
 

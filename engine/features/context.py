@@ -1,0 +1,90 @@
+"""A user's context: what decides how much each feature counts for them now.
+
+    c_u = [1, log(n_u + 1) / 3 - 1, popularity level, length of the session, quality level]
+
+People browse shelves: what they take next is about as popular, and as well rated by others, as
+what they just took. The levels are decayed means over their last items; the session counts the
+last items, the q-th of which came no more than q minutes before the last.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.state.schema import State
+
+CONTEXTS = 5
+_KEEP_POPULARITY, _KEEP_QUALITY = 0.7, 0.3
+"""What a level keeps of itself at each new item."""
+_SESSION_ITEMS = 20
+_SESSION_GAP_MS = 60_000
+
+
+class Contexts:
+    """The history lengths and levels of all users.
+
+    Attributes
+    ----------
+    lengths : int64[users]
+        Distinct items that a user has taken.
+    levels : float32[users, 2]
+        Popularity and quality of what they took last.
+    """
+
+    STATE: ClassVar[State] = State(arrays=("lengths", "levels"))
+
+    def __init__(self, users: int = 1024) -> None:
+        self.lengths: NDArray[np.int64] = np.zeros(users, np.int64)
+        self.levels: NDArray[np.float32] = np.zeros((users, 2), np.float32)
+
+    def reserve(self, users: int) -> None:
+        """Make room for `users` users."""
+        self.lengths = grown(self.lengths, users)
+        self.levels = grown(self.levels, users)
+
+    def record(self, user: int, popularity: float, quality: float, later: int = 0) -> None:
+        """Count an item that a user took, and move their levels towards it.
+
+        One that is told late, when they took `later` others since, moves them as little as if they
+        had faded it; that it also moved on what came before it is not made up for.
+        """
+        levels = self.levels[user]
+        if self.lengths[user]:
+            keep = 1 - (1 - _KEEP_POPULARITY) * _KEEP_POPULARITY**later
+            popularity += (keep if later else _KEEP_POPULARITY) * (float(levels[0]) - popularity)
+            keep = 1 - (1 - _KEEP_QUALITY) * _KEEP_QUALITY**later
+            quality += (keep if later else _KEEP_QUALITY) * (float(levels[1]) - quality)
+        levels[0], levels[1] = popularity, quality
+        self.lengths[user] += 1
+
+    def forget(self, user: int) -> None:
+        """Forget a user's length and levels."""
+        self.lengths[user] = 0
+        self.levels[user] = 0.0
+
+
+@kernel
+def context_of(length, levels, times, degree):  # type: ignore[no-untyped-def]
+    """c_u, float32[5].
+
+    length : items taken; levels : float32[2]; times : int64[ring], degree : of the user's row.
+    """
+    out = np.empty(CONTEXTS, np.float32)
+    out[0] = 1.0
+    out[1] = np.log(length + 1.0) / 3.0 - 1.0
+    out[2] = (levels[0] - 5.0) / 2.0
+    held = min(degree, len(times), _SESSION_ITEMS)
+    last = times[(degree - 1) % len(times)]
+    session = 0
+    for q in range(1, held):
+        if last - times[(degree - 1 - q) % len(times)] > _SESSION_GAP_MS * q:
+            break
+        session += 1
+    out[3] = np.log(session + 1.0) - 1.0
+    out[4] = levels[1]
+    return out

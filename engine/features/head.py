@@ -1,0 +1,245 @@
+"""The head (Eq. 3-4): features of user and item to scores, softmax, and its online step.
+
+    s_j = b_j + sum_k (W_k . c_u) f_k(j),      c_u the user's context (`engine.features.context`)
+
+Eq. 4 of the paper read literally, one linear layer on the concatenation [z_u, z_i], cannot
+personalise: the user's part shifts the score of every item alike. Here every feature f_k is itself
+a product of a user's part and an item's part (Eq. 3), and the user's context also gates its weight.
+Trained by softmax cross-entropy over all candidates.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.features.context import CONTEXTS
+from engine.state.schema import State
+
+# The order is the order of the parts: what the graph says, what is popular, what the texts say.
+(
+    DIRECTED, SYMMETRIC, SATURATING, DISLIKED, GRAPH, PERSONAL, SECOND_HOP,
+    POPULAR, TRENDING, AGE, QUALITY, STAGE, TEXT, NEW_TEXT,
+) = range(14)  # fmt: skip
+FEATURES = 14
+GRAPH_PART, TREND_PART, TEXT_PART = range(3)
+_PARTS = ((DIRECTED, POPULAR), (POPULAR, TEXT), (TEXT, FEATURES))
+_LEARNING_RATE = 0.1
+_BIAS_RATE = np.float32(0.1)
+_DISLIKED = -0.5
+"""Weight of nearness to what the user dislikes. Not learnt: what others take after an item that
+they dislike is often near it, so learning would turn a wish into its opposite."""
+EXCLUDED = np.float32(-1e30)
+"""The score of an item that must not be recommended."""
+
+_PARTS_OF_MODEL = {
+    "hybrid": (GRAPH_PART, TREND_PART, TEXT_PART),
+    "gnn": (GRAPH_PART, TREND_PART),
+    "llm": (TREND_PART, TEXT_PART),
+}
+
+
+class Head:
+    """The weights W, the items' biases b and the sums of their squared gradients.
+
+    Attributes
+    ----------
+    weights, accumulated : float64[14, 5]
+    bias, bias_accumulated : float32[items]
+    active : float32[14]
+        1 for the features of the model's parts, else 0.
+    """
+
+    STATE: ClassVar[State] = State(
+        arrays=("weights", "accumulated", "bias", "bias_accumulated"), unsaved=("active",)
+    )
+
+    def __init__(self, model: str = "hybrid", items: int = 1024) -> None:
+        self.active: NDArray[np.float32] = np.zeros(FEATURES, np.float32)
+        for part in _PARTS_OF_MODEL[model]:
+            self.active[slice(*_PARTS[part])] = 1.0
+        self.weights: NDArray[np.float64] = np.zeros((FEATURES, CONTEXTS))
+        self.weights[[DIRECTED, SYMMETRIC, SATURATING], 0] = 0.3
+        self.weights[[TEXT, GRAPH, PERSONAL], 0] = 1.0
+        self.weights[DISLIKED, 0] = _DISLIKED
+        self.weights *= self.active[:, None]
+        self.accumulated: NDArray[np.float64] = np.ones((FEATURES, CONTEXTS))
+        self.bias: NDArray[np.float32] = np.zeros(items, np.float32)
+        self.bias_accumulated: NDArray[np.float32] = np.ones(items, np.float32)
+
+    def reserve(self, items: int) -> None:
+        """Make room for `items` items."""
+        self.bias = grown(self.bias, items)
+        self.bias_accumulated = grown(self.bias_accumulated, items, fill=1)
+
+    def clear(self, item: int) -> None:
+        """Forget an item's bias."""
+        self.bias[item] = 0.0
+        self.bias_accumulated[item] = 1.0
+
+
+@kernel
+def feature_weights(weights, context):  # type: ignore[no-untyped-def]
+    """The weight of each feature for a user: W c_u, float32[14]."""
+    out = np.empty(FEATURES, np.float32)
+    for k in range(FEATURES):
+        total = 0.0
+        for c in range(CONTEXTS):
+            total += weights[k, c] * context[c]
+        out[k] = total
+    return out
+
+
+@kernel
+def learn_weights(weights, accumulated, active, gradient, context):  # type: ignore[no-untyped-def]
+    """One Adagrad step; `gradient` (float32[14]) is the loss's by the feature weights."""
+    for k in range(FEATURES):
+        if k == DISLIKED:
+            continue
+        for c in range(CONTEXTS):
+            g = gradient[k] * active[k] * context[c]
+            accumulated[k, c] += g * g
+            weights[k, c] -= _LEARNING_RATE * g / np.sqrt(accumulated[k, c])
+
+
+@kernel
+def learn_bias(bias, accumulated, candidates, probabilities, target):  # type: ignore[no-untyped-def]
+    """One Adagrad step on every candidate's bias; `target` is the position of what was taken."""
+    for c in range(len(candidates)):
+        g = probabilities[c]
+        if c == target:
+            g -= np.float32(1.0)
+        j = candidates[c]
+        accumulated[j] += g * g
+        bias[j] -= _BIAS_RATE * g / np.sqrt(accumulated[j])
+
+
+@kernel
+def strongest_part(features, weights, active, positions):  # type: ignore[no-untyped-def]
+    """Which part of the model spoke most for each candidate: int32[n], one of `*_PART`."""
+    out = np.empty(len(positions), np.int32)
+    for i in range(len(positions)):
+        best = np.float32(-1e30)
+        for part in range(3):
+            if active[_PARTS[part][0]] == 0:
+                continue
+            total = np.float32(0.0)
+            for k in range(_PARTS[part][0], _PARTS[part][1]):
+                total += weights[k] * features[k, positions[i]]
+            if total > best:
+                best = total
+                out[i] = part
+    return out
+
+
+@kernel
+def dot_rows(table, vector, n, out):  # type: ignore[no-untyped-def]
+    """out[j] = table[j] . vector, for the first n rows."""
+    for j in range(n):
+        total = np.float32(0.0)
+        for d in range(len(vector)):
+            total += table[j, d] * vector[d]
+        out[j] = total
+
+
+@kernel
+def combine(features, weights, bias, n):  # type: ignore[no-untyped-def]
+    """Scores of the first n candidates, from their features (float32[14, >= n]): float32[n]."""
+    out = np.empty(n, np.float32)
+    for j in range(n):
+        out[j] = bias[j]
+    for k in range(FEATURES):
+        weight = weights[k]
+        if weight != 0:
+            for j in range(n):
+                out[j] += weight * features[k, j]
+    return out
+
+
+@kernel
+def top_k(scores, k):  # type: ignore[no-untyped-def]
+    """Positions of the k best in order, ties by position; fewer if fewer may be shown. int32"""
+    best = np.empty(k, np.int32)
+    found = 0
+    bar = EXCLUDED
+    for j in range(len(scores)):
+        score = scores[j]
+        if score > bar:
+            slot = found if found < k else k - 1
+            while slot > 0 and scores[best[slot - 1]] < score:
+                best[slot] = best[slot - 1]
+                slot -= 1
+            best[slot] = j
+            if found < k:
+                found += 1
+            if found == k:
+                bar = scores[best[k - 1]]
+    return best[:found]
+
+
+def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax of the scores (float32[n]), excluded items getting 0."""
+    probabilities = _below_best(scores)
+    # numpy's exponential is vectorised, numba's is not.
+    np.exp(probabilities, out=probabilities)
+    _normalise(probabilities)
+    return probabilities
+
+
+@kernel
+def _below_best(scores):  # type: ignore[no-untyped-def]
+    best = EXCLUDED
+    for j in range(len(scores)):
+        best = max(best, scores[j])
+    out = np.empty(len(scores), np.float32)
+    for j in range(len(scores)):
+        out[j] = scores[j] - best
+    return out
+
+
+@kernel
+def _normalise(values):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for j in range(len(values)):
+        total += values[j]
+    scale = np.float32(1.0) / total
+    for j in range(len(values)):
+        values[j] *= scale
+
+
+@kernel
+def expected_features(features, probabilities):  # type: ignore[no-untyped-def]
+    """sum_j p_j features[k, j]: float32[14]."""
+    out = np.zeros(FEATURES, np.float32)
+    for k in range(FEATURES):
+        total = np.float32(0.0)
+        for j in range(len(probabilities)):
+            total += probabilities[j] * features[k, j]
+        out[k] = total
+    return out
+
+
+@kernel
+def expected_vector(vectors, probabilities):  # type: ignore[no-untyped-def]
+    """sum_j p_j vectors[j]: float32[width]."""
+    n, width = len(probabilities), vectors.shape[1]
+    out = np.zeros(width, np.float32)
+    # Four rows at a time: the sums are loaded and stored a quarter as often.
+    for j in range(0, n - 3, 4):
+        a, b = probabilities[j], probabilities[j + 1]
+        c, e = probabilities[j + 2], probabilities[j + 3]
+        for d in range(width):
+            out[d] += (
+                a * vectors[j, d]
+                + b * vectors[j + 1, d]
+                + c * vectors[j + 2, d]
+                + e * vectors[j + 3, d]
+            )
+    for j in range(n - n % 4, n):
+        for d in range(width):
+            out[d] += probabilities[j] * vectors[j, d]
+    return out

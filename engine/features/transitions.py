@@ -1,0 +1,388 @@
+"""Item-to-item transitions: what users take after, and around, an item.
+
+Two weights a transition, both decayed by how many of the user's items lie between the two (q = 0
+for the most recent): a directed short one (.8^q) and a symmetric long one (.95^q). The long one is
+read twice, as it is and through a saturating function. A row is bounded; a full one evicts its
+weakest transition.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.state.eviction import Departures
+from engine.state.schema import State
+
+_SHORT, _LONG = np.float32(0.8), np.float32(0.95)
+_SMALLEST = 16
+"""Slots of the smallest block; each larger one has four times as many."""
+_SATURATING = np.float32(0.9)
+"""Decay over the history with which the saturating channel is read."""
+
+
+class Transitions:
+    """Bounded rows of weighted transitions, in blocks that grow fourfold as rows fill.
+
+    Most items have few transitions, a few have many: blocks keep the memory of the many small.
+
+    Attributes
+    ----------
+    start : int64[items]
+        Where in `items` and `weights` a row's block begins.
+    capacity, degree : int32[items]
+        Slots of the block; slots in use.
+    items : int32[slots]
+        The other item of each transition.
+    weights : float32[slots, 2]
+        Directed, symmetric.
+    """
+
+    STATE: ClassVar[State] = State(
+        arrays=(
+            "items", "weights", "start", "capacity", "degree", "_top", "_free", "_free_counts",
+            "_marks", "_purged",
+        ),
+        unsaved=("_length", "_sizes", "_departures"),
+    )  # fmt: skip
+
+    def __init__(
+        self, length: int, items: int = 1024, departures: Departures | None = None
+    ) -> None:
+        """`departures` says of the numbers in the rows whether they mean another item by now."""
+        self._length = length
+        self._sizes: NDArray[np.int32] = np.array(
+            [size for size in (_SMALLEST * 4**k for k in range(8)) if size < length] + [length],
+            np.int32,
+        )
+        self.start: NDArray[np.int64] = np.zeros(items, np.int64)
+        self.capacity: NDArray[np.int32] = np.zeros(items, np.int32)
+        self.degree: NDArray[np.int32] = np.zeros(items, np.int32)
+        self.items: NDArray[np.int32] = np.zeros(64 * items, np.int32)
+        self.weights: NDArray[np.float32] = np.zeros((64 * items, 2), np.float32)
+        # First slot that was never given out; blocks given back, by size, and how many.
+        self._top: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._free: NDArray[np.int64] = np.zeros((len(self._sizes), items), np.int64)
+        self._free_counts: NDArray[np.int64] = np.zeros(len(self._sizes), np.int64)
+        # Scratch, zero between two calls: marks a few items by number.
+        self._marks: NDArray[np.uint8] = np.zeros(items, np.uint8)
+        # The clock of the departures when a row was last looked through for them.
+        self._purged: NDArray[np.int64] = np.zeros(items, np.int64)
+        self._departures = departures or Departures()
+        self._departures.reserve(items)
+
+    def reserve(self, items: int) -> None:
+        """Make room for `items` items."""
+        self.start = grown(self.start, items)
+        self.capacity = grown(self.capacity, items)
+        self.degree = grown(self.degree, items)
+        self._free = grown(self._free, items, axis=1)
+        self._marks = grown(self._marks, items)
+        self._purged = grown(self._purged, items)
+        self._departures.reserve(items)
+
+    def row(self, item: int) -> dict[int, tuple[float, float]]:
+        """An item's transitions: directed and symmetric weight by the other item."""
+        held = slice(int(self.start[item]), int(self.start[item] + self.degree[item]))
+        pairs = self.weights[held].tolist()
+        return {j: (w[0], w[1]) for j, w in zip(self.items[held].tolist(), pairs, strict=True)}
+
+    def clear(self, item: int) -> None:
+        """Forget an item's row, and give its block back."""
+        capacity = int(self.capacity[item])
+        if capacity:
+            size = int(np.searchsorted(self._sizes, capacity))
+            self._free[size, self._free_counts[size]] = self.start[item]
+            self._free_counts[size] += 1
+        self.start[item] = self.capacity[item] = self.degree[item] = 0
+        self._purged[item] = self._departures.count
+
+    def purge(self, rows: NDArray[np.int32]) -> None:
+        """Drop the items that left from these rows (int32[n]), before they are read or added to."""
+        if self._departures.count:
+            _purge(
+                self.items, self.weights, self.start, self.degree, rows, self._departures.last,
+                self._purged, self._departures.count,
+            )  # fmt: skip
+
+    def record(
+        self, history: NDArray[np.int32], item: int, weight: float, between: int = 0
+    ) -> None:
+        """Count that `item` followed `history` (int32[n], most recent first).
+
+        `between` items lie between the two, of which this is counted already.
+        """
+        # Each row of the event may need a new block.
+        slots = int(self._top[0]) + (len(history) + 1) * self._length
+        self.items = grown(self.items, slots)
+        self.weights = grown(self.weights, slots)
+        _record(
+            self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
+            self._top, self._free, self._free_counts, history, item,
+            np.float32(weight * _SHORT**between), np.float32(weight * _LONG**between),
+        )  # fmt: skip
+
+    def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
+        """Undo a `record`, as far as the transitions are still held."""
+        _take_back(
+            self.items, self.weights, self.start, self.degree, history, item, np.float32(weight)
+        )
+
+    def scores(
+        self,
+        history: NDArray[np.int32],
+        counts: NDArray[np.float32],
+        events: int,
+        candidates: NDArray[np.int32],
+        position: NDArray[np.int32],
+        out: NDArray[np.float32],
+    ) -> None:
+        """Write the three scores (directed, symmetric, saturating) of the candidates to `out`.
+
+        A source is normalised by the root of its count; the saturating channel also discounts
+        popular targets.
+
+        Parameters
+        ----------
+        history : int32[n], most recent first
+        counts : float32[items]
+        candidates, position : int32[m], int32[items]
+            Item numbers, and where among them an item is (or -1).
+        out : float32[>= 3, >= m]
+        """
+        _gather(
+            self.items, self.weights, self.start, self.degree, history, counts, events,
+            candidates, position, out,
+        )  # fmt: skip
+        logarithmic = out[:2, : len(candidates)]
+        np.log(logarithmic, out=logarithmic)
+
+    def around(
+        self, items: NDArray[np.int32], position: NDArray[np.int32], out: NDArray[np.float32]
+    ) -> None:
+        """Write to `out` (float32[m]) how near each candidate is to any of `items` (int32[n]).
+
+        The nearest to an item get 1, by the symmetric weights.
+        """
+        _around(
+            self.items, self.weights, self.start, self.degree, items, position,
+            self._departures.last, self._purged, out,
+        )  # fmt: skip
+
+    def strongest(
+        self, history: NDArray[np.int32], targets: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        """For each target, the item of `history` it is taken around most, or -1: int32[targets].
+
+        Read from the targets' own rows, which hold the symmetric weights.
+        """
+        return _strongest(
+            self.items, self.weights, self.start, self.degree, history, targets, self._marks,
+            self._departures.last, self._purged,
+        )  # fmt: skip
+
+
+@kernel
+def _find(items, start, degree, source, target):  # type: ignore[no-untyped-def]
+    """The slot of a transition, or -1."""
+    first = start[source]
+    row = items[first : first + degree[source]]
+    found = np.int32(-1)
+    # To the end of the row, found or not: a loop without an exit is vectorised.
+    for slot in range(len(row)):
+        if row[slot] == target:
+            found = np.int32(slot)
+    return first + found if found >= 0 else np.int64(-1)
+
+
+@kernel
+def _grow(items, weights, start, capacity, degree, sizes, top, free, free_counts, source):  # type: ignore[no-untyped-def]
+    """Move a row to a block of the next size."""
+    size = 0
+    while size < len(sizes) and sizes[size] <= capacity[source]:
+        size += 1
+    if free_counts[size] > 0:
+        free_counts[size] -= 1
+        block = free[size, free_counts[size]]
+    else:
+        block = top[0]
+        top[0] += sizes[size]
+    for slot in range(degree[source]):
+        items[block + slot] = items[start[source] + slot]
+        weights[block + slot] = weights[start[source] + slot]
+    if size > 0:
+        free[size - 1, free_counts[size - 1]] = start[source]
+        free_counts[size - 1] += 1
+    start[source] = block
+    capacity[source] = sizes[size]
+
+
+@kernel
+def _slot(  # type: ignore[no-untyped-def]
+    items, weights, start, capacity, degree, sizes, top, free, free_counts, source, target
+):
+    """The slot of a transition, made if it is new."""
+    slot = _find(items, start, degree, source, target)
+    if slot >= 0:
+        return slot
+    if degree[source] == capacity[source] and capacity[source] < sizes[-1]:
+        _grow(items, weights, start, capacity, degree, sizes, top, free, free_counts, source)
+    first = start[source]
+    if degree[source] < capacity[source]:
+        slot = first + degree[source]
+        degree[source] += 1
+    else:
+        slot = first
+        weakest = weights[first, 0] + weights[first, 1]
+        for other in range(first + 1, first + degree[source]):
+            strength = weights[other, 0] + weights[other, 1]
+            if strength < weakest:
+                weakest = strength
+                slot = other
+    items[slot] = target
+    weights[slot] = np.float32(0.0)
+    return slot
+
+
+@kernel
+def _record(  # type: ignore[no-untyped-def]
+    items, weights, start, capacity, degree, sizes, top, free, free_counts, history, item, short,
+    long,
+):  # fmt: skip
+    for q in range(len(history)):
+        source = history[q]
+        if source != item:
+            slot = _slot(
+                items, weights, start, capacity, degree, sizes, top, free, free_counts, source, item
+            )
+            weights[slot, 0] += short
+            weights[slot, 1] += long
+            slot = _slot(
+                items, weights, start, capacity, degree, sizes, top, free, free_counts, item, source
+            )
+            weights[slot, 1] += long
+        short *= _SHORT
+        long *= _LONG
+
+
+@kernel
+def _take_back(items, weights, start, degree, history, item, weight):  # type: ignore[no-untyped-def]
+    zero = np.float32(0.0)
+    short = long = weight
+    for q in range(len(history)):
+        source = history[q]
+        slot = _find(items, start, degree, source, item)
+        if slot >= 0:
+            weights[slot, 0] = max(weights[slot, 0] - short, zero)
+            weights[slot, 1] = max(weights[slot, 1] - long, zero)
+        slot = _find(items, start, degree, item, source)
+        if slot >= 0:
+            weights[slot, 1] = max(weights[slot, 1] - long, zero)
+        short *= _SHORT
+        long *= _LONG
+
+
+@kernel
+def _purge(items, weights, start, degree, rows, left, purged, now):  # type: ignore[no-untyped-def]
+    for r in range(len(rows)):
+        row = rows[r]
+        since = purged[row]
+        if since == now:
+            continue
+        purged[row] = now
+        first = start[row]
+        kept = first
+        for slot in range(first, first + degree[row]):
+            if left[items[slot]] <= since:
+                items[kept] = items[slot]
+                weights[kept, 0] = weights[slot, 0]
+                weights[kept, 1] = weights[slot, 1]
+                kept += 1
+        degree[row] = kept - first
+
+
+@kernel
+def _gather(  # type: ignore[no-untyped-def]
+    items, weights, start, degree, history, counts, events, candidates, position, out
+):
+    one = np.float32(1.0)
+    n = len(candidates)
+    directed, symmetric, saturating = out[0], out[1], out[2]
+    # A target's discount is the root of how rare it is, smoothed while the stream is young.
+    rarity = np.empty(n, np.float32)
+    scale = np.float32((events + 1000.0) / 1000.0)
+    for c in range(n):
+        directed[c] = symmetric[c] = saturating[c] = np.float32(0.0)
+        rarity[c] = np.sqrt(scale / (counts[candidates[c]] + one))
+    short = long = middle = one
+    short_total = long_total = np.float32(0.0)
+    for q in range(len(history)):
+        source = history[q]
+        norm = one / np.sqrt(counts[source] + np.float32(0.5))
+        short_total += short
+        long_total += long
+        a, b = short * norm, long * norm
+        first = start[source]
+        row = items[first : first + degree[source]]
+        pairs = weights[first : first + degree[source]]
+        for slot in range(len(row)):
+            c = position[row[slot]]
+            if c >= 0:
+                weight = pairs[slot, 1]
+                directed[c] += a * pairs[slot, 0]
+                symmetric[c] += b * weight
+                v = norm * weight * rarity[c]
+                saturating[c] += middle * v / (one + v)
+        short *= _SHORT
+        long *= _LONG
+        middle *= _SATURATING
+    short_scale = np.float32(1e4) / short_total
+    long_scale = np.float32(1e4) / long_total
+    for c in range(n):
+        directed[c] = one + directed[c] * short_scale
+        symmetric[c] = one + symmetric[c] * long_scale
+        saturating[c] *= np.float32(0.3)
+
+
+@kernel
+def _around(items, weights, start, degree, sources, position, left, purged, out):  # type: ignore[no-untyped-def]
+    out[:] = np.float32(0.0)
+    for s in range(len(sources)):
+        since = purged[sources[s]]
+        first = start[sources[s]]
+        last = first + degree[sources[s]]
+        strongest = np.float32(1e-9)
+        for slot in range(first, last):
+            if left[items[slot]] <= since:
+                strongest = max(strongest, weights[slot, 1])
+        for slot in range(first, last):
+            c = position[items[slot]]
+            if c >= 0 and left[items[slot]] <= since:
+                out[c] = max(out[c], weights[slot, 1] / strongest)
+
+
+@kernel
+def _strongest(  # type: ignore[no-untyped-def]
+    items, weights, start, degree, history, targets, marks, left, purged
+):
+    best = np.full(len(targets), -1, np.int32)
+    for q in range(len(history)):
+        marks[history[q]] = 1
+    for t in range(len(targets)):
+        strongest = np.float32(0.0)
+        first = start[targets[t]]
+        for slot in range(first, first + degree[targets[t]]):
+            if (
+                marks[items[slot]]
+                and weights[slot, 1] > strongest
+                and left[items[slot]] <= purged[targets[t]]
+            ):
+                strongest = weights[slot, 1]
+                best[t] = items[slot]
+    for q in range(len(history)):
+        marks[history[q]] = 0
+    return best

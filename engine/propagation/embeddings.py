@@ -1,0 +1,256 @@
+"""Graph embeddings: learnt tables, propagated over the graph both ways by an `Aggregator` (Eq. 1).
+
+Items to users: a user's embedding is the sum of two aggregates of the items they took, a long one
+(decay .9) and a short one (decay .5), each from a table of its own; its product with an item's
+output embedding is a score. Users to items: each user also has a personal embedding, learnt by
+their own steps alone, and an item's second-hop embedding aggregates those of the users who took it
+last. An event re-aggregates the user and the item it touched and nobody else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.graph import InteractionGraph
+from engine.propagation import Aggregator
+from engine.state.schema import State
+
+FANOUT = 32
+"""Most recent neighbours that are aggregated."""
+_DECAYS = (0.9, 0.5)
+_ITEM_DECAY = 0.97
+# A mean times 1 / (1 - decay) is the decayed sum that a long history converges to.
+_GAINS = tuple(np.float32(1.0 / (1.0 - decay)) for decay in _DECAYS)
+_PRIOR_USERS = 2.0
+"""Users without taste that an item's second-hop embedding starts from."""
+_NEGATIVES = 96
+_LEARNING_RATE = np.float32(0.2)
+_INITIAL_DEVIATION = 0.1
+_LONG, _SHORT, _OUTPUT, _PERSONAL = range(4)
+
+
+class GraphEmbeddings:
+    """Learnt tables and the propagated embeddings.
+
+    Attributes
+    ----------
+    inputs : float32[2, items, d]
+        What an item contributes to the users who took it: long, short.
+    outputs, personal_outputs : float32[items, d]
+        What an item is scored by: against `users`, against `personal`.
+    second_hop : float32[items, d]
+        Propagated from the users who took the item; as of its last event.
+    users : float32[users, d]
+        Propagated from the items taken; as of the user's last event.
+    personal, directions : float32[users, d]
+        Learnt; and the same at unit length.
+    """
+
+    # The rows that `reserve_items` drew ahead are saved with the rest, and the generator as they
+    # left it: items to come get the values that they would have got.
+    STATE: ClassVar[State] = State(
+        arrays=(
+            "inputs", "outputs", "personal_outputs", "second_hop", "users", "personal",
+            "directions", "_accumulated", "_accumulated_users",
+        ),
+        values={"_steps": int},
+        generators=("_random",),
+        unsaved=("aggregator", "_dimensions", "_aggregates"),
+    )  # fmt: skip
+
+    def __init__(self, aggregator: Aggregator, dimensions: int, seed: int) -> None:
+        self.aggregator = aggregator
+        self._random = np.random.default_rng(seed)
+        self._dimensions = dimensions
+        self.inputs: NDArray[np.float32] = np.zeros((2, 0, dimensions), np.float32)
+        self.outputs: NDArray[np.float32] = np.zeros((0, dimensions), np.float32)
+        self.personal_outputs: NDArray[np.float32] = np.zeros((0, dimensions), np.float32)
+        self.second_hop: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
+        self.users: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
+        self.personal: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
+        self.directions: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
+        self._accumulated: NDArray[np.float32] = np.ones((4, 0), np.float32)
+        self._accumulated_users: NDArray[np.float32] = np.ones(1024, np.float32)
+        self._steps = 0
+        self._aggregates = np.empty((3, 1, dimensions), np.float32)
+        self.reserve_items(1024)
+
+    def reserve_users(self, users: int) -> None:
+        """Make room for `users` users."""
+        self.users = grown(self.users, users)
+        self.personal = grown(self.personal, users)
+        self.directions = grown(self.directions, users)
+        self._accumulated_users = grown(self._accumulated_users, users, fill=1)
+
+    def reserve_items(self, items: int) -> None:
+        """Make room for `items` items, new ones drawn at random from the seed."""
+        have = len(self.outputs)
+        if items <= have:
+            return
+        fresh = max(items, 2 * have, 1024) - have
+        # Item by item, so that an item's values do not depend on when its room was made.
+        by_item = self._random.normal(0, _INITIAL_DEVIATION, (fresh, 4, self._dimensions))
+        drawn = np.ascontiguousarray(by_item.swapaxes(0, 1), np.float32)
+        self.inputs = np.concatenate([self.inputs, drawn[:2]], axis=1)
+        self.outputs = np.concatenate([self.outputs, drawn[2]])
+        self.personal_outputs = np.concatenate([self.personal_outputs, drawn[3]])
+        self.second_hop = grown(self.second_hop, have + fresh)
+        self._accumulated = np.concatenate(
+            [self._accumulated, np.ones((4, fresh), np.float32)], axis=1
+        )
+
+    def renew_item(self, item: int) -> None:
+        """Draw an item's rows anew: the number is another's now."""
+        drawn = self._random.normal(0, _INITIAL_DEVIATION, (4, self._dimensions))
+        self.inputs[:, item] = drawn[:2]
+        self.outputs[item], self.personal_outputs[item] = drawn[2:]
+        self.second_hop[item] = 0.0
+        self._accumulated[:, item] = 1.0
+        changed = np.array([item], np.int32)
+        self.aggregator.changed("long", changed)
+        self.aggregator.changed("short", changed)
+
+    def propagate(self, graph: InteractionGraph, user: int, item: int) -> None:
+        """Re-aggregate the user and the item that an event touched."""
+        target = np.array([user], np.int32)
+        long, short, hop = self._aggregates
+        aggregate = self.aggregator.aggregate
+        aggregate(graph.users, target, "long", self.inputs[0], _DECAYS[0], long)
+        aggregate(graph.users, target, "short", self.inputs[1], _DECAYS[1], short)
+        self.users[user] = _GAINS[0] * long[0] + _GAINS[1] * short[0]
+        target[0] = item
+        aggregate(graph.items, target, "directions", self.directions, _ITEM_DECAY, hop)
+        takers = min(int(graph.items.degree[item]), FANOUT, graph.items.length)
+        weight = (1 - _ITEM_DECAY**takers) / (1 - _ITEM_DECAY)
+        # Shrunk, and of a length that the head's weight for it starts well from.
+        self.second_hop[item] = np.float32(3 * weight / (weight + _PRIOR_USERS)) * hop[0]
+
+    def learn(
+        self,
+        user: int,
+        history: NDArray[np.int32],
+        candidates: NDArray[np.int32],
+        probabilities: NDArray[np.float32],
+        target: int,
+    ) -> None:
+        """One Adagrad step of the softmax loss on the tables that the answer came from.
+
+        Parameters
+        ----------
+        history : int32[n]
+            The user's items, most recent first.
+        candidates : int32[m]
+            The items that competed.
+        probabilities : float32[m]
+            The model's own softmax over them, from which negatives are sampled systematically.
+        target
+            Position in `candidates` of what the user took.
+        """
+        self._steps += 1
+        draw = (self._steps * 0.6180339887498949) % 1.0  # uniform: the golden-ratio sequence
+        _learn(
+            self.inputs, self.outputs, self.personal_outputs, self._accumulated, self.users[user],
+            self.personal[user], self.directions[user], self._accumulated_users[user : user + 1],
+            history[:FANOUT], candidates, probabilities, target, draw,
+        )  # fmt: skip
+        self.aggregator.changed("long", history[:FANOUT])
+        self.aggregator.changed("short", history[:FANOUT])
+        self.aggregator.changed("directions", np.array([user], np.int32))
+
+    def forget(self, user: int) -> None:
+        """Forget a user's embeddings."""
+        self.users[user] = self.personal[user] = self.directions[user] = 0.0
+        self._accumulated_users[user] = 1.0
+        self.aggregator.changed("directions", np.array([user], np.int32))
+
+
+@kernel
+def _energy(vector):  # type: ignore[no-untyped-def]
+    """Mean square: the row-wise gradient that Adagrad accumulates."""
+    total = np.float32(0.0)
+    for d in range(len(vector)):
+        total += vector[d] * vector[d]
+    return total / np.float32(len(vector))
+
+
+@kernel
+def _step_output(row, accumulated, user, user_energy, error, gradient):  # type: ignore[no-untyped-def]
+    """Move an output row against its error; add its part to the gradient by the user's vector."""
+    accumulated += error * error * user_energy
+    step = _LEARNING_RATE * error / np.sqrt(accumulated)
+    for d in range(len(row)):
+        gradient[d] += error * row[d]
+        row[d] -= step * user[d]
+    return accumulated
+
+
+@kernel
+def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untyped-def]
+    """Move a row that entered with `weight` against a gradient of that energy."""
+    accumulated += weight * weight * energy
+    step = _LEARNING_RATE * weight / np.sqrt(accumulated)
+    for d in range(len(row)):
+        row[d] -= step * gradient[d]
+    return accumulated
+
+
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    inputs, outputs, personal_outputs, accumulated, user, personal, direction, accumulated_user,
+    history, candidates, probabilities, target, draw,
+):  # fmt: skip
+    dimensions = len(user)
+    one = np.float32(1.0)
+    user_energy = _energy(user)
+    # Starts above zero: the personal embedding does, so its outputs could not be told apart.
+    personal_energy = _energy(personal) + np.float32(0.01)
+    gradient = np.zeros(dimensions, np.float32)
+    own = np.zeros(dimensions, np.float32)
+
+    item = candidates[target]
+    error = probabilities[target] - one
+    accumulated[_OUTPUT, item] = _step_output(
+        outputs[item], accumulated[_OUTPUT, item], user, user_energy, error, gradient
+    )
+    accumulated[_PERSONAL, item] = _step_output(
+        personal_outputs[item], accumulated[_PERSONAL, item], personal, personal_energy, error, own
+    )
+    share = (one - probabilities[target]) / np.float32(_NEGATIVES)
+    threshold = draw / _NEGATIVES
+    total = 0.0
+    for c in range(len(probabilities)):
+        total += probabilities[c]
+        while total > threshold:
+            threshold += 1.0 / _NEGATIVES
+            if c == target:
+                continue
+            j = candidates[c]
+            accumulated[_OUTPUT, j] = _step_output(
+                outputs[j], accumulated[_OUTPUT, j], user, user_energy, share, gradient
+            )
+            accumulated[_PERSONAL, j] = _step_output(
+                personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy, share,
+                own,
+            )  # fmt: skip
+
+    energy = _energy(gradient)
+    long = short = one
+    for q in range(len(history)):
+        h = history[q]
+        accumulated[_LONG, h] = _step(inputs[0, h], accumulated[_LONG, h], long, gradient, energy)
+        if short > np.float32(1e-3):
+            accumulated[_SHORT, h] = _step(
+                inputs[1, h], accumulated[_SHORT, h], short, gradient, energy
+            )
+        long *= np.float32(_DECAYS[0])
+        short *= np.float32(_DECAYS[1])
+
+    accumulated_user[0] = _step(personal, accumulated_user[0], one, own, _energy(own))
+    scale = one / np.sqrt(_energy(personal) * np.float32(dimensions) + np.float32(1e-6))
+    for d in range(dimensions):
+        direction[d] = personal[d] * scale

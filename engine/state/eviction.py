@@ -1,0 +1,92 @@
+"""Who leaves when the room is full, the least recently used, and how others forget their number.
+
+The newcomer gets the number and the rows at once. What others hold under an item's number (users'
+rings, seen items and dislikes, other items' transitions) is not searched for then: that would
+take as long as the tables are large. Instead every number remembers when it last changed hands,
+every row when it was last looked through, and a row that is older is looked through before it is
+used. So an event pays for the rows that it reads, and none for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.state.schema import State
+
+
+class Evicted(NamedTuple):
+    """How many had to leave so far."""
+
+    users: int
+    items: int
+
+
+class UseOrder:
+    """Numbers by their last use: a linked list in two int32 columns, O(1) and 8 bytes a number."""
+
+    STATE: ClassVar[State] = State(arrays=("_links",))
+
+    def __init__(self, numbers: int = 1024) -> None:
+        # Row n + 1 holds who was used right before and right after number n; row 0, which closes
+        # the ring, whom of all was used last and whom first.
+        self._links: NDArray[np.int32] = np.zeros((numbers + 1, 2), np.int32)
+
+    def reserve(self, numbers: int) -> None:
+        """Make room for `numbers` numbers."""
+        self._links = grown(self._links, numbers + 1)
+
+    def touch(self, number: int) -> None:
+        """Make a number the most recently used one."""
+        _touch(self._links, number + 1)
+
+    def oldest(self) -> int:
+        """The least recently used number; -1 if none was used."""
+        return int(self._links[0, 1]) - 1
+
+
+class Departures:
+    """When items left.
+
+    Attributes
+    ----------
+    count
+        Items that left so far: the clock.
+    last : int64[items]
+        The clock right after a number last changed hands; 0 if it never did. A row that names a
+        number and was looked through at an earlier clock means who had it before.
+    """
+
+    STATE: ClassVar[State] = State(arrays=("last",), values={"count": int})
+
+    def __init__(self, items: int = 1024) -> None:
+        self.count = 0
+        self.last: NDArray[np.int64] = np.zeros(items, np.int64)
+
+    def reserve(self, items: int) -> None:
+        """Make room for `items` items."""
+        self.last = grown(self.last, items)
+
+    def add(self, item: int) -> None:
+        """An item leaves."""
+        self.count += 1
+        self.last[item] = self.count
+
+
+@kernel
+def _touch(links, node):  # type: ignore[no-untyped-def]
+    newest = links[0, 0]
+    if newest == node:
+        return
+    before, after = links[node, 0], links[node, 1]
+    if links[before, 1] == node:  # else it was never used
+        links[before, 1] = after
+        links[after, 0] = before
+    links[newest, 1] = node
+    links[node, 0] = newest
+    links[node, 1] = 0
+    links[0, 0] = node

@@ -1,0 +1,161 @@
+"""confluent-kafka clients as Millrace configures them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any, cast
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from streams.kafka.brokers.errors import BrokerError
+from streams.kafka.security import for_librdkafka
+from streams.settings import Settings
+
+TIMEOUT_SECONDS = 10.0
+LASTING = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+)
+"""Codes of errors that trying again does not mend."""
+
+
+def common(settings: Settings) -> dict[str, Any]:
+    """What every client is configured with."""
+    return {
+        "bootstrap.servers": settings.broker.bootstrap,
+        "log_level": 2,
+        **for_librdkafka(settings.security),
+    }
+
+
+def producer(settings: Settings, **extra: Any) -> Producer:
+    """An idempotent producer: per partition nothing is lost, doubled or reordered by retries."""
+    return Producer(
+        {
+            **common(settings),
+            "enable.idempotence": True,
+            "acks": "all",
+            # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
+            "linger.ms": max(settings.worker.linger_ms, 5.0 if settings.broker.embedded else 0.0),
+            # What comes while a request is under way goes into the next: batches under load, and
+            # no wait without.
+            "max.in.flight.requests.per.connection": 1,
+            # Delivery is reported when it fails; success is what `flush` waits for.
+            "delivery.report.only.error": True,
+            "message.max.bytes": settings.topics.message_bytes + 65_536,
+            **extra,
+        }
+    )
+
+
+def transactional(settings: Settings, name: str) -> Producer:
+    """A producer of transactions that shuts out every earlier one of its name, once initialised.
+
+    A transaction that its worker left open holds back subscribers until the next one of that name
+    is initialised, or five minutes have passed.
+    """
+    return producer(
+        settings, **{"transactional.id": name, "transaction.timeout.ms": 300_000, "linger.ms": 0}
+    )
+
+
+def reader(settings: Settings, **extra: Any) -> Consumer:
+    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member.
+
+    librdkafka asks for the coordinator of its group all the same, so where the broker controls
+    access, users need Read on groups whose names begin as `readers` says.
+    """
+    return Consumer(
+        {
+            **common(settings),
+            "group.id": f"{readers(settings)}-{uuid.uuid4().hex}",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 5 if settings.broker.embedded else 500,
+            "fetch.message.max.bytes": 1_048_576,
+            "receive.message.max.bytes": settings.topics.message_bytes + 100_000_000,
+            **extra,
+        }
+    )
+
+
+def readers(settings: Settings) -> str:
+    """How the group ids of readers begin: as the workers' does, so that one rule covers both."""
+    return f"{settings.worker.group}-reader"
+
+
+def partitions(client: Consumer | Producer, topic: str) -> list[int]:
+    """The partitions of a topic.
+
+    Raises
+    ------
+    BrokerError
+        If the broker knows no such topic.
+    """
+    found = client.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+    if found.error is not None or not found.partitions:
+        raise BrokerError(
+            f"the broker has no topic {topic!r}: make the topics with `millrace topics create`"
+        )
+    return sorted(found.partitions)
+
+
+def watermarks(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+    """The first offset that each partition of a topic still has, and the next that it will have."""
+    return {
+        p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=TIMEOUT_SECONDS)
+        for p in partitions(client, topic)
+    }
+
+
+def ends(client: Consumer, topic: str) -> dict[int, int]:
+    """The next offset of each partition of a topic."""
+    return {p: end for p, (_, end) in watermarks(client, topic).items()}
+
+
+def headers(message: Message) -> dict[str, bytes]:
+    """The headers of a message; of those with one name, the last."""
+    found: dict[str, bytes] = {}
+    for name, value in cast("list[tuple[str, bytes | None]]", message.headers() or []):
+        found[name] = value or b""
+    return found
+
+
+def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[Message]:
+    """The last messages of a partition, oldest first, up to its end of now.
+
+    `count` is of offsets: marks of transactions take some that no message has. The client has
+    `enable.partition.eof` set, since nothing but that tells of an end that is such a mark.
+
+    Raises
+    ------
+    TimeoutError
+        If the broker does not hand them over.
+    """
+    place = TopicPartition(topic, partition)
+    low, high = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
+    if high <= low:
+        return
+    client.assign([TopicPartition(topic, partition, max(low, high - count))])
+    while True:
+        message = client.poll(TIMEOUT_SECONDS)
+        if message is None:
+            raise TimeoutError(f"the end of {topic}[{partition}] could not be read in time")
+        error = message.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            return
+        if error is not None:
+            raise KafkaException(error)
+        yield message

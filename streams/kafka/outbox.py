@@ -1,0 +1,67 @@
+"""The way out: messages to the broker, none lost without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streams.kafka import clients
+from streams.settings import Settings
+
+
+class Outbox:
+    """A producer that waits while its queue is full and raises once the broker refuses a message.
+
+    A slow broker so slows its caller down; one that is away for less than five minutes
+    (librdkafka's `message.timeout.ms`) costs nothing but time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.producer: Producer = clients.producer(settings)
+        self._failure: KafkaError | None = None
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | str | None,
+        partition: int = -1,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        """Queue a message; without a partition the key decides.
+
+        Raises
+        ------
+        KafkaException
+            If an earlier message was refused for good.
+        """
+        while True:
+            self._raise_failure()
+            try:
+                self.producer.produce(
+                    topic, value, key, partition, self._delivered, headers=list(headers)
+                )
+            except BufferError:
+                self.producer.poll(0.1)
+            else:
+                return
+
+    def wait(self, seconds: float) -> None:
+        """Pass that time, or less, on delivery reports; raises as `send` does."""
+        self.producer.poll(seconds)
+        self._raise_failure()
+
+    def flush(self) -> None:
+        """Return once the broker has acknowledged everything; raises as `send` does."""
+        while self.producer.flush(1.0):
+            self._raise_failure()
+        self._raise_failure()
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise KafkaException(self._failure)

@@ -1,0 +1,128 @@
+"""What the broker's access control must grant, asked for before the work starts.
+
+Kafka says of a refused message only that "topic authorization failed", at the first event that
+meets it. Asked beforehand, it tells which operations are ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
+
+from streams.kafka.brokers.errors import RefusedError
+from streams.kafka.clients import TIMEOUT_SECONDS, common, readers
+from streams.kafka.security import who
+from streams.settings import Settings
+
+READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
+
+_DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+_PASSING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+
+Needed = dict[str, set[AclOperation]]
+"""Operations on topics, by the topic's name."""
+
+
+def of_worker(settings: Settings) -> Needed:
+    """What a worker does to the topics; it reads back what was answered, too."""
+    topics = settings.topics
+    return {
+        topics.interactions: {READ},
+        topics.items: {READ},
+        topics.item_embeddings: {READ, WRITE},
+        topics.recommendations: {READ, WRITE},
+        topics.dead_letters: {READ, WRITE},
+    }
+
+
+def of_replay(settings: Settings, resume: bool) -> Needed:
+    """What a replay does to the topics; one that resumes looks for what it sent."""
+    topics = settings.topics
+    return {
+        topics.interactions: {READ, WRITE} if resume else {WRITE},
+        topics.items: {WRITE},
+        topics.item_embeddings: {DESCRIBE},
+    }
+
+
+def of_watch(settings: Settings) -> Needed:
+    """What a subscriber does to the topics."""
+    topics = settings.topics
+    return {
+        topics.recommendations: {READ},
+        topics.dead_letters: {READ},
+        topics.item_embeddings: {READ},
+    }
+
+
+def require(settings: Settings, needed: Needed, member: bool = False) -> None:
+    """Return when the broker grants all that is needed.
+
+    What it does not tell, as of topics that are not there, is left for the work itself to meet.
+
+    Parameters
+    ----------
+    needed
+        Operations on topics.
+    member
+        Whether it joins the workers' group.
+
+    Raises
+    ------
+    RefusedError
+        Naming each operation that is missing, and on what.
+    """
+    if settings.broker.embedded:  # which has no access control, and no request for it
+        return
+    admin = AdminClient(common(settings))
+    asked = {"include_authorized_operations": True, "request_timeout": TIMEOUT_SECONDS}
+    names = TopicCollection(list(needed))
+    on_topics = _granted(lambda: admin.describe_topics(names, **asked))
+    missing = [
+        f"{operation.name.capitalize()} on topic {topic!r}"
+        for topic, operations in needed.items()
+        for operation in sorted(operations - on_topics.get(topic, operations))
+    ]
+    groups = [readers(settings), settings.worker.group][: 1 + member]
+    on_groups = _granted(lambda: admin.describe_consumer_groups(groups, **asked))
+    missing += [
+        f"Read on group {group!r}" for group in groups if READ not in on_groups.get(group, {READ})
+    ]
+    if missing:
+        raise RefusedError(
+            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
+            f"{', '.join(missing)}; docs/security.md has the kafka-acls.sh command"
+        )
+
+
+def _granted(describe: Callable[[], dict[str, Any]]) -> dict[str, set[AclOperation]]:
+    """The operations on each topic or group; those that the broker does not tell are left out.
+
+    A cluster that has just started has no coordinator yet for a group, so it is asked again.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS / 2
+    while True:
+        found: dict[str, set[AclOperation]] = {}
+        again = False
+        for name, answer in describe().items():
+            try:
+                operations = answer.result().authorized_operations
+            except KafkaException as error:
+                code = error.args[0].code()
+                again = again or code in _PASSING
+                if code in _DENIED:
+                    found[name] = set()
+            else:
+                if operations is not None:
+                    found[name] = set(operations)
+        if not again or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)

@@ -1,0 +1,107 @@
+"""A message's JSON object, whatever its fields are: to recognise it, and to show values of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from streams.messages.bad_message import BadMessage, Number, field_name, joined, shown, too_deep
+
+_CONSTANTS = ("NaN", "Infinity", "-Infinity")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SUSPECT = re.compile(r"NaN|Infinity|\\u[dD][89a-fA-F]")
+
+
+def read(value: bytes | None) -> dict[str, Any]:
+    """The message's JSON object, to recognise it by and to show values of; numbers are `Number`.
+
+    Raises
+    ------
+    BadMessage
+        If the bytes are no JSON object in UTF-8, or one with a field that comes twice: which of
+        the two a decoder's error is about could not be told.
+    """
+    if value is None:
+        raise BadMessage("NullValue", "the value is null, a tombstone; expected a JSON object")
+    encoding = json.detect_encoding(value)
+    if not encoding.startswith("utf-8"):
+        raise BadMessage("NotUtf8", f"{shown(value[:40])} looks like {encoding}; send UTF-8")
+    try:
+        text = value.decode()
+        document = json.loads(
+            text,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=Number,
+            object_pairs_hook=_unique,
+        )
+    except UnicodeDecodeError as error:
+        near = shown(value[max(0, error.start - 20) : error.start + 20])
+        raise BadMessage("NotUtf8", f"byte {error.start}, in {near}, is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        near = shown(error.doc[max(0, error.pos - 20) : error.pos + 20])
+        raise BadMessage(
+            "NotJson", f"not JSON at character {error.pos}, in {near}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise too_deep() from None
+    if not isinstance(document, dict):
+        raise BadMessage("NotAnObject", f"the value is {shown(document)}; expected a JSON object")
+    if _SUSPECT.search(text):
+        _forbid_what_is_no_text_or_number(document)
+    return document
+
+
+def _forbid_what_is_no_text_or_number(document: dict[str, Any]) -> None:
+    """The two things that Python's `json` takes and JSON, or UTF-8, does not have."""
+    found = _first(document, _is_no_text_or_number)
+    if found is None:
+        return
+    label, leaf = found
+    if isinstance(leaf, Number):
+        raise BadMessage("NotJson", f"{label}: {leaf} is not a number in JSON; leave it out")
+    raise BadMessage(
+        "NotUtf8", f"{label}: {shown(leaf)} holds half a surrogate pair, which is no text"
+    )
+
+
+def _is_no_text_or_number(leaf: str) -> bool:
+    return leaf in _CONSTANTS if isinstance(leaf, Number) else bool(_SURROGATE.search(leaf))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise BadMessage("NotJson", f"{field_name(twice)}: comes twice in one object; send it once")
+    return fields
+
+
+def _first(document: dict[str, Any], wanted: Callable[[str], bool]) -> tuple[str, str] | None:
+    """The first wanted string, number or key of the document, after where it is."""
+    steps: list[str | int] = []
+    levels: list[Iterator[tuple[str | int, Any]]] = [iter(document.items())]
+    while levels:  # recursion would meet its limit on what json just managed to read
+        for step, entry in levels[-1]:
+            for leaf in (step, entry):
+                if isinstance(leaf, str) and wanted(leaf):
+                    return _label([*steps, step]), leaf
+            if isinstance(entry, dict | list):
+                steps.append(step)
+                inner = entry.items() if isinstance(entry, dict) else enumerate(entry)
+                levels.append(iter(inner))
+                break
+        else:
+            levels.pop()
+            del steps[-1:]
+    return None
+
+
+def _label(steps: list[str | int]) -> str:
+    label = ""
+    for step in steps:
+        label = joined(label, field_name(step)) if isinstance(step, str) else f"{label}[{step}]"
+    return label if len(label) <= 200 else f"{label[:197]}..."

@@ -1,0 +1,228 @@
+"""What a worker tells Prometheus: docs/metrics.md is the table of it.
+
+All is read when asked for, by the web server's thread, so an event costs nothing but its own
+counting (streams/worker/durations.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import isfinite
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from engine.propagation import DeviceWork
+from engine.settings import EngineSettings
+from streams.messages.bad_message import ERROR_CLASSES
+from streams.worker.checkpoints import Checkpoints
+from streams.worker.durations import exposed
+from streams.worker.health import Health
+from streams.worker.pipeline import Pipeline
+
+
+def registry(
+    pipeline: Pipeline, health: Health, settings: EngineSettings, checkpoints: Checkpoints | None
+) -> CollectorRegistry:
+    """A worker's metrics, with those of its process and of Python's garbage collector."""
+    found = CollectorRegistry()
+    found.register(WorkerMetrics(pipeline, health, settings, checkpoints))
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=found)
+    return found
+
+
+@dataclass(eq=False)  # a registry keeps collectors by identity
+class WorkerMetrics(Collector):
+    """Reads what a worker's parts count."""
+
+    pipeline: Pipeline
+    health: Health
+    settings: EngineSettings
+    checkpoints: Checkpoints | None
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, as prometheus_client asks for them."""
+        yield _labelled(
+            GaugeMetricFamily,
+            "millrace_build_info",
+            "Which Millrace this is and what it ranks with; always 1.",
+            ("version", "model", "aggregator"),
+            {(version("millrace"), self.settings.model, self.settings.aggregator): 1},
+        )
+        yield from self._of_worker()
+        yield from self._of_partitions()
+        yield from self._of_checkpoints()
+        yield from self._of_engine()
+        yield from of_device(self.pipeline.device_work)
+
+    def _of_worker(self) -> Iterator[Metric]:
+        counts = self.pipeline.counts
+        yield _gauge(
+            "worker_ready", "Whether /health/ready says yes: 1 or 0.", int(self.health.ready)
+        )
+        yield _gauge(
+            "worker_partitions",
+            "Partitions of the input that this worker reads.",
+            len(self.pipeline.ours),
+        )
+        for name, value, text in (
+            ("events", counts.received, "Events received."),
+            ("recommendations", counts.recommendations, "Recommendations written."),
+            ("duplicates", counts.duplicates, "Events whose event_id was known already."),
+            ("replayed", counts.replayed, "Events learnt again after a restart, answered before."),
+            ("followed", counts.followed, "Events learnt that other workers answered."),
+            ("late", counts.late, "Events more than worker.grace_seconds behind the latest."),
+        ):
+            yield CounterMetricFamily(f"millrace_worker_{name}", text, value=value)
+        letters = dict.fromkeys(ERROR_CLASSES, 0) | counts.dead_letters
+        yield _labelled(
+            CounterMetricFamily,
+            "millrace_worker_dead_letters",
+            "Messages that could not be read.",
+            ("error",),
+            {(error,): count for error, count in letters.items()},
+        )
+        yield _gauge(
+            "worker_follow_lag_seconds",
+            "Age of the last event learnt that another worker answered.",
+            counts.follow_lag_seconds,
+        )
+        stages = HistogramMetricFamily(
+            "millrace_worker_stage_seconds",
+            "Time of each stage of an answer; total is all of them but queue, the wait before.",
+            labels=["stage"],
+        )
+        for stage, histogram in self.pipeline.durations.histograms.items():
+            stages.add_metric([stage], *exposed([histogram]))
+        yield stages
+
+    def _of_partitions(self) -> Iterator[Metric]:
+        places = dict(self.pipeline.partitions)
+        out = {n: self.pipeline.outboxes[n] for n in sorted(self.pipeline.ours)}
+        waiting = self.health.waiting
+        for name, values, text in (
+            (
+                "next_offset",
+                {n: place.next_offset for n, place in places.items()},
+                "Offset of the next event to learn, of every partition of the input.",
+            ),
+            (
+                "waiting_events",
+                {n: waiting[n] for n in out if n in waiting},
+                "Events not learnt yet, of partitions that this worker answers.",
+            ),
+            (
+                "answered_offset",
+                {n: box.out for n, box in out.items()},
+                "Offset up to which answers are committed, of partitions that this worker answers.",
+            ),
+            (
+                "waiting_answers",
+                {n: box.waiting for n, box in out.items()},
+                "Answers not committed yet, of partitions that this worker answers.",
+            ),
+        ):
+            yield _labelled(
+                GaugeMetricFamily,
+                f"millrace_partition_{name}",
+                text,
+                ("partition",),
+                {(str(number),): value for number, value in values.items()},
+            )
+        commits = HistogramMetricFamily(
+            "millrace_transaction_commit_seconds",
+            "Time from the begin of a transaction to its commit, tries that failed included.",
+        )
+        commits.add_metric(
+            [], *exposed(box.durations for box in list(self.pipeline.outboxes.values()))
+        )
+        yield commits
+
+    def _of_checkpoints(self) -> Iterator[Metric]:
+        counts = self.pipeline.counts
+        yield SummaryMetricFamily(
+            "millrace_checkpoint_pause_seconds",
+            "Time that events waited for the fork of each checkpoint begun.",
+            counts.checkpoints,
+            counts.checkpoint_pause_seconds,
+        )
+        yield SummaryMetricFamily(
+            "millrace_checkpoint_write_seconds",
+            "Time from the fork of each checkpoint until it had its name.",
+            counts.checkpoints_written,
+            counts.checkpoint_write_seconds,
+        )
+        yield CounterMetricFamily(
+            "millrace_checkpoint_failures",
+            "Checkpoints that could not be written.",
+            value=counts.checkpoint_failures,
+        )
+        age = self.checkpoints.age() if self.checkpoints else float("inf")
+        if isfinite(age):
+            yield _gauge(
+                "checkpoint_newest_timestamp_seconds",
+                "When the newest checkpoint of this machine was written, since the epoch.",
+                time.time() - age,
+            )
+
+    def _of_engine(self) -> Iterator[Metric]:
+        for kind, count in self.pipeline.known.items():
+            yield _gauge(f"engine_{kind}", f"{kind.capitalize()} that the engine knows.", count)
+        yield _labelled(
+            CounterMetricFamily,
+            "millrace_engine_evicted",
+            "Users and items that made room for others.",
+            ("of",),
+            {(kind,): count for kind, count in self.pipeline.evicted._asdict().items()},
+        )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"millrace_{name}", text, value=value)
+
+
+def _labelled(
+    family: type[CounterMetricFamily] | type[GaugeMetricFamily],
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: dict[tuple[str, ...], float],
+) -> Metric:
+    metric = family(name, text, labels=labels)
+    for label_values, value in values.items():
+        metric.add_metric(label_values, value)
+    return metric
+
+
+def of_device(work: DeviceWork | None) -> Iterator[Metric]:
+    """What the board did. Its time is labelled as simulated where it is."""
+    if work is None:
+        return
+    for name, value, text in (
+        ("device_seconds", work.device_seconds, "Time of the core: cycles over its clock."),
+        ("host_seconds", work.host_seconds, "Time that this machine waited for the board."),
+        ("batches", work.batches, "Batches that the board aggregated."),
+        ("targets", work.targets, "Nodes that the board aggregated."),
+        ("sent_bytes", work.bytes_sent, "Bytes of buffers sent to the board."),
+        ("received_bytes", work.bytes_received, "Bytes of buffers received from it."),
+        ("faults", work.faults, "Times that the board failed; the CPU takes over."),
+    ):
+        simulated = str(work.simulated).lower()
+        yield _labelled(
+            CounterMetricFamily,
+            f"millrace_overlay_{name}",
+            text,
+            ("simulated",),
+            {(simulated,): value},
+        )

@@ -1,0 +1,227 @@
+"""Checkpoints: the engine's state and the next offset of every partition, in one file.
+
+A file's name says how many offsets lie below it, so the newest of a folder is the one whose name
+sorts last, whichever worker wrote it: every worker's state is of all partitions. Workers of one
+machine share a folder.
+
+Writing takes a fork: the child has the state as it was at that moment, and the event path waits
+for nothing but the fork itself. A file takes its name only when all that its state has answered
+is in the output topics; a worker that starts from it would answer none of that again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from engine.recommender import Recommender
+from engine.settings import EngineSettings
+from engine.state.array_codec import SavedStateError
+from engine.state.snapshot import read_notes
+from streams.worker.partition import PartitionNotes
+
+log = logging.getLogger("millrace.worker")
+
+_SUFFIX = ".millrace"
+_ABANDONED_SECONDS = 3600.0
+_NICENESS = 10
+
+
+class Notes(msgspec.Struct):
+    """What a checkpoint says beside the engine's state.
+
+    Attributes
+    ----------
+    log
+        Of which log the offsets are: the cluster's id and the topic.
+    partitions, catalogue
+        Where each partition of the interactions stands; the next offset of each of the items.
+    """
+
+    log: str
+    partitions: dict[int, PartitionNotes]
+    catalogue: dict[int, int]
+
+    @property
+    def progress(self) -> int:
+        """How many offsets are below it."""
+        return sum(partition.next_offset for partition in self.partitions.values())
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state that was read, and what is noted of it."""
+
+    path: Path
+    engine: Recommender
+    notes: Notes
+
+
+class Writing:
+    """A checkpoint that a child process is writing.
+
+    Attributes
+    ----------
+    temporary
+        The file.
+    positions
+        The next offset of each partition, as of the cut.
+    pause_seconds
+        How long the fork took, and so events waited.
+    """
+
+    def __init__(
+        self, pid: int, failure: int, temporary: Path, positions: dict[int, int],
+        pause_seconds: float,
+    ) -> None:  # fmt: skip
+        self._pid, self._failure = pid, failure
+        self.temporary = temporary
+        self.positions = positions
+        self.pause_seconds = pause_seconds
+
+    def wait(self) -> None:
+        """Return once it is on the disk, still without a name.
+
+        Raises
+        ------
+        OSError
+            If the child could not write it, with its reason.
+        """
+        with os.fdopen(self._failure, "rb") as said:
+            reason = said.read().decode()
+        _, status = os.waitpid(self._pid, 0)
+        if status:
+            reason = reason or f"status {os.waitstatus_to_exitcode(status)}"
+            raise OSError(f"{self.temporary.parent}: no checkpoint was written ({reason})")
+
+    def discard(self) -> None:
+        """Remove it."""
+        self.temporary.unlink(missing_ok=True)
+
+
+class Checkpoints:
+    """A folder of them.
+
+    Raises
+    ------
+    OSError
+        If there is no such folder and none can be made, or none can write to it.
+    """
+
+    def __init__(self, folder: Path, kept: int) -> None:
+        self.folder = folder
+        self._kept = kept
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise OSError(f"{folder} cannot be written to; worker.checkpoints names another")
+        for left in folder.glob("*.tmp"):
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink(missing_ok=True)
+
+    def age(self) -> float:
+        """Seconds since the newest was written, by whichever worker; infinite without one."""
+        return time.time() - max(map(_written, self._newest_first()), default=float("-inf"))
+
+    def newest(
+        self, settings: EngineSettings, fits: Callable[[Notes], str | None]
+    ) -> Checkpoint | None:
+        """The newest sound one; what is wrong with those that are passed over is logged.
+
+        Parameters
+        ----------
+        fits
+            Says why a checkpoint does not go with the topics, if it does not.
+        """
+        for path in self._newest_first():
+            try:
+                notes = read_notes(path, Notes)
+                if reason := fits(notes):
+                    raise SavedStateError(f"{path}: {reason}")
+                return Checkpoint(path, Recommender.load(path, settings), notes)
+            except FileNotFoundError:
+                continue
+            except (SavedStateError, OSError) as error:
+                log.warning("checkpoint passed over: %s", error)
+        return None
+
+    def begin(
+        self, engine: Recommender, positions: dict[int, int], notes: Callable[[], Notes]
+    ) -> Writing:
+        """Cut here, and have it written. The caller is the engine's thread.
+
+        Parameters
+        ----------
+        positions
+            The next offset of each partition.
+        notes
+            Called in the child: they hold all known event ids.
+        """
+        started = time.perf_counter()
+        temporary = self.folder / f"{sum(positions.values()):016d}.{os.getpid()}.tmp"
+        failure, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _write_and_exit(engine, temporary, notes, tell)
+        os.close(tell)
+        return Writing(pid, failure, temporary, positions, time.perf_counter() - started)
+
+    def write(self, engine: Recommender, notes: Notes) -> None:
+        """Write one here and now."""
+        temporary = self.folder / f"{notes.progress:016d}.{os.getpid()}.tmp"
+        engine.save(temporary, notes)
+        self._publish(temporary, notes.progress)
+
+    def publish(self, writing: Writing) -> None:
+        """Give a checkpoint that is written its name, and remove those that are too many."""
+        self._publish(writing.temporary, sum(writing.positions.values()))
+
+    def _publish(self, temporary: Path, progress: int) -> None:
+        temporary.replace(self.folder / f"{progress:016d}{_SUFFIX}")
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        # By when they were written: one that goes with no log of today would stay for ever.
+        for path in sorted(self.folder.glob(f"*{_SUFFIX}"), key=_written)[: -self._kept]:
+            path.unlink(missing_ok=True)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{_SUFFIX}"), reverse=True)
+
+
+def _written(path: Path) -> float:
+    """When a file was written; long ago, if another worker has removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _write_and_exit(
+    engine: Recommender, path: Path, notes: Callable[[], Notes], tell: int
+) -> NoReturn:
+    """In the child: nothing of the parent's threads runs here, and nothing of it may be used.
+
+    What goes wrong is written to the pipe `tell`: the parent logs it.
+    """
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # The parent's sockets would stay open as long as this lives, should it be killed.
+        os.closerange(3, tell)
+        os.closerange(tell + 1, os.sysconf("SC_OPEN_MAX"))
+        os.nice(_NICENESS)
+        engine.save(path, notes())
+    except BaseException as error:
+        os.write(tell, str(error).encode())
+        os._exit(1)
+    os._exit(0)

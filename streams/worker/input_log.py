@@ -1,0 +1,78 @@
+"""The interactions topic as a log: which one it is, and what of it is still there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams.kafka import clients
+from streams.settings import Settings
+from streams.worker.checkpoints import Notes
+
+
+@dataclass(frozen=True)
+class Input:
+    """The log that the state is folded from.
+
+    Attributes
+    ----------
+    name
+        Cluster, topic and the topic's id: one that is deleted and made again is another log.
+    lows, highs
+        First offset that is still there, and next offset, of each partition.
+    """
+
+    name: str
+    lows: dict[int, int]
+    highs: dict[int, int]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Input:
+        """The input as it is now.
+
+        Raises
+        ------
+        BrokerError
+            If the broker has no such topic.
+        """
+        topic = settings.topics.interactions
+        consumer = clients.reader(settings)
+        try:
+            cluster = consumer.list_topics(topic, timeout=clients.TIMEOUT_SECONDS).cluster_id
+            watermarks = {
+                number: consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=clients.TIMEOUT_SECONDS
+                )
+                for number in clients.partitions(consumer, topic)
+            }
+        finally:
+            consumer.close()
+        return cls(
+            f"{cluster}.{topic}.{_topic_id(settings, topic)}",
+            {number: low for number, (low, _) in watermarks.items()},
+            {number: high for number, (_, high) in watermarks.items()},
+        )
+
+    def fits(self, notes: Notes) -> str | None:
+        """Why a checkpoint does not go with this log, if it does not."""
+        if notes.log != self.name:
+            return f"it is of {notes.log}, and this is {self.name}"
+        for number, partition in notes.partitions.items():
+            high = self.highs.get(number, 0)
+            if partition.next_offset > high:
+                return (
+                    f"it is at offset {partition.next_offset} of partition {number}, which ends "
+                    f"at {high}"
+                )
+        return None
+
+
+def _topic_id(settings: Settings, topic: str) -> str:
+    if settings.broker.embedded:  # which does not tell
+        return "embedded"
+    admin = AdminClient(clients.common(settings))
+    described = admin.describe_topics(TopicCollection([topic]))[topic]
+    # Base64, of which one sign parts folders.
+    return str(described.result(clients.TIMEOUT_SECONDS).topic_id).replace("/", "_")

@@ -1,0 +1,119 @@
+"""What is too large is buried, and stops nothing, however little the topics take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from engine.events import Item
+from engine.text.encoder import TextEncoder
+from streams.kafka import clients
+from streams.kafka.brokers import KafkaServer
+from streams.messages.limits import ENVELOPE_BYTES, BadMessage, buried, check_size
+from streams.messages.schemas import ItemEmbedding, encode
+from streams.settings import Settings
+from tests.streams.conftest import Path, interaction
+
+LIMIT = 70_000
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers", "told"),
+    [
+        (b"k" * 1000, b"v" * (LIMIT - 1001), [("h", b"")], None),
+        (b"k" * 1000, b"v" * (LIMIT - 1000), [("h", b"")], f"{LIMIT + 1} bytes"),
+        (b"k" * ENVELOPE_BYTES, None, [], None),
+        (b"k" * ENVELOPE_BYTES, None, [("h", b"")], f"have {ENVELOPE_BYTES + 1} bytes"),
+        (None, None, [("hé", None)] * ENVELOPE_BYTES, f"have {3 * ENVELOPE_BYTES} bytes"),
+        (None, None, [], None),
+    ],
+)
+def test_the_limit_is_exact(
+    key: bytes | None,
+    value: bytes | None,
+    headers: list[tuple[str, bytes]],
+    told: str | None,
+) -> None:
+    if told is None:
+        check_size(key, value, headers, LIMIT)
+        assert buried(key, value, headers, LIMIT) == (key, value, headers)
+    else:
+        with pytest.raises(BadMessage, match=told) as error:
+            check_size(key, value, headers, LIMIT)
+        assert error.value.error_class == "TooLong"
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_messages_beyond_the_limit_stop_no_worker(
+    settings: Callable[..., Settings], broker: KafkaServer
+) -> None:
+    """Another made the input topics, for messages ten times as large as the others take."""
+    wanted = settings(topics={"partitions": 1, "message_bytes": LIMIT})
+    names = wanted.topics
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    large = {"max.message.bytes": str(10 * LIMIT)}
+    topics = [NewTopic(name, 1, 1, config=large) for name in (names.interactions, names.items)]
+    for made in admin.create_topics(topics).values():
+        made.result()
+    path = Path(wanted)
+    producer = clients.producer(wanted, **{"message.max.bytes": 10 * LIMIT})
+
+    def send(topic: str, value: bytes, **more: object) -> None:
+        producer.produce(topic, value, partition=0, **more)
+
+    event = encode(interaction(1))
+    padded = event[:-1] + b" " * (2 * LIMIT) + b"}"
+    send(names.interactions, padded, key=b"ann")
+    send(names.interactions, event, key=b"k" * (2 * LIMIT))
+    send(names.interactions, event, headers=[("traceparent", b"t" * (LIMIT - 5000))])
+    numbers = ",".join(["1e15"] * 9000)  # as text twice and more as long when written again
+    item = f'{{"item": "m", "properties": {{"p": [{numbers}]}}}}'.encode()
+    assert len(item) < LIMIT
+    send(names.items, item, key=b"m")
+    send(names.items, b'{"item": "m", "title": "' + b"x" * (2 * LIMIT) + b'"}', key=b"m")
+    send(names.item_embeddings, b"rubbish", key=b"m")
+    wrong = ItemEmbedding(item=Item(item="m"), encoder=TextEncoder.name, embedding="AAAA")
+    send(names.item_embeddings, encode(wrong), key=b"m")
+    send(names.interactions, event, key=b"ann")
+    assert producer.flush(30) == 0
+    with path.worker() as worker:
+        [answer] = path.answers(1)
+        letters = path.read(names.dead_letters, 5)
+        assert worker.running
+    assert answer["source"]["offset"] == 3
+    found = {}
+    for letter in letters:
+        headers = {name: text.decode() for name, text in clients.headers(letter).items()}
+        assert headers["error.class"] == "TooLong"
+        origin = (headers["origin.topic"], int(headers["origin.offset"]))
+        found[origin] = (letter.value(), headers["error.message"])
+    assert found[names.interactions, 0][0] is None
+    assert f"at most topics.message_bytes = {LIMIT}" in found[names.interactions, 0][1]
+    assert found[names.interactions, 1][0] is None
+    assert "key and headers" in found[names.interactions, 1][1]
+    assert found[names.interactions, 2][0] == event
+    assert found[names.items, 0][0] == item
+    assert "the item and its embedding" in found[names.items, 0][1]
+    assert found[names.items, 1][0] is None
+
+
+def test_nesting_costs_no_stack() -> None:
+    """A decoder that recursed for each level would end the process, not raise."""
+    code = """
+from streams.messages.schemas import BadMessage, decode_interaction, decode_item
+for decode in decode_interaction, decode_item:
+    for opening in b"[", b'{"a":', b'{"properties":[', b'{"event_id":"x","properties":{"a":[':
+        try:
+            decode(opening * 1_000_000)
+        except BadMessage as error:
+            print(error.error_class)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, set(done.stdout.split())) == (0, {"TooDeep"}), done.stderr
+    assert done.stdout.count("TooDeep") == 8

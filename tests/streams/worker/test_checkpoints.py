@@ -1,0 +1,164 @@
+"""A checkpoint is the state of one moment, and only a sound one that fits is gone on from."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from engine import EngineSettings, Recommender
+from engine.datasets import Synthetic
+from engine.state.snapshot import VERSION
+from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
+from streams.worker.input_log import Input
+from streams.worker.partition import Partition
+
+SETTINGS = EngineSettings()
+
+
+def engine(events: int) -> Recommender:
+    made = Recommender(SETTINGS)
+    for event in Synthetic(events=events, users=10, items=30, seed=1).interactions():
+        made.observe(event)
+    return made
+
+
+def notes(next_offset: int, log: str = "log") -> Notes:
+    partition = Partition(window=3, next_offset=next_offset)
+    for number in range(5):
+        partition.count(f"e{number}", 1_000 * number)
+    return Notes(log, {0: partition.notes()}, {0: 7})
+
+
+def newest(folder: Checkpoints, log: str = "log", high: int = 1_000) -> Checkpoint | None:
+    return folder.newest(SETTINGS, Input(log, {0: 0}, {0: high}).fits)
+
+
+def same_state(first: Recommender, second: Recommender, tmp_path: Path) -> bool:
+    files = tmp_path / "first", tmp_path / "second"
+    first.save(files[0])
+    second.save(files[1])
+    return files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
+    folder = Checkpoints(tmp_path / "kept", 3)
+    state = engine(60)
+    cut = engine(60)
+    writing = folder.begin(state, {0: 60}, lambda: notes(60))
+    for event in Synthetic(events=90, users=10, items=30, seed=1).interactions():
+        state.observe(event)  # while the child writes
+    writing.wait()
+    assert newest(folder) is None, "it is taken before what it has answered is written"
+    folder.publish(writing)
+    found = newest(folder)
+    assert found is not None
+    assert same_state(found.engine, cut, tmp_path)
+    assert not same_state(found.engine, state, tmp_path)
+    assert found.notes.progress == 60
+    assert found.notes.catalogue == {0: 7}
+    again = Partition(window=3)
+    again.resume(found.notes.partitions[0])
+    assert [again.is_duplicate(f"e{n}") for n in range(5)] == [False, False, True, True, True]
+    assert (again.next_offset, again.newest_ms, again.applied) == (60, 4_000, 5)
+
+
+def test_a_damaged_one_is_named_and_the_one_before_it_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Checkpoints(tmp_path / "kept", 3)
+    folder.write(engine(20), notes(20))
+    folder.write(engine(30), notes(30))
+    damaged = folder.folder / f"{30:016d}.millrace"
+    whole = bytearray(damaged.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    damaged.write_bytes(whole)
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        found = newest(folder)
+    assert found is not None
+    assert found.notes.progress == 20
+    assert str(damaged) in caplog.text
+    assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("log", "high", "said"),
+    [("other", 1_000, "it is of log"), ("log", 10, "offset 20 of partition 0, which ends at 10")],
+)
+def test_one_of_another_log_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, log: str, high: int, said: str
+) -> None:
+    folder = Checkpoints(tmp_path / "kept", 3)
+    folder.write(engine(5), notes(20))
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        assert newest(folder, log, high) is None
+    assert said in caplog.text
+
+
+def test_settings_that_shape_the_state_must_agree_and_others_apply(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Checkpoints(tmp_path / "kept", 3)
+    folder.write(engine(20), notes(20))
+    fits = Input("log", {0: 0}, {0: 1_000}).fits
+    found = folder.newest(EngineSettings(k=3), fits)
+    assert found is not None
+    assert len(found.engine.recommend("nobody").items) == 3
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        assert folder.newest(EngineSettings(dimensions=64), fits) is None
+    assert "engine.dimensions = 32, here it is 64" in caplog.text
+
+
+def test_the_last_few_are_kept(tmp_path: Path) -> None:
+    folder = Checkpoints(tmp_path / "kept", 2)
+    for at in (10, 20, 30):
+        folder.write(engine(5), notes(at))
+        os.utime(folder.folder / f"{at:016d}.millrace", (at, at))
+    names = sorted(path.name for path in folder.folder.iterdir())
+    assert names == [f"{at:016d}.millrace" for at in (20, 30)]
+
+
+def test_one_that_cannot_be_written_is_told_with_the_reason(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = Checkpoints(tmp_path / "kept", 2)
+    writing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
+    writing.wait()
+    writing.discard()
+    assert list(folder.folder.iterdir()) == []
+    folder.folder.rmdir()
+    failing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
+    with pytest.raises(OSError, match=r"no checkpoint was written \(.*No such file"):
+        failing.wait()
+    assert capfd.readouterr().err == ""  # the log is the parent's, in its own form
+
+
+KEPT = Path(__file__).parents[1] / "data" / "checkpoints"
+KEPT_SETTINGS = EngineSettings(text_dimensions=4, dimensions=4, neighbours=8, transitions=8)
+"""What `KEPT` were written with, after 30 events of `Synthetic(30, 4 users, 8 items, seed=1)`."""
+
+
+def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = sorted(KEPT.iterdir())
+    assert [path.name for path in files] == [f"format-{n + 1}.millrace" for n in range(VERSION)]
+    folder = Checkpoints(tmp_path, 1)
+    for path in files:
+        (tmp_path / f"{30:016d}.millrace").write_bytes(path.read_bytes())
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "millrace.worker"):
+            found = folder.newest(KEPT_SETTINGS, Input("log", {0: 0}, {0: 30}).fits)
+        if path == files[-1]:
+            assert found is not None
+            again = Recommender(KEPT_SETTINGS)
+            for event in Synthetic(events=30, users=4, items=8, seed=1).interactions():
+                again.observe(event)
+            asked = [made.recommend("user-1").items for made in (found.engine, again)]
+            assert asked[0] == asked[1] != []
+        else:
+            number = path.stem.removeprefix("format-")
+            assert found is None
+            assert f"saved in version {number} of the format" in caplog.text
