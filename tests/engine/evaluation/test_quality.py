@@ -14,7 +14,7 @@ from engine.datasets import Synthetic, open_dataset
 from engine.datasets.dataset import Dataset
 from engine.evaluation.prequential import PrequentialEvaluator
 
-ML_100K = Path(__file__).parents[3] / "shared" / "data" / "ml-100k"
+ML_100K = Path(__file__).parents[4] / "shared" / "data" / "ml-100k"
 
 
 def measured(source: Dataset, aggregator: str = "numba") -> dict[str, Any]:

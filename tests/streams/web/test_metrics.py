@@ -27,7 +27,7 @@ from streams.settings import Settings
 from streams.web.metrics import of_device
 from tests.streams.conftest import Path, interaction
 
-ROOT = FilePath(__file__).parents[2]
+ROOT = FilePath(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 EVENTS = 200
 TOKEN = "open-sesame"
@@ -152,7 +152,7 @@ def test_every_answer_is_in_the_histogram_of_each_stage(families: dict[str, Metr
         assert buckets == sorted(buckets)
         assert [count for _, count in buckets] == sorted(count for _, count in buckets)
         assert buckets[-1] == (float("inf"), EVENTS)
-    commits = families["millrace_transaction_commit_seconds"].samples
+    commits = families["millrace_delivery_write_seconds"].samples
     assert next(s.value for s in commits if s.name.endswith("_count")) >= 1
 
 

@@ -135,7 +135,7 @@ def test_one_that_cannot_be_written_is_told_with_the_reason(
     assert capfd.readouterr().err == ""  # the log is the parent's, in its own form
 
 
-KEPT = Path(__file__).parents[1] / "data" / "checkpoints"
+KEPT = Path(__file__).parents[2] / "data" / "checkpoints"
 KEPT_SETTINGS = EngineSettings(text_dimensions=4, dimensions=4, neighbours=8, transitions=8)
 """What `KEPT` were written with, after 30 events of `Synthetic(30, 4 users, 8 items, seed=1)`."""
 
