@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -137,6 +138,13 @@ class Recommender(Knowledge):
         items = self._ranking.best(self, user, self.settings.k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
+
+    def observe_many(
+        self, interactions: Sequence[Interaction], answers: Sequence[bool] | None = None
+    ) -> list[Answer]:
+        """Observe interactions in order; `answers` says which are answered, by default all."""
+        wanted = [True] * len(interactions) if answers is None else answers
+        return [self.observe(i, answer) for i, answer in zip(interactions, wanted, strict=True)]
 
     def upsert_item(self, item: Item, embedding: NDArray[np.float32] | None = None) -> None:
         """Add an item to the catalogue, or replace what it says of it.

@@ -34,6 +34,9 @@ class BrokerSettings(Section):
         False,
         description="the broker is Millrace's embedded one (librdkafka's mock): no admin calls",
     )
+    metadata_seconds: float = Field(
+        30.0, ge=1, description="seconds after which partitions that were added are noticed"
+    )
 
 
 class SecuritySettings(Section):
@@ -90,6 +93,11 @@ class WorkerSettings(Section):
     group: str = Field("millrace", description="consumer group of the workers")
     session_seconds: float = Field(
         10.0, ge=1, description="seconds without a heartbeat after which others take over"
+    )
+    delivery: Literal["leased", "transactional"] = Field(
+        "leased",
+        description="how answers are written: while the worker's lease holds, which is fast, or in "
+        "transactions, which the broker itself guards (docs/guarantees.md)",
     )
     duplicate_window: int = Field(
         250_000, ge=1, description="latest event ids that duplicates are known by, per partition"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from confluent_kafka import (
@@ -58,6 +58,28 @@ def producer(settings: Settings, **extra: Any) -> Producer:
             **extra,
         }
     )
+
+
+def produce(
+    client: Producer,
+    topic: str,
+    value: bytes | None,
+    key: bytes | str | None,
+    partition: int = -1,
+    headers: Sequence[tuple[str, bytes]] = (),
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+) -> None:
+    """Queue a message, and wait while the producer's queue is full; without a partition the key
+    decides."""
+    while True:
+        try:
+            client.produce(
+                topic, value, key, partition, on_delivery=on_delivery, headers=list(headers)
+            )
+        except BufferError:
+            client.poll(0.1)
+        else:
+            return
 
 
 def transactional(settings: Settings, name: str) -> Producer:

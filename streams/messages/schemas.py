@@ -137,12 +137,17 @@ class Model(msgspec.Struct, frozen=True):
     version: str
 
 
-class Source(msgspec.Struct, frozen=True):
-    """The message that is answered."""
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The message that is answered.
+
+    `topic_id` is Kafka's id of the topic: one that is deleted and made anew has another, and its
+    offsets mean other messages. Empty on the embedded broker, which tells none.
+    """
 
     topic: str
     partition: int
     offset: int
+    topic_id: str = ""
 
 
 class LatencyUs(msgspec.Struct, kw_only=True, frozen=True):
@@ -221,6 +226,7 @@ class DeadLetterHeaders(
     origin_partition: _Decimal
     origin_offset: _Decimal
     origin_timestamp: _Decimal
+    origin_topic_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def dead_letter_headers(
@@ -230,6 +236,7 @@ def dead_letter_headers(
     offset: int,
     timestamp_ms: int,
     original: Headers = (),
+    topic_id: str = "",
 ) -> list[tuple[str, bytes]]:
     """The headers of a dead letter: the message's own, untouched, then `DeadLetterHeaders`.
 
@@ -244,6 +251,7 @@ def dead_letter_headers(
         origin_partition=str(partition),
         origin_offset=str(offset),
         origin_timestamp=str(timestamp_ms),
+        origin_topic_id=topic_id or msgspec.UNSET,
     )
     added: dict[str, str] = msgspec.to_builtins(ours)
     return [*original, *((k, v.encode(errors="backslashreplace")) for k, v in added.items())]

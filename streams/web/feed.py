@@ -25,8 +25,8 @@ from engine.evaluation.served_lists import Prequential
 from engine.events import Interaction
 from streams.messages.schemas import Model, Recommendation
 from streams.tools.answer_stats import STAGES
+from streams.worker.delivery import Output
 from streams.worker.health import Health
-from streams.worker.partition import Output
 from streams.worker.pipeline import News, Pipeline
 
 HISTORY_SECONDS = 600
@@ -300,7 +300,7 @@ class Feed:
 
     def figures(self) -> Figures:
         """What is so now."""
-        counts, pipeline = self._pipeline.counts, self._pipeline
+        counts = self._pipeline.counts
         return Figures(
             ready=self._health.waiting_for,
             received=counts.received,
@@ -308,7 +308,7 @@ class Feed:
             recommendations=counts.recommendations,
             duplicates=counts.duplicates,
             late=counts.late,
-            stream_ms=max((p.newest_ms for p in pipeline.partitions.values()), default=0),
+            stream_ms=counts.newest_ms,
             stages=self._stages(),
             queries=self._quality.model.queries,
             ndcg=round(self._quality.model.ndcg, 5),

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from engine.propagation import DeviceWork
 from engine.settings import EngineSettings
 from streams.messages.bad_message import ERROR_CLASSES
+from streams.worker.assignment import Assignment
 from streams.worker.checkpoints import Checkpoints
 from streams.worker.durations import exposed
 from streams.worker.health import Health
@@ -32,11 +33,15 @@ from streams.worker.pipeline import Pipeline
 
 
 def registry(
-    pipeline: Pipeline, health: Health, settings: EngineSettings, checkpoints: Checkpoints | None
+    pipeline: Pipeline,
+    assignment: Assignment,
+    health: Health,
+    settings: EngineSettings,
+    checkpoints: Checkpoints | None,
 ) -> CollectorRegistry:
     """A worker's metrics, with those of its process and of Python's garbage collector."""
     found = CollectorRegistry()
-    found.register(WorkerMetrics(pipeline, health, settings, checkpoints))
+    found.register(WorkerMetrics(pipeline, assignment, health, settings, checkpoints))
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=found)
     return found
@@ -47,6 +52,7 @@ class WorkerMetrics(Collector):
     """Reads what a worker's parts count."""
 
     pipeline: Pipeline
+    assignment: Assignment
     health: Health
     settings: EngineSettings
     checkpoints: Checkpoints | None
@@ -74,7 +80,7 @@ class WorkerMetrics(Collector):
         yield _gauge(
             "worker_partitions",
             "Partitions of the input that this worker reads.",
-            len(self.pipeline.ours),
+            len(self.assignment.ours()),
         )
         for name, value, text in (
             ("events", counts.received, "Events received."),
@@ -108,8 +114,8 @@ class WorkerMetrics(Collector):
         yield stages
 
     def _of_partitions(self) -> Iterator[Metric]:
-        places = dict(self.pipeline.partitions)
-        out = {n: self.pipeline.outboxes[n] for n in sorted(self.pipeline.ours)}
+        places = self.assignment.partitions.copy()
+        out = {partition.number: partition.writer.queue for partition in self.assignment.ours()}
         waiting = self.health.waiting
         for name, values, text in (
             (
@@ -124,12 +130,12 @@ class WorkerMetrics(Collector):
             ),
             (
                 "answered_offset",
-                {n: box.out for n, box in out.items()},
+                {n: queue.out for n, queue in out.items()},
                 "Offset up to which answers are committed, of partitions that this worker answers.",
             ),
             (
                 "waiting_answers",
-                {n: box.waiting for n, box in out.items()},
+                {n: queue.waiting for n, queue in out.items()},
                 "Answers not committed yet, of partitions that this worker answers.",
             ),
         ):
@@ -141,12 +147,10 @@ class WorkerMetrics(Collector):
                 {(str(number),): value for number, value in values.items()},
             )
         commits = HistogramMetricFamily(
-            "millrace_transaction_commit_seconds",
-            "Time from the begin of a transaction to its commit, tries that failed included.",
+            "millrace_delivery_write_seconds",
+            "Time from sending a lot of answers until the broker has acknowledged or committed it.",
         )
-        commits.add_metric(
-            [], *exposed(box.durations for box in list(self.pipeline.outboxes.values()))
-        )
+        commits.add_metric([], *exposed(place.writer.durations for place in places.values()))
         yield commits
 
     def _of_checkpoints(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""The worker: a Faust agent that hands each message to the pipeline."""
+"""The worker: Faust agents that hand runs of messages on, and the timers beside them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import TP
@@ -19,11 +22,12 @@ from mode.supervisors import CrashingSupervisor
 from engine.events import Item
 from engine.recommender import Recommender
 from engine.warm_up import warm_up
-from streams.kafka import clients, rights
+from streams.kafka import clients, driver, rights
 from streams.kafka.brokers import BrokerError, topic_partitions
 from streams.kafka.brokers.errors import RefusedError
+from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
-from streams.kafka.security import for_faust
+from streams.kafka.record import Record
 from streams.messages.limits import buried, check_size, check_written
 from streams.messages.schemas import BadMessage, Model, dead_letter_headers, decode_item
 from streams.settings import Settings
@@ -34,20 +38,17 @@ from streams.web.feed import Feed
 from streams.web.page import Page
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
+from streams.worker.assignment import Assignment
 from streams.worker.catalogue import CatalogueEncoder, CatalogueTail
 from streams.worker.checkpoints import Checkpoints, Notes, Writing
-from streams.worker.consumer import transport
 from streams.worker.health import Health
 from streams.worker.input_log import Input
-from streams.worker.ownership import Ownership
 from streams.worker.partition import Partition
-from streams.worker.pipeline import Pipeline, Record
+from streams.worker.pipeline import Pipeline
 from streams.worker.replica import Follower
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
-
-_FETCH_WAIT_MS = {True: 5, False: 500}
 
 
 class Worker:
@@ -61,83 +62,60 @@ class Worker:
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
         self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
-        self.pipeline = Pipeline(self.engine, settings, self.model)
-        for number, low in self.input.lows.items():
-            partition = Partition(settings.worker.duplicate_window)
+        self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
+        self.assignment = Assignment(settings, self.input)
+        for number, partition in self.assignment.partitions.items():
             if found and number in found.notes.partitions:
                 partition.resume(found.notes.partitions[number])
-            if partition.next_offset < low:
-                log.warning(
-                    "partition %d: events %d to %d are gone from the topic, and not in the state",
-                    number, partition.next_offset, low - 1,
-                    extra={"topic": settings.topics.interactions, "partition": number},
-                )  # fmt: skip
-                partition.next_offset = low
-            self.pipeline.partitions[number] = partition
+            _skip_what_is_gone(settings, partition, self.input.lows[number])
         self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.model != "gnn")
         self.catalogue = CatalogueTail(
             settings, self.engine.upsert_item, found.notes.catalogue if found else {}
         )
         self.follower = Follower(settings)
-        self.ownership = Ownership(settings, self.pipeline, self.follower)
+        self.assignment.on_change = self.follower.follow
         self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
-        self._committed: dict[TP, int] = {}
+        self._items_committed: dict[int, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
 
     def app(self) -> faust.App:
-        """The Faust application: interactions by the transport, an agent for items."""
-        broker, topics, worker = self.settings.broker, self.settings.topics, self.settings.worker
+        """The Faust application: an agent for interactions, one for items, and timers."""
+        topics, worker = self.settings.topics, self.settings.worker
         app = faust.App(
             worker.group,
-            broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
-            broker_credentials=for_faust(self.settings.security),
+            broker=[f"kafka://{a}" for a in self.settings.broker.bootstrap.split(",")],
             datadir=tempfile.mkdtemp(prefix="millrace-"),
             store="memory://",
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,
             stream_wait_empty=False,
-            consumer_auto_offset_reset="earliest",
-            broker_session_timeout=worker.session_seconds,
-            broker_heartbeat_interval=worker.session_seconds / 4,
-            broker_rebalance_timeout=30.0,
+            # A run waits in the agent's queue while another is worked on, and no more: what waits
+            # there delays the events of other partitions.
+            stream_buffer_maxsize=1,
             worker_redirect_stdouts=False,
             agent_supervisor=CrashingSupervisor,
         )
-        app.transport = transport(
-            topics.interactions,
-            self.ownership.claim,
-            lambda message: self.pipeline.handle(_record(message)),
-            self.ownership.has_room,
-            _FETCH_WAIT_MS[broker.embedded],
-        )(app.conf.broker_consumer, app)
+        made = driver.transport(self.settings, topics.interactions, self.assignment)
+        app.transport = made(app.conf.broker_consumer, app)
 
-        def raw(name: str) -> Any:
-            return app.topic(
-                name,
-                key_type=bytes,
-                key_serializer="raw",
-                value_type=bytes,
-                value_serializer="raw",
-            )
+        self.assignment.commit = lambda offsets: _commit(app, topics.interactions, offsets)
 
-        async def release(_app: faust.App, revoked: set[TP], **_: object) -> None:
-            ours = {place.partition for place in revoked if place.topic == topics.interactions}
-            await asyncio.to_thread(self.outbox.flush)
-            done = await self.ownership.release(ours)
-            await self.commit(app, done)
-            self.follower.follow(self.ownership.positions(self.pipeline.ours))
+        @app.agent(_runs(app, topics.interactions), name="interactions", concurrency=1)
+        async def interactions(stream: Any) -> None:
+            async for run in stream.noack():
+                if _consumer(app).current(run):
+                    self.handle(run)
+                await asyncio.sleep(0)  # timers, items and what others answered get their turn
 
-        app.on_partitions_revoked.connect(release, weak=False)  # type: ignore[arg-type]
-        app.topics.add(raw(topics.interactions))  # subscribed to, and read by the transport
-
-        @app.agent(raw(topics.items), name="items")
+        @app.agent(_runs(app, topics.items), name="items", concurrency=1)
         async def items(stream: Any) -> None:
-            async for event in stream.noack().events():
-                await self.embed(_record(event.message))
+            async for run in stream.noack():
+                for record in run.records:
+                    await self.embed(record)
 
         @app.task  # type: ignore[untyped-decorator]
         async def started() -> None:
@@ -149,13 +127,13 @@ class Worker:
             self.follower.start(hand_over, self.follow)
 
         @app.timer(worker.commit_seconds)  # type: ignore[untyped-decorator]
-        async def commit() -> None:
+        async def look_after() -> None:
             for failure in (self.catalogue.failure, self.follower.failure):
                 if failure is not None:
                     raise failure
             self.outbox.wait(0)
-            await self.ownership.look_after()
-            await self.commit(app, self.ownership.out())
+            await self.assignment.look_after()
+            await self.commit_items(app)
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
@@ -163,16 +141,22 @@ class Worker:
 
         return app
 
-    def follow(self, records: list[Record]) -> None:
+    # ------------------------------------------------------------------ the event path
+
+    def handle(self, run: Run) -> None:
+        """Answer a run of one partition."""
+        self.pipeline.handle(self.assignment.partitions[run.records[0].partition], run.records)
+
+    def follow(self, records: Iterable[Record]) -> None:
         """Apply what other workers have answered."""
-        for record in records:
-            self.pipeline.follow(record)
+        for number, run in groupby(records, attrgetter("partition")):
+            self.pipeline.follow(self.assignment.partitions[number], list(run))
 
     def catch_up(self) -> None:
         """Read the catalogue to its end, and the events as far as the group has answered them."""
         items = self.catalogue.read_to_end()
         log.info("%d items read", items)
-        events = self.follower.catch_up(self.ownership.positions(), self.follow)
+        events = self.follower.catch_up(self.assignment.positions(), self.follow)
         log.info("%d events read again", events)
 
     async def embed(self, record: Record) -> None:
@@ -200,29 +184,20 @@ class Worker:
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
 
-    async def commit(self, app: faust.App, done: dict[int, int]) -> None:
-        """Commit how far we are: items to go on from there, interactions for others to follow.
-
-        A restarted worker reads its interactions from positions of its own (`Ownership.claim`).
-        """
-        items = {TP(self.settings.topics.items, n): o for n, o in self._items_read.items()}
-        if items.items() - self._committed.items():
-            await asyncio.to_thread(self.outbox.flush)
-        interactions = {TP(self.settings.topics.interactions, n): o for n, o in done.items()}
-        ours = app.consumer.assignment()
-        changed = {
-            tp: o
-            for tp, o in (items | interactions).items()
-            if o and tp in ours and self._committed.get(tp) != o
-        }
-        if changed and await app.consumer._commit(changed):  # type: ignore[attr-defined]
-            self._committed |= changed
+    async def commit_items(self, app: faust.App) -> None:
+        """Commit how far the items of our partitions are read, once their embeddings are out."""
+        read = dict(self._items_read)
+        if read.items() <= self._items_committed.items():
+            return
+        await asyncio.to_thread(self.outbox.flush)
+        if await _commit(app, self.settings.topics.items, read):
+            self._items_committed |= read
 
     # ------------------------------------------------------------------ checkpoints
 
     def notes(self) -> Notes:
         """What a checkpoint of now says beside the engine's state."""
-        partitions = {n: p.notes() for n, p in self.pipeline.partitions.items()}
+        partitions = {n: p.notes() for n, p in self.assignment.partitions.items()}
         return Notes(self.input.name, partitions, dict(self.catalogue.positions))
 
     def checkpoint_if_due(self) -> None:
@@ -232,7 +207,7 @@ class Worker:
             return
         if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
             return
-        writing = self.checkpoints.begin(self.engine, self.ownership.positions(), self.notes)
+        writing = self.checkpoints.begin(self.engine, self.assignment.positions(), self.notes)
         self.pipeline.counts.checkpoints += 1
         self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
         self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
@@ -243,9 +218,12 @@ class Worker:
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
-            while not self.ownership.are_out(writing.positions):
+            while not self.assignment.are_out(writing.positions):
                 if time.monotonic() > deadline:
-                    raise OSError("what it has answered cannot be written")
+                    raise OSError(
+                        "answers up to the checkpoint were not written within "
+                        "worker.session_seconds"
+                    )
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(self.checkpoints.publish, writing)
             counts.checkpoints_written += 1
@@ -259,9 +237,9 @@ class Worker:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
         self.follower.stop()
-        self.ownership.close()
+        self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
-        if self.checkpoints is not None and self.ownership.are_out(self.ownership.positions()):
+        if self.checkpoints is not None and self.assignment.are_out(self.assignment.positions()):
             self.checkpoints.write(self.engine, self.notes())
 
 
@@ -283,7 +261,9 @@ def run(settings: Settings) -> None:
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
     app = worker.app()
-    watchdog = Watchdog(settings, worker.pipeline.positions, worker.ownership.has_room, health)
+    watchdog = Watchdog(
+        settings, worker.assignment.our_positions, worker.assignment.all_have_room, health
+    )
     try:
         runner = faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
@@ -303,7 +283,9 @@ def _serve(worker: Worker, health: Health) -> None:
     writer = InteractionWriter(settings, len(worker.input.lows))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
     page = Page(Feed(pipeline, health, worker.model), engine, worker.access)
-    told = metrics.registry(pipeline, health, settings.engine, worker.checkpoints)
+    told = metrics.registry(
+        pipeline, worker.assignment, health, settings.engine, worker.checkpoints
+    )
     serve(settings, told, health, api.routes(), page)
 
 
@@ -335,12 +317,41 @@ def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
     return Checkpoints(folder, settings.worker.checkpoints_kept)
 
 
-def _record(message: Any) -> Record:
-    return Record(
-        message.partition,
-        message.offset,
-        int(message.timestamp * 1000) if message.timestamp is not None else 0,
-        message.key,
-        message.value,
-        message.headers or (),
-    )
+def _skip_what_is_gone(settings: Settings, partition: Partition, low: int) -> None:
+    """Begin at the first offset that the topic still has."""
+    if partition.next_offset < low:
+        log.warning(
+            "partition %d: events %d to %d are gone from the topic, and not in the state",
+            partition.number, partition.next_offset, low - 1,
+            extra={"topic": settings.topics.interactions, "partition": partition.number},
+        )  # fmt: skip
+        partition.next_offset = low
+
+
+class _RunSchema(faust.Schema[None, Run]):
+    """The value of a message is a `Run` as the driver made it."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> None:
+        return None
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Run:
+        run: Run = message.value
+        return run
+
+
+def _runs(app: faust.App, topic: str) -> Any:
+    return app.topic(topic, schema=_RunSchema())
+
+
+def _consumer(app: faust.App) -> driver.RunConsumer:
+    return cast(driver.RunConsumer, app.consumer)
+
+
+async def _commit(app: faust.App, topic: str, offsets: dict[int, int]) -> bool:
+    """Commit those of the partitions that are assigned to us; whether all were taken."""
+    consumer = _consumer(app)
+    ours = consumer.assignment()
+    places = {TP(topic, number): offset for number, offset in offsets.items()}
+    if not places.keys() <= ours:
+        places = {tp: offset for tp, offset in places.items() if tp in ours}
+    return bool(places) and await consumer.commit_offsets(places)

@@ -20,11 +20,14 @@ class Input:
     ----------
     name
         Cluster, topic and the topic's id: one that is deleted and made again is another log.
+    topic_id
+        The topic's id, as answers name it.
     lows, highs
         First offset that is still there, and next offset, of each partition.
     """
 
     name: str
+    topic_id: str
     lows: dict[int, int]
     highs: dict[int, int]
 
@@ -49,8 +52,10 @@ class Input:
             }
         finally:
             consumer.close()
+        topic_id = _topic_id(settings, topic)
         return cls(
-            f"{cluster}.{topic}.{_topic_id(settings, topic)}",
+            f"{cluster}.{topic}.{topic_id}",
+            topic_id,
             {number: low for number, (low, _) in watermarks.items()},
             {number: high for number, (_, high) in watermarks.items()},
         )

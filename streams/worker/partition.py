@@ -1,4 +1,4 @@
-"""What the worker keeps of each input partition: where it stands and what has been answered.
+"""One partition of the interactions topic: where it stands, what was seen, who writes its answers.
 
 State is a fold over the log, so an offset says all: what is below `next_offset` is in the state.
 """
@@ -7,29 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, Message
 
-from streams.kafka import clients
-from streams.messages.schemas import Headers, Source
-from streams.settings import Settings
-
-_TAILS = (4, 256, 16_384, 2**62)
-"""So many messages at the end of an output topic are looked through for our last, one by one."""
-
-
-class Output(NamedTuple):
-    """An answer or a dead letter, and the offset of the input that it is of."""
-
-    offset: int
-    topic: str
-    value: bytes | None
-    key: bytes | None
-    headers: Headers
+from streams.worker.delivery import Writer
 
 
 class PartitionNotes(msgspec.Struct):
@@ -42,9 +24,9 @@ class PartitionNotes(msgspec.Struct):
     known: list[str]
 
 
-@dataclass
-class Partition:
-    """One partition of the interactions topic.
+@dataclass(kw_only=True)
+class Progress:
+    """What of a partition is in the state.
 
     Attributes
     ----------
@@ -53,7 +35,7 @@ class Partition:
     next_offset
         The next message to apply.
     newest_ms
-        The watermark: the latest timestamp that an applied event had.
+        The watermark: the latest timestamp that an applied event had, in milliseconds.
     applied, digest
         How many events were applied; the sum of their ids' hashes, the same in whatever order.
     """
@@ -92,46 +74,20 @@ class Partition:
         self._known = OrderedDict.fromkeys(notes.known[-self.window :])
 
 
-def last_written(settings: Settings, number: int) -> int:
-    """The last offset of a partition that the output topics answer, by whomever; -1 for none.
+@dataclass(kw_only=True)
+class Partition(Progress):
+    """One partition of the interactions topic; see `Progress` for what was applied of it.
 
-    Both are written in the order of the input, in transactions, so that nothing before it is
-    missing. Transactions that are still open are not seen: whoever asks has ended them.
+    Attributes
+    ----------
+    number
+        Its number.
+    writer
+        Writes its answers and dead letters while it is ours.
+    ours
+        Whether the group has assigned it to this worker, and it has been taken over.
     """
-    topics = settings.topics
-    consumer = clients.reader(settings, **{"enable.partition.eof": True})
-    try:
-        return max(
-            _last(consumer, topics.recommendations, number, _source_offset, topics.interactions),
-            _last(consumer, topics.dead_letters, number, _origin_offset, topics.interactions),
-        )
-    finally:
-        consumer.close()
 
-
-def _last(
-    consumer: Consumer, topic: str, number: int, read: Callable[[Message, str], int], source: str
-) -> int:
-    # Other inputs' messages and the marks that end transactions lie between ours.
-    for count in _TAILS:
-        found = [read(message, source) for message in clients.tail(consumer, topic, number, count)]
-        if max(found, default=-1) >= 0:
-            return max(found)
-    return -1
-
-
-def _source_offset(answer: Message, topic: str) -> int:
-    source = msgspec.json.decode(answer.value() or b"", type=_Sourced).source
-    return source.offset if source.topic == topic else -1
-
-
-def _origin_offset(dead_letter: Message, topic: str) -> int:
-    headers = clients.headers(dead_letter)
-    same = headers.get("origin.topic") == topic.encode()
-    return int(headers["origin.offset"]) if same else -1
-
-
-class _Sourced(msgspec.Struct):
-    """What is read of an answer."""
-
-    source: Source
+    number: int
+    writer: Writer
+    ours: bool = False

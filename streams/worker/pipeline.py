@@ -1,16 +1,21 @@
-"""One event, from the input topic to the output topic."""
+"""The way of events through the worker: bytes in, one call of the engine, bytes out.
+
+    records ── decode ──► interactions ── engine.observe_many ──► answers ── encode ──► outputs
+
+A batch is what is there of one partition: one record at a low rate, a run of them in a backlog.
+Results do not depend on where batches begin.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns, time
 
 from engine.events import Interaction
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
+from streams.kafka.record import Record
 from streams.messages.limits import buried, check_size
 from streams.messages.schemas import (
     BadMessage,
@@ -25,67 +30,20 @@ from streams.messages.schemas import (
     encode,
 )
 from streams.settings import Settings
+from streams.worker.counts import Counts
+from streams.worker.delivery import Output
 from streams.worker.durations import StageDurations
-from streams.worker.partition import Output, Partition
-from streams.worker.transactions import PartitionOutbox
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A message of the interactions topic, as any client reads it."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
+from streams.worker.partition import Partition
 
 News = tuple[Interaction, Recommendation | None] | Output
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
 
 
-@dataclass
-class Counts:
-    """What became of the events since the worker started.
-
-    `received` are of its own partitions, `followed` of those that others answer.
-    `checkpoints` are those begun; `checkpoint_pause_seconds` is how long the event path stood still
-    for all of them, `checkpoint_write_seconds`, how long those written took until they had their
-    names; `follow_lag_seconds`, how old the last event was that another worker answered, when it
-    was learnt here.
-    """
-
-    received: int = 0
-    followed: int = 0
-    recommendations: int = 0
-    duplicates: int = 0
-    late: int = 0
-    replayed: int = 0
-    dead_letters: Counter[str] = field(default_factory=Counter)
-    checkpoints: int = 0
-    checkpoint_pause_seconds: float = 0.0
-    checkpoints_written: int = 0
-    checkpoint_write_seconds: float = 0.0
-    checkpoint_failures: int = 0
-    follow_lag_seconds: float = 0.0
-
-
 class Pipeline:
-    """Takes records one at a time and writes an answer, a dead letter or nothing for each.
-
-    An answer goes to the partition of the output topic that has the input's number, so that the
-    order of a user's answers is that of their events.
+    """Applies records to the engine and hands an answer, a dead letter or nothing for each on.
 
     Attributes
     ----------
-    partitions
-        Every partition of the input, by number: what the engine has learnt of each.
-    outboxes
-        The ways out of those that are ours or were.
-    ours
-        The numbers of those that are ours now.
     on_news
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
@@ -93,15 +51,15 @@ class Pipeline:
         What became of the events, and how long the stages of the answered ones took.
     """
 
-    def __init__(self, engine: Recommender, settings: Settings, model: Model) -> None:
-        self.partitions: dict[int, Partition] = {}
-        self.outboxes: dict[int, PartitionOutbox] = {}
-        self.ours: set[int] = set()
+    def __init__(
+        self, engine: Recommender, settings: Settings, model: Model, topic_id: str = ""
+    ) -> None:
         self.counts = Counts()
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
         self._engine = engine
         self._topics = settings.topics
+        self._topic_id = topic_id
         self._grace_ms = settings.worker.grace_seconds * 1000
         self._buries_late = settings.worker.late == "dead-letter"
         self._model = model
@@ -121,114 +79,130 @@ class Pipeline:
         """How many users and items the engine knows."""
         return {"users": len(self._engine.users), "items": len(self._engine.items)}
 
-    def positions(self) -> dict[int, int]:
-        """The next offset of each partition that is ours now; any thread may ask."""
-        return {number: self.partitions[number].next_offset for number in list(self.ours)}
+    # ------------------------------------------------------------------ the path of a batch
 
-    def handle(self, record: Record) -> None:
-        """Apply one record of a partition that is ours, and answer it if nobody has yet."""
+    def handle(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Apply records of a partition that is ours, and answer those that nobody has yet."""
         received_ns = perf_counter_ns()
-        partition, outbox = self.partitions[record.partition], self.outboxes[record.partition]
-        if record.offset < partition.next_offset:  # handed over again after a rebalance
+        # Handed over again after a rebalance: those below are in the state.
+        records = [record for record in records if record.offset >= partition.next_offset]
+        if not records:
             return
-        self.counts.received += 1
-        answers = record.offset > outbox.written
-        self.counts.replayed += not answers
-        self._take(record, partition, outbox if answers else None, received_ns)
-        outbox.handled(partition.next_offset)
+        self.counts.received += len(records)
+        written = partition.writer.queue.written
+        events, outputs = self._decode(partition, records, written)
+        decode_us = (perf_counter_ns() - received_ns) / 1e3 / len(records)
+        answered = [record.offset > written for record, _ in events]
+        self.counts.replayed += sum(record.offset <= written for record in records)
+        answers = self._engine.observe_many([event for _, event in events], answered)
+        partition.next_offset = records[-1].offset + 1
+        outputs += self._encode(events, answered, answers, received_ns, decode_us)
+        outputs.sort(key=lambda output: output.offset)  # dead letters among answers
+        partition.writer.put(outputs, partition.next_offset)
 
-    def follow(self, record: Record) -> None:
-        """Apply one record that another worker has answered."""
-        partition = self.partitions[record.partition]
-        if record.partition in self.ours or record.offset < partition.next_offset:
+    def follow(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Apply records of a partition that another worker has answered."""
+        records = [record for record in records if record.offset >= partition.next_offset]
+        if partition.ours or not records:
             return
-        self.counts.followed += 1
-        self.counts.follow_lag_seconds = time() - record.timestamp_ms / 1e3
-        self._take(record, partition, None, perf_counter_ns())
-        if outbox := self.outboxes.get(record.partition):
-            outbox.forget(partition.next_offset)
+        self.counts.followed += len(records)
+        self.counts.follow_lag_seconds = time() - records[-1].timestamp_ms / 1e3
+        events, _ = self._decode(partition, records, written=records[-1].offset)
+        self._engine.observe_many([event for _, event in events], [False] * len(events))
+        partition.next_offset = records[-1].offset + 1
+        partition.writer.queue.forget(partition.next_offset)
+        for _, event in events:
+            self.on_news((event, None))
 
-    def _take(
-        self, record: Record, partition: Partition, outbox: PartitionOutbox | None, received_ns: int
-    ) -> None:
-        try:
-            self._apply(record, partition, outbox, received_ns)
-        except BadMessage as error:
-            if outbox is not None:
-                self._bury(record, outbox, error)
-        partition.next_offset = record.offset + 1
+    # ------------------------------------------------------------------ its stages
 
-    def _apply(
-        self,
-        record: Record,
-        partition: Partition,
-        outbox: PartitionOutbox | None,
-        received_ns: int,
-    ) -> None:
-        queue_us = max(0.0, time() * 1e6 - record.timestamp_ms * 1e3)
+    def _decode(
+        self, partition: Partition, records: Sequence[Record], written: int
+    ) -> tuple[list[tuple[Record, Interaction]], list[Output]]:
+        """The events to apply, and dead letters of what is none and lies behind `written`."""
+        events, letters = [], []
+        for record in records:
+            try:
+                event = self._event(partition, record)
+            except BadMessage as error:
+                if record.offset > written:
+                    letters.append(self._dead_letter(record, error))
+                continue
+            if event is not None:
+                events.append((record, event))
+        return events, letters
+
+    def _event(self, partition: Partition, record: Record) -> Interaction | None:
+        """The event to apply, counted; None of one that was applied before.
+
+        Raises
+        ------
+        BadMessage
+            If it is none, or comes too late.
+        """
         check_size(record.key, record.value, record.headers, self._topics.message_bytes)
-        interaction = decode_interaction(record.value, record.headers, record.timestamp_ms)
-        decode_ns = perf_counter_ns() - received_ns
-        if partition.is_duplicate(interaction.event_id):
+        event = decode_interaction(record.value, record.headers, record.timestamp_ms)
+        if partition.is_duplicate(event.event_id):
             self.counts.duplicates += 1
-            return
-        if interaction.timestamp < partition.newest_ms - self._grace_ms:
+            return None
+        if event.timestamp < partition.newest_ms - self._grace_ms:
             self.counts.late += 1
             if self._buries_late:
-                raise late(interaction.timestamp, partition.newest_ms)
-        partition.count(interaction.event_id, interaction.timestamp)
-        answer = self._engine.observe(interaction, answer=outbox is not None)
-        message = None
-        if outbox is not None:
-            message = self._answer(
-                record, outbox, interaction, answer, queue_us, received_ns, decode_ns
-            )
-        self.on_news((interaction, message))
+                raise late(event.timestamp, partition.newest_ms)
+        partition.count(event.event_id, event.timestamp)
+        self.counts.newest_ms = max(self.counts.newest_ms, event.timestamp)
+        return event
 
-    def _answer(
+    def _encode(
         self,
-        record: Record,
-        outbox: PartitionOutbox,
-        interaction: Interaction,
-        answer: Answer,
-        queue_us: float,
+        events: Sequence[tuple[Record, Interaction]],
+        answered: Sequence[bool],
+        answers: Sequence[Answer],
         received_ns: int,
-        decode_ns: int,
-    ) -> Recommendation:
-        stages = {stage: ns / 1e3 for stage, ns in answer.stages_ns.items()}
-        ranked_ns = perf_counter_ns()
-        items = [RankedItem(*ranked) for ranked in answer.items]
-        now_ns = perf_counter_ns()
-        message = Recommendation(
-            event_id=interaction.event_id,
-            user=interaction.user,
-            item=interaction.item,
-            items=items,
-            timestamp=interaction.timestamp,
-            model=self._model,
-            source=Source(self._topics.interactions, record.partition, record.offset),
-            latency_us=LatencyUs(
-                queue=queue_us,
-                decode=decode_ns / 1e3,
-                emit=(now_ns - ranked_ns) / 1e3,
-                total=(now_ns - received_ns) / 1e3,
-                **stages,
-            ),
-        )
-        outbox.put(
-            Output(
-                record.offset,
-                self._topics.recommendations,
-                encode(message),
-                record.key,
-                carried_headers(record.headers),
+        decode_us: float,
+    ) -> list[Output]:
+        outputs = []
+        received_us = time() * 1e6 - (perf_counter_ns() - received_ns) / 1e3
+        for (record, event), ours, answer in zip(events, answered, answers, strict=True):
+            if not ours:
+                self.on_news((event, None))
+                continue
+            began_ns = perf_counter_ns()
+            items = [RankedItem(*ranked) for ranked in answer.items]
+            now_ns = perf_counter_ns()
+            message = Recommendation(
+                event_id=event.event_id,
+                user=event.user,
+                item=event.item,
+                items=items,
+                timestamp=event.timestamp,
+                model=self._model,
+                source=Source(
+                    self._topics.interactions, record.partition, record.offset, self._topic_id
+                ),
+                latency_us=LatencyUs(
+                    queue=max(0.0, received_us - record.timestamp_ms * 1e3),
+                    decode=decode_us,
+                    emit=(now_ns - began_ns) / 1e3,
+                    total=(now_ns - received_ns) / 1e3,
+                    **{stage: ns / 1e3 for stage, ns in answer.stages_ns.items()},
+                ),
             )
-        )
-        self.counts.recommendations += 1
-        self.durations.observe(message.latency_us)
-        return message
+            outputs.append(
+                Output(
+                    record.offset,
+                    self._topics.recommendations,
+                    encode(message),
+                    record.key,
+                    carried_headers(record.headers),
+                )
+            )
+            self.counts.recommendations += 1
+            self.durations.observe(message.latency_us)
+            self.on_news((event, message))
+        return outputs
 
-    def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
+    def _dead_letter(self, record: Record, error: BadMessage) -> Output:
         key, value, original = buried(
             record.key, record.value, record.headers, self._topics.message_bytes
         )
@@ -239,11 +213,12 @@ class Pipeline:
             record.offset,
             record.timestamp_ms,
             original,
+            self._topic_id,
         )
         letter = Output(record.offset, self._topics.dead_letters, value, key, headers)
-        outbox.put(letter)
         self.on_news(letter)
         self.counts.dead_letters[error.error_class] += 1
+        return letter
 
 
 def late(timestamp_ms: int, newest_ms: int) -> BadMessage:

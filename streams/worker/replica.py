@@ -14,14 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from streams.kafka import clients
-from streams.messages.schemas import Headers
+from streams.kafka.record import Record
 from streams.settings import Settings
-from streams.worker.pipeline import Record
 
 log = logging.getLogger("millrace.worker")
 
@@ -148,7 +146,7 @@ class Follower:
             if error is not None and error.code() in clients.LASTING:
                 raise KafkaException(error)
             if error is None:
-                record = _record(message)
+                record = Record.of(message)
                 self._held[record.partition].append(record)
         full = {n for n, records in self._held.items() if len(records) >= _AHEAD}
         # One partition that nobody answers must not keep the others from being read.
@@ -167,13 +165,3 @@ class Follower:
         merged = list(heapq.merge(*ready, key=lambda record: record.timestamp_ms))
         for first in range(0, len(merged), _BATCH):
             yield merged[first : first + _BATCH]
-
-
-def _record(message: Message) -> Record:
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None
-    assert offset is not None
-    return Record(
-        partition, offset, message.timestamp()[1], message.key(), message.value(),
-        cast(Headers, message.headers() or ()),
-    )  # fmt: skip

@@ -18,7 +18,7 @@ from streams.settings import Settings
 from streams.tools.torture.account import Place, Sent
 from streams.worker.catalogue import CatalogueTail
 from streams.worker.checkpoints import Checkpoint, Checkpoints
-from streams.worker.partition import Partition
+from streams.worker.partition import Progress
 
 _NAMED = 10
 """How many of what differs are named in the report."""
@@ -26,14 +26,14 @@ _NAMED = 10
 
 def undisturbed(
     settings: Settings, sent: list[Sent], answers: dict[Place, list[RankedItem]]
-) -> tuple[Recommender, list[Place], dict[int, Partition]]:
+) -> tuple[Recommender, list[Place], dict[int, Progress]]:
     """Fold the input into an engine here, in this process: no Kafka group, no crash, no replay.
 
     With several partitions one of the interleavings that could have been: by the broker's time.
 
     Returns
     -------
-    Recommender, list of places, dict of Partition
+    Recommender, list of places, dict of Progress
         The engine; the messages whose answers were other ones than it gives (only with one
         partition is there one right answer; with several there are none); where the partitions
         stand at the end.
@@ -44,7 +44,7 @@ def undisturbed(
     others: list[Place] = []
     one = settings.topics.partitions == 1
     partitions = {
-        number: Partition(settings.worker.duplicate_window)
+        number: Progress(window=settings.worker.duplicate_window)
         for number in range(settings.topics.partitions)
     }
     for each in sorted(sent, key=lambda s: (s.timestamp_ms, s.place)) if not one else sent:
@@ -63,7 +63,7 @@ def compare(
     settings: Settings,
     survivor: Checkpoint,
     whole: Recommender,
-    partitions: dict[int, Partition],
+    partitions: dict[int, Progress],
     sent: list[Sent],
     following: Iterable[Interaction],
 ) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import pytest
 
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
+from streams.kafka.record import Record
 from streams.messages.schemas import Model, encode
 from streams.settings import Settings
 from streams.tools.answer_stats import STAGES
 from streams.web.feed import HISTORY_SECONDS, Feed, TooManyWatchersError
 from streams.worker.health import Health
 from streams.worker.partition import Partition
-from streams.worker.pipeline import Pipeline, Record
-from streams.worker.transactions import PartitionOutbox
+from streams.worker.pipeline import Pipeline
+from streams.worker.transactional import TransactionalWriter
 from tests.streams.conftest import FIRST_MS, interaction
 
 START = 1_700_000_000
@@ -31,9 +32,12 @@ class Fed:
         settings = Settings(engine={"model": "gnn"})
         model = Model("millrace-gnn", "0")
         self.pipeline = Pipeline(Recommender(EngineSettings(model="gnn")), settings, model)
-        self.pipeline.partitions = {n: Partition(1000) for n in (0, 1)}
-        self.outbox = PartitionOutbox(settings, 0)
-        self.pipeline.outboxes, self.pipeline.ours = {0: self.outbox}, {0}
+        self.partitions = [
+            Partition(
+                number=n, window=1000, writer=TransactionalWriter(settings, n, "", 0), ours=n == 0
+            )
+            for n in (0, 1)
+        ]
         self.health = Health()
         self.feed = Feed(self.pipeline, self.health, model)
         self.now = float(START)
@@ -43,7 +47,8 @@ class Fed:
     def send(self, value: bytes, partition: int = 0) -> None:
         record = Record(partition, self.offsets[partition], FIRST_MS, b"", value, ())
         self.offsets[partition] += 1
-        (self.pipeline.follow if partition else self.pipeline.handle)(record)
+        take = self.pipeline.follow if partition else self.pipeline.handle
+        take(self.partitions[partition], [record])
 
     def pass_seconds(self, seconds: float) -> None:
         self.now += seconds
@@ -61,7 +66,11 @@ def test_a_second_tells_of_what_came_in_it(fed: Fed) -> None:
     fed.send(b"rubbish")
     fed.health.waiting = {0: 3, 2: 4}
     fed.pass_seconds(0.5)
-    written = [msgspec.json.decode(o.value or b"") for o in fed.outbox._waiting if o.offset < 50]
+    written = [
+        msgspec.json.decode(o.value or b"")
+        for o in fed.partitions[0].writer.queue.send()
+        if o.offset < 50
+    ]
     fed.pass_seconds(0.5)
     (second,) = [s for s in fed.feed.history(START)["seconds"] if s.events]
     latency = {stage: [answer["latency_us"][stage] for answer in written] for stage in STAGES}

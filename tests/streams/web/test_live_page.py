@@ -21,6 +21,7 @@ from engine.recommender import Recommender
 from engine.settings import EngineSettings
 from streams.kafka import topics
 from streams.kafka.brokers import EmbeddedBroker
+from streams.kafka.record import Record
 from streams.messages.schemas import Model, encode
 from streams.settings import Settings
 from streams.web.api import Api
@@ -31,7 +32,8 @@ from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 from streams.worker.health import Health
 from streams.worker.partition import Partition
-from streams.worker.pipeline import Pipeline, Record
+from streams.worker.pipeline import Pipeline
+from streams.worker.transactional import TransactionalWriter
 from tests.conftest import ROOT, TOPICS
 from tests.streams.conftest import FIRST_MS, Path, interaction
 
@@ -282,7 +284,7 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     access.open(loop)
     api = Api(engine, model, access, health, InteractionWriter(settings, 1), settings)
     pipeline = Pipeline(engine, settings, model)
-    pipeline.partitions = {0: Partition(1000)}
+    partition = Partition(number=0, window=1000, writer=TransactionalWriter(settings, 0, "", 0))
     feed = Feed(pipeline, health, model)
     server = serve(
         settings, CollectorRegistry(), health, api.routes(), LivePage(feed, engine, access)
@@ -306,7 +308,8 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
         # Another worker answered her event.
         taken = next(item for item in ITEMS if item.title == before[0])
         event = encode(interaction(1, user="ann", item=taken.item))
-        loop.call_soon_threadsafe(pipeline.follow, Record(0, 0, FIRST_MS, b"ann", event, ()))
+        record = Record(0, 0, FIRST_MS, b"ann", event, ())
+        loop.call_soon_threadsafe(pipeline.follow, partition, [record])
         expect(page.locator("#taken li").first).to_contain_text(taken.title)
         assert taken.title not in titles(page)
         for path, status in (

@@ -1,0 +1,495 @@
+"""A Faust transport over confluent-kafka's consumer.
+
+Faust keeps group membership, agents, timers and rebalances; this driver gives it *runs*: the value
+of a Faust message is the list of the records of one partition that are there now, at most
+`RUN_RECORDS` of them. librdkafka fetches in its own threads, reads every codec, and sends
+heartbeats whatever Python does.
+
+The client is for one thread alone: a call from a second one waits until `poll` returns, and while
+messages come it may never get its turn.
+
+A partition is placed once: when the group assigns partitions, `Placing.claim` says where to read
+each from, and the consumer is assigned exactly there. Faust's own `perform_seek` then finds
+nothing to do.
+
+What is touched of faust-streaming 0.15.3 beside its documented classes is listed in `PRIVATE`, and
+`tests/streams/kafka/test_driver.py` fails on a Faust that changed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol, cast
+
+import faust
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from faust.transport import base
+from faust.transport import consumer as faust_consumer
+from faust.transport import producer as faust_producer
+from faust.types import TP, ConsumerMessage
+from mode import get_logger
+
+from streams.kafka import clients
+from streams.kafka.record import Record
+from streams.settings import Settings
+
+log = logging.getLogger("millrace.kafka")
+
+PRIVATE = {
+    faust_consumer.Consumer: (
+        "_getmany", "_to_message", "_commit", "_seek", "_new_topicpartition",
+        "on_partitions_revoked", "on_partitions_assigned", "perform_seek", "flow_active",
+    ),
+    faust.App: ("consumer_generation_id", "on_rebalance_start", "transport", "flow_control"),
+}  # fmt: skip
+"""What this driver overrides, calls or sets of Faust, by class."""
+
+RUN_RECORDS = 64
+"""Records of one partition that are handed over in one go: events of others wait so long."""
+_HELD_RECORDS = 128
+"""Records that wait in Python, of all partitions; librdkafka's queues hold the rest."""
+_QUEUED_RECORDS = 400
+"""Records of a partition in librdkafka's queue at which no more of it are fetched.
+
+The queue is one for all partitions, first in, first out: an event of a quiet partition waits
+behind these. But it must last for as long as a fetch that finds nothing waits (`_FETCH_WAIT_MS`),
+since one fetch is under way at a time: a busy partition would run dry beside quiet ones.
+"""
+_FETCH_BYTES = 65_536
+_FETCH_WAIT_MS = {True: 5, False: 40}
+"""How long a fetch waits for a message, by whether the broker is the embedded one, which answers
+a waiting fetch only when its time is up."""
+_POLL_SECONDS = 0.05
+"""How long the thread waits for messages before it looks for commits that were asked for."""
+_COMMIT_SECONDS = 0.005
+"""The same while it waits for the event loop in a rebalance."""
+_CLOSED_SECONDS = 30.0
+
+
+class Placing(Protocol):
+    """What decides where the partitions of one topic are read from. Methods may block."""
+
+    def claim(self, partitions: set[int]) -> dict[int, int]:
+        """These partitions, and no others, are ours now; the offset to read each from."""
+
+    def placed(self) -> Awaitable[None]:
+        """What was claimed is being read from there."""
+
+    def release(self, partitions: set[int], lost: bool) -> Awaitable[None]:
+        """These are ours no more; `lost`: the group has given them to others already."""
+
+    def has_room(self, partition: int) -> bool:
+        """Whether more of a partition may be handed over. Must not block."""
+
+
+class Run(NamedTuple):
+    """Records of one partition, in the order of their offsets, at least one."""
+
+    records: list[Record]
+    generation: int
+
+
+def transport(settings: Settings, topic: str, placing: Placing) -> type[base.Transport]:
+    """The transport of a worker whose `topic` is read from where `placing` says.
+
+    The partitions of other topics are read from what the group has committed, or else from the
+    earliest offset.
+    """
+
+    class Consumer(RunConsumer):
+        def _configuration(self) -> dict[str, Any]:
+            return configuration(settings)
+
+        placed_topic = topic
+        who_places = placing
+
+    class Transport(base.Transport):
+        driver_version = "confluent-kafka"
+
+    Transport.Consumer = Consumer
+    Transport.Producer = _NoProducer
+    return Transport
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """How the group's consumer is configured."""
+    session_ms = int(settings.worker.session_seconds * 1000)
+    return {
+        **clients.common(settings),
+        "group.id": settings.worker.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "partition.assignment.strategy": "roundrobin",
+        "session.timeout.ms": session_ms,
+        "heartbeat.interval.ms": max(100, session_ms // 4),
+        # A worker that has not given its partitions up by then is put out of the group. Its lease
+        # is over before: see streams/worker/leased.py.
+        "max.poll.interval.ms": max(30_000, 3 * session_ms),
+        "fetch.wait.max.ms": _FETCH_WAIT_MS[settings.broker.embedded],
+        "fetch.message.max.bytes": _FETCH_BYTES,
+        "receive.message.max.bytes": settings.topics.message_bytes + 100_000_000,
+        "queued.min.messages": _QUEUED_RECORDS,
+        "fetch.queue.backoff.ms": 5,
+        "topic.metadata.refresh.interval.ms": int(settings.broker.metadata_seconds * 1000),
+        "allow.auto.create.topics": False,
+        # Faust's interactions may lie in open or aborted transactions of their producers.
+        "isolation.level": "read_committed",
+    }
+
+
+class RunConsumer(faust_consumer.Consumer):
+    """Faust's consumer; see the module. Runs on the app's event loop, but for `_poll`.
+
+    Attributes
+    ----------
+    placed_topic, who_places
+        The topic that is placed by us, and by whom.
+    """
+
+    logger = get_logger(__name__)
+    consumer_stopped_errors = ()
+    placed_topic: str
+    who_places: Placing
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client: KafkaConsumer | None = None
+        self._assigned: dict[TP, int] = {}
+        self._held: dict[TP, deque[Record]] = {}
+        self._paused: set[TP] = set()
+        self._asked: list[tuple[list[TopicPartition], Future[bool]]] = []
+        self._under_way: deque[Future[bool]] = deque()
+        self._changed = threading.Condition()
+        self._arrived = asyncio.Event()
+        self._generation = 0
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._highwaters: dict[TP, int] = {}
+
+    def _configuration(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ life
+
+    async def on_start(self) -> None:
+        """Make the client; it joins the group with `subscribe`."""
+        await super().on_start()
+        self._client = KafkaConsumer(self._configuration() | {"on_commit": self._committed})
+
+    async def on_stop(self) -> None:
+        """Give the partitions up, then leave the group: in this order, or two would answer."""
+        ours = {tp.partition for tp in self._assigned if tp.topic == self.placed_topic}
+        if ours:
+            await self.who_places.release(ours, lost=False)
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _CLOSED_SECONDS)
+        if self._client is not None:
+            await asyncio.to_thread(self._client.close)
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group for these topics; Faust calls it once, when its agents have started."""
+        # Subscribing from another thread than the one that polls can block both.
+        self._thread = threading.Thread(
+            target=self._poll, args=[sorted(topics)], name="kafka-consumer", daemon=True
+        )
+        self._thread.start()
+
+    def _ready_client(self) -> KafkaConsumer:
+        if self._client is None:
+            raise faust.exceptions.ConsumerNotStarted("the Kafka consumer has not started")
+        return self._client
+
+    # ------------------------------------------------------------------ the thread that polls
+
+    def _poll(self, topics: list[str]) -> None:
+        """Fetch into `_held`, and serve the group's callbacks, until the consumer stops."""
+        client = self._ready_client()
+        try:
+            client.subscribe(
+                topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._closing.is_set():
+                self._pause(client, self._full())
+                with self._changed:
+                    self._changed.wait_for(self._has_room, _POLL_SECONDS)
+                    room = _HELD_RECORDS - self._count()
+                if room <= 0:
+                    # The group's callbacks have to be served all the same.
+                    self._pause(client, set(self._held))
+                self._commit_asked(client, wait=False)
+                first = client.poll(_POLL_SECONDS)
+                if first is not None:
+                    # `consume` waits for as many as it is asked for: only for what is there.
+                    self._hold([first, *client.consume(max(1, room), 0.0)])
+        except BaseException as error:
+            self._call(self.crash(error))
+        finally:
+            with self._changed:
+                self._closing.set()
+                asked, self._asked = self._asked, []
+            for done in (*(done for _, done in asked), *self._under_way):
+                _tell(done, False)
+
+    def _commit_asked(self, client: KafkaConsumer, wait: bool) -> None:
+        """Commit what the event loop has asked for: the client is for this thread alone.
+
+        Unless we `wait` for the answer, a later `poll` calls `_committed` with it.
+        """
+        with self._changed:
+            asked, self._asked = self._asked, []
+        for places, done in asked:
+            try:
+                if wait:
+                    _tell(done, self._taken(None, client.commit(offsets=places, asynchronous=False)))
+                else:
+                    self._under_way.append(done)
+                    client.commit(offsets=places, asynchronous=True)
+            except KafkaException as error:
+                if not wait:
+                    self._under_way.pop()
+                _tell(done, self._taken(error.args[0], []))
+
+    def _committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        _tell(self._under_way.popleft(), self._taken(error, places))
+
+    @staticmethod
+    def _taken(error: KafkaError | None, places: list[TopicPartition]) -> bool:
+        """Whether the group's coordinator took a commit."""
+        for each in (error, *(place.error for place in places)):
+            if each is not None:
+                _raise_lasting(each)
+                return False
+        return True
+
+    def _full(self) -> set[TP]:
+        """The partitions whose answers wait for the broker."""
+        return {
+            tp for tp in self._held
+            if tp.topic == self.placed_topic and not self.who_places.has_room(tp.partition)
+        }  # fmt: skip
+
+    def _pause(self, client: KafkaConsumer, wanted: set[TP]) -> None:
+        """Fetch nothing of these partitions, and of all others."""
+        for change, places in (
+            (client.pause, wanted - self._paused), (client.resume, self._paused - wanted)
+        ):  # fmt: skip
+            if places:
+                change([TopicPartition(tp.topic, tp.partition) for tp in places & set(self._held)])
+        self._paused = wanted
+
+    def _count(self) -> int:
+        """Records that are held, but for those of partitions that are full."""
+        return sum(len(held) for tp, held in self._held.items() if tp not in self._paused)
+
+    def _has_room(self) -> bool:
+        return self._count() < _HELD_RECORDS or self._closing.is_set()
+
+    def _hold(self, messages: list[Message]) -> None:
+        kept = False
+        with self._changed:
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    _raise_lasting(error)
+                    continue
+                tp = TP(str(message.topic()), cast(int, message.partition()))
+                if tp in self._held:
+                    self._held[tp].append(Record.of(message))
+                    kept = True
+        if kept:
+            self.loop.call_soon_threadsafe(self._arrived.set)
+
+    def _on_assign(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        assigned = {TP(p.topic, p.partition) for p in partitions}
+        ours = {tp.partition for tp in assigned if tp.topic == self.placed_topic}
+        offsets = self.who_places.claim(ours)
+        for place in partitions:
+            if place.topic == self.placed_topic:
+                place.offset = offsets[place.partition]
+        with self._changed:
+            self._generation += 1
+            self._assigned = {TP(p.topic, p.partition): p.offset for p in partitions}
+            self._held = {tp: deque() for tp in assigned}
+            self._paused = set()
+        client.assign(partitions)
+        self._wait(self._tell_assigned(assigned, self._generation))
+
+    async def _tell_assigned(self, assigned: set[TP], generation: int) -> None:
+        if not self.app.rebalancing:  # the first assignment follows no revocation
+            self.app.on_rebalance_start()
+        self.app.consumer_generation_id = generation
+        await self.on_partitions_assigned(assigned, generation)
+        await self.who_places.placed()
+
+    def _on_revoke(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(client, partitions, lost=False)
+
+    def _on_lost(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(client, partitions, lost=True)
+
+    def _give_up(self, client: KafkaConsumer, partitions: list[TopicPartition], lost: bool) -> None:
+        with self._changed:
+            self._generation += 1  # what was handed over under the last one is stale
+            self._held = {}
+            self._assigned = {}
+            self._paused = set()
+        if not self._closing.is_set():
+            self._wait(self._tell_revoked({TP(p.topic, p.partition) for p in partitions}, lost))
+        client.unassign()
+
+    async def _tell_revoked(self, revoked: set[TP], lost: bool) -> None:
+        self.app.on_rebalance_start()
+        await self.on_partitions_revoked(revoked)
+        ours = {tp.partition for tp in revoked if tp.topic == self.placed_topic}
+        await self.who_places.release(ours, lost)
+
+    def _call(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def _wait(self, coroutine: Any) -> None:
+        """Wait for the event loop; not for ever, since a loop that stops answers nobody."""
+        future = self._call(coroutine)
+        while not self._closing.is_set():
+            self._commit_asked(self._ready_client(), wait=True)
+            try:
+                future.result(_COMMIT_SECONDS)
+            except TimeoutError:
+                if not future.done():
+                    continue
+                raise
+            return
+
+    # ------------------------------------------------------------------ what Faust asks for
+
+    def current(self, run: Run) -> bool:
+        """Whether the partition of a run has been ours ever since it was fetched."""
+        return run.generation == self._generation
+
+    async def _getmany(
+        self, active_partitions: set[TP] | None, timeout: float
+    ) -> dict[TP, list[Run]]:
+        """One run of each partition that has records; an empty dict after `timeout` seconds."""
+        self._arrived.clear()
+        runs = self._take(active_partitions)
+        if runs:
+            return runs
+        try:
+            await asyncio.wait_for(self._arrived.wait(), timeout)
+        except TimeoutError:
+            return {}
+        return self._take(active_partitions)
+
+    def _take(self, active: set[TP] | None) -> dict[TP, list[Run]]:
+        runs: dict[TP, list[Run]] = {}
+        if not self.flow_active:
+            return runs
+        full = self._full()
+        with self._changed:
+            for tp, held in self._held.items():
+                if held and (active is None or tp in active) and tp not in full:
+                    records = [held.popleft() for _ in range(min(RUN_RECORDS, len(held)))]
+                    runs[tp] = [Run(records, self._generation)]
+            if runs:
+                self._changed.notify_all()
+        return runs
+
+    def _to_message(self, tp: TP, run: Run) -> ConsumerMessage:
+        last = run.records[-1]
+        self._highwaters[tp] = last.offset + 1
+        return ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp_ms / 1000, 0, None, None,
+            cast(Any, run), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Where the partitions were placed when they were assigned; there is nothing to seek."""
+        return {tp: offset for tp, offset in self._assigned.items() if offset >= 0}
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit as a member of the group; whether the group's coordinator took it."""
+        return await self._commit(offsets)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        places = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
+        done: Future[bool] = Future()
+        with self._changed:
+            if self._closing.is_set():
+                return False
+            self._asked.append((places, done))
+        return await asyncio.wrap_future(done)
+
+    def assignment(self) -> set[TP]:
+        """The partitions that are ours now."""
+        return set(self._assigned)
+
+    def highwater(self, tp: TP) -> int:
+        """The offset behind the last record that was handed over: nobody asks for more."""
+        return self._highwaters.get(tp, 0)
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """How many partitions of a topic are ours; Faust asks for its tables, of which none is."""
+        return len([tp for tp in self._assigned if tp.topic == topic]) or None
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        raise NotImplementedError("a partition is placed when it is assigned, and not moved")
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Not supported: only Faust's tables move partitions."""
+        raise NotImplementedError("a partition is placed when it is assigned, and not moved")
+
+    async def position(self, tp: TP) -> int | None:
+        """Where a partition was placed."""
+        return self._assigned.get(tp)
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Not supported: only Faust's tables ask."""
+        raise NotImplementedError
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Not supported: only Faust's tables ask."""
+        raise NotImplementedError
+
+    async def create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Not supported: `millrace topics create` makes the topics."""
+        raise NotImplementedError
+
+    def key_partition(
+        self, topic: str, key: bytes | None, partition: int | None = None
+    ) -> int | None:
+        """Not supported: nothing is sent through Faust."""
+        raise NotImplementedError
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: there are no tables to recover."""
+
+
+class _NoProducer(faust_producer.Producer):
+    """Faust wants a producer; answers go out by `streams.worker`'s own, so this sends nothing."""
+
+    async def flush(self) -> None:
+        """Nothing is ever waiting."""
+
+
+def _tell(done: Future[bool], taken: bool) -> None:
+    if not done.done():  # whoever waited may have been cancelled
+        done.set_result(taken)
+
+
+def _raise_lasting(error: KafkaError) -> None:
+    """Raise what trying again does not mend."""
+    if error.code() in clients.LASTING:
+        raise KafkaException(error)
+    log.debug("the Kafka consumer: %s", error)

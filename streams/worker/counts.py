@@ -1,0 +1,42 @@
+"""What became of the events since the worker started."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Counts:
+    """Totals since the start.
+
+    Attributes
+    ----------
+    received, followed
+        Messages of our own partitions; of those that others answer.
+    recommendations, duplicates, late, replayed, dead_letters
+        Answers; events whose id was known; late ones; ones that were answered before; by class.
+    checkpoints, checkpoint_pause_seconds
+        Those begun, and for how long in all the event path stood still for them.
+    checkpoints_written, checkpoint_write_seconds, checkpoint_failures
+        Those that got their names, and how long these took until then; those that failed.
+    follow_lag_seconds
+        How old the last event was that another worker answered, when it was learnt here.
+    newest_ms
+        The latest timestamp that an applied event had, of all partitions, in milliseconds.
+    """
+
+    received: int = 0
+    followed: int = 0
+    recommendations: int = 0
+    duplicates: int = 0
+    late: int = 0
+    replayed: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    checkpoints: int = 0
+    checkpoint_pause_seconds: float = 0.0
+    checkpoints_written: int = 0
+    checkpoint_write_seconds: float = 0.0
+    checkpoint_failures: int = 0
+    follow_lag_seconds: float = 0.0
+    newest_ms: int = 0

@@ -1,0 +1,250 @@
+"""Delivery without transactions: a worker writes only while it holds a lease.
+
+The lease is `worker.session_seconds` from the moment at which the last offset commit was sent that
+the group's coordinator acknowledged. The coordinator starts a member's session anew when it takes
+a commit, so it gives the partitions of a silent member to others only after that member's lease is
+over. The lease is looked at before outputs are handed to the producer, and what librdkafka cannot
+get acknowledged in `EXPIRY` of a session it drops. A worker that was frozen and wakes finds its
+lease over and writes nothing.
+
+What remains is the instant between that look and the socket: a process that is frozen exactly
+there, for longer than a session, sends one lot of outputs when it wakes. And a broker that was
+frozen itself may still take what it had received. `worker.delivery = "transactional"` closes both.
+
+Outputs of one partition are handed to the producer lot by lot, the next when all of the last are
+acknowledged: should some fail, nothing behind them is in the topic.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streams.kafka import clients
+from streams.kafka.brokers.errors import BrokerError
+from streams.settings import Settings
+from streams.worker.delivery import DisownedError, Output, OutputQueue, last_written
+from streams.worker.durations import Histogram
+
+log = logging.getLogger("millrace.worker")
+
+EXPIRY = 0.4
+"""Share of a session after which the producer drops what is not acknowledged."""
+_CLOCK_DRIFT = 0.05
+"""Share of a session by which a lease ends before the session does: clocks differ."""
+_PAUSE = 0.1
+"""Seconds between two tries to read what is written."""
+_CLOSE_STEP = 0.005
+
+
+def now() -> float:
+    """Seconds on a clock that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Lease:
+    """How long this worker may write. Threads share it."""
+
+    def __init__(self, session_seconds: float) -> None:
+        self._seconds = session_seconds * (1 - _CLOCK_DRIFT)
+        self._least = session_seconds * EXPIRY
+        self._until = float("-inf")
+
+    def renew(self, sent: float) -> None:
+        """A commit that was sent at `sent` (see `now`) has been acknowledged."""
+        self._until = max(self._until, sent + self._seconds)
+
+    def end(self) -> None:
+        """The partitions are not ours any more."""
+        self._until = float("-inf")
+
+    @property
+    def holds(self) -> bool:
+        """Whether what is sent now is acknowledged or dropped before the lease ends."""
+        return self._until - now() >= self._least
+
+
+class SharedProducer:
+    """One idempotent producer for all partitions of a worker, and the thread of its reports.
+
+    A message that it could not write in time ends it: librdkafka then reports all others as failed
+    too (`enable.gapless.guarantee`), so that no later one is written. `renew` makes another.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._producer = self._made()
+        self._thread = threading.Thread(target=self._run, name="delivery-reports", daemon=True)
+        self._thread.start()
+
+    def _made(self) -> Producer:
+        expiry_ms = int(self._settings.worker.session_seconds * EXPIRY * 1000)
+        extra: dict[str, Any] = {
+            "message.timeout.ms": expiry_ms,
+            "enable.gapless.guarantee": True,
+            "delivery.report.only.error": False,
+        }
+        return clients.producer(self._settings, **extra)
+
+    @property
+    def current(self) -> Producer:
+        """The producer of now."""
+        return self._producer
+
+    def renew(self, failed: Producer) -> None:
+        """Make another producer if `failed` is the one of now."""
+        with self._lock:
+            if self._producer is failed:
+                failed.purge()
+                failed.flush(1.0)
+                self._producer = self._made()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.1)
+
+
+class LeasedWriter:
+    """Writes the outputs of one partition while the worker's lease holds; a `Writer`."""
+
+    def __init__(
+        self, settings: Settings, number: int, topic_id: str, handled: int,
+        producer: SharedProducer, lease: Lease,
+    ) -> None:  # fmt: skip
+        self._settings, self._number, self._topic_id = settings, number, topic_id
+        self._shared, self._lease = producer, lease
+        # Waiting for room in the producer's queue serves its reports: the same thread comes again.
+        self._advancing = threading.RLock()
+        self._open = False
+        self._under_way = 0
+        self._failed = False
+        self._sent_at = 0.0
+        self._lot = 0
+        self._failed_with: Producer | None = None
+        self.queue = OutputQueue(handled)
+        self.durations = Histogram()
+        self.failure: Exception | None = None
+
+    def open(self, stopping: threading.Event) -> None:
+        """Read what is written, and go on behind it."""
+        said = 0.0
+        while not stopping.is_set():
+            try:
+                written = self._settled(stopping)
+                break
+            except (KafkaException, TimeoutError) as error:
+                code = error.args[0].code() if isinstance(error, KafkaException) else None
+                if code in clients.LASTING:
+                    raise BrokerError(f"the output topics cannot be read: {error}") from None
+                if time.monotonic() - said > 10:
+                    said = time.monotonic()
+                    log.warning(
+                        "partition %d cannot be taken over yet: %s", self._number, error,
+                        extra={"partition": self._number},
+                    )  # fmt: skip
+                stopping.wait(_PAUSE)
+        else:
+            return
+        with self._advancing:
+            self.queue.resume(written)
+            self._lot += 1  # reports of earlier lots mean nothing any more
+            self._under_way = 0
+            self._open, self.failure = True, None
+        self.advance()
+
+    def _settled(self, stopping: threading.Event) -> int:
+        """The last offset that is written; after a failure, once nothing more comes in."""
+        written = last_written(self._settings, self._number, self._topic_id)
+        while self.failure is not None and not stopping.wait(1.0):
+            # A broker that was busy may still take what our earlier requests held.
+            again = last_written(self._settings, self._number, self._topic_id)
+            if again == written:
+                break
+            written = again
+        return written
+
+    def put(self, outputs: Sequence[Output], handled: int) -> None:
+        """Write these soon."""
+        self.queue.put(outputs, handled)
+        if outputs:
+            self.advance()
+
+    def advance(self) -> None:
+        """Hand the next lot to the producer, if the last is written and the lease holds."""
+        with self._advancing:
+            if self._under_way or not self._open or self.failure or not self._lease.holds:
+                return
+            lot = self.queue.send()
+            if not lot:
+                return
+            self._lot += 1
+            self._under_way, self._sent_at = len(lot), time.perf_counter()
+            number, producer = self._lot, self._shared.current
+
+            def reported(error: KafkaError | None, message: Message) -> None:
+                self._reported(number, producer, error, message)
+
+            for output in lot:
+                clients.produce(
+                    producer, output.topic, output.value, output.key, self._number,
+                    headers=output.headers, on_delivery=reported,
+                )  # fmt: skip
+
+    def _reported(
+        self, lot: int, producer: Producer, error: KafkaError | None, message: Message
+    ) -> None:
+        with self._advancing:
+            if lot != self._lot:
+                return
+            self._under_way -= 1
+            if error is not None and self.failure is None:
+                if error.code() in clients.LASTING:
+                    self.failure = BrokerError(
+                        f"the broker refuses to write to topic {message.topic()}: {error.str()}"
+                    )
+                else:
+                    self.failure = DisownedError(f"not acknowledged in time: {error.str()}")
+                self._failed_with = producer
+            if self._under_way:
+                return
+            if self.failure is None:
+                self.queue.sent_are_written()
+                self.durations.observe((time.perf_counter() - self._sent_at) * 1e6)
+        self.advance()
+
+    @property
+    def may_reopen(self) -> bool:
+        """Whether the partition is ours still: the group's coordinator takes our commits."""
+        return self._lease.holds
+
+    def reopen(self, stopping: threading.Event) -> None:
+        """Go on after a failure, while the partition is still ours."""
+        self.close(0.0)
+        if self._failed_with is not None:
+            self._shared.renew(self._failed_with)
+        self.open(stopping)
+
+    def close(self, seconds: float) -> None:
+        """Write what is waiting, for so long at most, and nothing afterwards.
+
+        What is with the producer by then is waited for until it is acknowledged or dropped.
+        """
+        deadline = time.monotonic() + seconds
+        while self.queue.waiting and not self.failure and time.monotonic() < deadline:
+            self.advance()
+            time.sleep(_CLOSE_STEP)
+        self._open = False
+        while self._under_way and not self.failure:
+            time.sleep(_CLOSE_STEP)
