@@ -34,9 +34,11 @@ class SeenItems:
         self.reserve(1024)
 
     def _fault(self) -> str:
-        held = [*zip(self._counts, self._items, self._weights, strict=True)]
-        if any(not 0 <= n <= min(len(items), len(weights)) for n, items, weights in held):
-            return "a user took more items than are there"
+        counts = np.array(self._counts, np.int64)
+        for arrays in (self._items, self._weights):
+            room = np.fromiter(map(len, arrays), np.int64, len(arrays))
+            if len(room) != len(counts) or (counts < 0).any() or (counts > room).any():
+                return "a user took more items than are there"
         return ""
 
     def reserve(self, users: int) -> None:

@@ -22,6 +22,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -200,11 +201,17 @@ class Reader:
         """
         contents: dict[str, Content] = {}
         in_use: dict[int, NDArray[Any]] = {}
-        for name in self._layouts:
-            value, used = self._read(name)
-            contents[name] = value
-            if used is not None:
-                in_use[id(value)] = used
+        # One thread adds up what the other has read: both release the interpreter's lock.
+        with ThreadPoolExecutor(1, "checksums") as verifier:
+            verified = []
+            for name in self._layouts:
+                value, used, data = self._read(name)
+                verified.append(verifier.submit(self._verify, name, data))
+                contents[name] = value
+                if used is not None:
+                    in_use[id(value)] = used
+            for one in verified:
+                one.result()
         return contents, in_use
 
     def json(self, name: str) -> bytes:
@@ -215,23 +222,25 @@ class Reader:
         SavedStateError
             If there is none, or it does not have its checksum.
         """
-        value = self._read(name)[0] if name in self._layouts else None
-        if not isinstance(value, bytes):
+        if name not in self._layouts or self._layouts[name].shape is not None:
             raise SavedStateError(f"{self._path}: has no {name}")
+        value, _, data = self._read(name)
+        self._verify(name, data)
+        assert isinstance(value, bytes)
         return value
 
-    def _read(self, name: str) -> tuple[Content, NDArray[Any] | None]:
+    def _read(self, name: str) -> tuple[Content, NDArray[Any] | None, memoryview | bytes]:
+        """An entry, the part of it that is not padding, and the bytes to verify."""
         entry, layout = self._entries[name], self._layouts[name]
         self._file.seek(self._start + entry.data_offsets[0])
         if layout.shape is None:
             encoded = self._file.read(entry.data_offsets[1] - entry.data_offsets[0])
-            self._verify(name, encoded)
-            return encoded, None
+            return encoded, None, encoded
         return self._read_array(name, entry, layout.shape, layout.order)
 
     def _read_array(
         self, name: str, entry: _Entry, shape: list[int], order: Literal["C", "F"]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    ) -> tuple[NDArray[Any], NDArray[Any], memoryview]:
         # Zeros are pages that the system gives only when they are written: room takes no memory.
         try:
             value: NDArray[Any] = np.zeros(shape, np.dtype(_DTYPES[entry.dtype]), order)
@@ -246,14 +255,13 @@ class Reader:
         advise(buffer)
         data = bytes_of(buffer).data
         self._file.readinto(data)  # type: ignore[attr-defined]
-        self._verify(name, data)
         if not in_place:
             saved[...] = buffer
         if 0 < len(saved) < len(held) and bytes_of(saved[-1].copy()).any():
             if value.nbytes > max(4 * saved.nbytes, _MOST_FILLED):
                 raise self._odd(name, f"does not fit into memory: {shape}")
             held[len(saved) :] = saved[-1]
-        return value, saved
+        return value, saved, data
 
     def _verify(self, name: str, data: memoryview | bytes) -> None:
         if hashlib.sha256(data).hexdigest() != self._layouts[name].sha256:

@@ -325,6 +325,8 @@ class _Restoring:
         self, place: _Place, declared: Array, saved: NDArray[Any], new: NDArray[Any]
     ) -> NDArray[Any]:
         """The saved array with its named rows where they are now, and new ones as initialised."""
+        if not place.labels:
+            return saved
         sources, targets = list(map(np.arange, saved.shape)), list(map(np.arange, saved.shape))
         same = True
         for labels, (axis, names) in place.labels.items():

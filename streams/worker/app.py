@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -273,8 +274,11 @@ def run(settings: Settings) -> None:
     rights.require(settings, rights.of_worker(settings), member=True)
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)
-    warm_up(settings.engine)
-    worker = Worker(settings)
+    # Loading a checkpoint is mostly reading and adding up, beside which kernels can be loaded.
+    with ThreadPoolExecutor(1, "warm-up") as beside:
+        warm = beside.submit(warm_up, settings.engine)
+        worker = Worker(settings)
+        warm.result()
     for topic in (settings.topics.items, settings.topics.recommendations,
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
