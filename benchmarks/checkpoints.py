@@ -30,6 +30,7 @@ from benchmarks.scale import filled, interactions, resident_bytes
 from engine import EngineSettings, Interaction, Recommender
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
+from engine.state import huge_pages
 from engine.warm_up import warm_up
 from streams.kafka import topics
 from streams.kafka.brokers import KafkaServer
@@ -60,6 +61,7 @@ def main() -> None:
     engine, *_ = filled(arguments.size, settings, console)
     stream = interactions(np.random.default_rng(arguments.seed + 1), arguments.size, EVENTS)
     report |= {"size": arguments.size, "state_bytes": resident_bytes() - before}
+    huge_pages.collapse()  # as a worker does when it starts
     with tempfile.TemporaryDirectory() as folder:
         report |= measure_events(engine, stream, Path(folder))
         report["disk_to_state"] = round(report["file_bytes"] / report["state_bytes"], 2)

@@ -8,7 +8,7 @@ librdkafka takes, with the message's own headers; what is read is written and re
 
 Nine tenths of the messages are made by atheris (libFuzzer, guided by coverage of streams/, from a
 corpus of valid messages of every form), a twentieth by hypothesis; the rest are corpus messages
-cut and joined at random. States are bit flips, cuts, manifests with other numbers, types and
+cut and joined at random. States are bit flips, cuts, headers with other numbers, types and
 lengths, and other JSON in entries, with right checksums where those would otherwise tell at once;
 their reader may take 2 GiB of address space beyond what its process has at the start.
 """
@@ -226,33 +226,40 @@ def damaged(whole: bytes, draw: random.Random) -> bytes:
             place = draw.choice([draw.randrange(64), draw.randrange(len(whole))])
             flipped[place] ^= 1 << draw.randrange(8)
         return bytes(flipped)
-    manifest = checks.manifest_of(whole)
-    entries = manifest["entries"]
+    header = checks.header_of(whole)
+    layouts = header["__metadata__"]["entries"]
     if way == 2:
-        text = bytearray(json.dumps(manifest).encode())
+        text = bytearray(json.dumps(header).encode())
         for _ in range(draw.randint(1, 4)):
             place = draw.randrange(len(text))
             text[place : place + draw.randrange(3)] = draw.choice([b"9", b"-", b"}", b"\xff", b""])
-        return checks.with_manifest(whole, bytes(text))
+        return checks.with_header(whole, bytes(text))
     if way == 3:
-        entry = draw.choice(entries)
-        name = draw.choice(["shape", "rows", "dtype", "order", "name"])
-        entry[name] = draw.choice(_ODD_VALUES[name])
-        if name == "shape" and draw.random() < 0.7:
+        name = draw.choice(list(layouts))
+        field = draw.choice(["shape", "dtype", "data_offsets", "order", "whole shape", "name"])
+        if field == "name":
+            header[draw.choice(_ODD_VALUES[field])] = header.pop(name)
+        elif field in ("order", "whole shape"):
+            layouts[name][field.removeprefix("whole ")] = draw.choice(_ODD_VALUES[field])
+        else:
+            header[name][field] = draw.choice(_ODD_VALUES[field])
+        if field == "whole shape" and draw.random() < 0.7:
             # As likely as not what the file holds still fits.
-            original = draw.choice(entries)
-            entry[name] = [length << draw.randrange(40) for length in original["shape"]]
-        return checks.with_manifest(whole, json.dumps(manifest).encode())
-    texts = [entry["name"] for entry in entries if entry["dtype"] == "json"]
+            original = draw.choice([layout for layout in layouts.values() if "shape" in layout])
+            layouts[name]["shape"] = [n << draw.randrange(40) for n in original["shape"] or []]
+        return checks.with_header(whole, header)
+    texts = [name for name, layout in layouts.items() if "shape" not in layout]
     return checks.with_entry(whole, draw.choice(texts), draw.choice(_ODD_JSON))
 
 
+_SHAPES = [[], [-1], [1 << 62], [1 << 40, 1 << 40], [0], [0, 1 << 50], [1] * 40, [3, 3], None]
 _ODD_VALUES: dict[str, list[Any]] = {
-    "shape": [[], [-1], [1 << 62], [1 << 40, 1 << 40], [0], [0, 1 << 50], [1] * 40, [3, 3]],
-    "rows": [-1, 0, 1, 1 << 40, 1 << 62],
-    "dtype": ["O", "|V8", "S5", "<M8[s]", "f4,f4", "json", "", "x", "<f8", "<U9999999", "(9,)f8"],
+    "shape": _SHAPES,
+    "whole shape": _SHAPES,
+    "dtype": ["O", "|V8", "S5", "F32", "BF16", "BOOL", "", "x", "F64", "<U9999999", 5],
+    "data_offsets": [[0, 0], [-1, 8], [1 << 62, 1 << 63], [8, 0], [0], None],
     "order": ["C", "F", "A", ""],
-    "name": ["", "x", "users.names", "a" * 10_000],
+    "name": ["", "x", "users/ids", "a" * 10_000, "checksum"],
 }
 _ODD_JSON = [b"null", b"[]", b"{}", b'"a"', b"1e999", b"[1]", b'[""]', b'{"a": 1}', b"[[]]",
              b"nonsense", b"[" * 100_000, b'{"0": {"item": 5, "odd": 1}}', b'{"0": null}',

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from confluent_kafka import Producer
 
@@ -23,7 +22,7 @@ from engine import (
     Recommender,
     SavedStateError,
 )
-from engine.state import array_codec, snapshot
+from engine.state import container
 from streams.messages.schemas import (
     BadMessage,
     dead_letter_headers,
@@ -123,35 +122,46 @@ def small_state(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def with_manifest(whole: bytes, manifest: bytes) -> bytes:
-    """The state with another manifest, whose checksum is right."""
-    magic, at, _, _ = snapshot._HEAD.unpack_from(whole)
-    digest = hashlib.sha256(manifest).digest()
-    head = snapshot._HEAD.pack(magic, at, len(manifest), digest)
-    return head + whole[len(head) : at] + manifest
-
-
-def manifest_of(whole: bytes) -> dict[str, Any]:
-    """What a state's manifest says."""
-    _, at, length, _ = snapshot._HEAD.unpack_from(whole)
-    found: dict[str, Any] = json.loads(whole[at : at + length])
+def header_of(whole: bytes) -> dict[str, Any]:
+    """What a state's header says, with the JSON in its metadata as objects."""
+    (length,) = container._LENGTH.unpack_from(whole)
+    found: dict[str, Any] = json.loads(whole[8 : 8 + length])
+    for name in ("entries", "settings"):
+        found["__metadata__"][name] = json.loads(found["__metadata__"][name])
     return found
 
 
+def with_header(whole: bytes, header: bytes | dict[str, Any]) -> bytes:
+    """The state with another header, whose checksum is right."""
+    if isinstance(header, dict):
+        said = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in header["__metadata__"].items()
+        }
+        header = json.dumps(header | {"__metadata__": said}).encode()
+    (length,) = container._LENGTH.unpack_from(whole)
+    head = container._LENGTH.pack(len(header)) + header
+    return head + whole[8 + length : -32] + hashlib.sha256(head).digest()
+
+
 def with_entry(whole: bytes, name: str, content: bytes) -> bytes:
-    """The state with other JSON in one entry, all checksums right."""
-    manifest, start, data = manifest_of(whole), snapshot._HEAD.size, b""
-    for described in manifest["entries"]:
-        size = array_codec.bytes_in_file(msgspec.convert(described, array_codec.Entry), Path())
-        if described["name"] == name:
-            data += content
-            described |= {"shape": [len(content)], "rows": len(content)}
-            described["sha256"] = hashlib.sha256(content).hexdigest()
-        else:
-            data += whole[start : start + size]
-        start += size
-    head = snapshot._HEAD.pack(snapshot._MAGIC, snapshot._HEAD.size + len(data), 0, bytes(32))
-    return with_manifest(head + data, json.dumps(manifest).encode())
+    """The state with other bytes in one entry, all checksums right; its shape, if it is JSON."""
+    header = header_of(whole)
+    (length,) = container._LENGTH.unpack_from(whole)
+    data, moved = whole[8 + length :], b""
+    for each, said in header.items():
+        if each == "__metadata__":
+            continue
+        start, end = said["data_offsets"]
+        held = content if each == name else data[start:end]
+        if each == name:
+            layout = header["__metadata__"]["entries"][name]
+            layout["sha256"] = hashlib.sha256(content).hexdigest()
+            if "shape" not in layout:
+                said["shape"] = [len(content)]
+        said["data_offsets"] = [len(moved), len(moved) + len(held)]
+        moved += held
+    return with_header(whole[: 8 + length] + moved, header)
 
 
 def check_state(content: bytes, path: Path) -> bool:

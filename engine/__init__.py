@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.recommender import Answer, Recommender
     from engine.rules import Rules
     from engine.settings import EngineSettings
-    from engine.state.array_codec import SavedStateError
+    from engine.state.container import SavedStateError
     from engine.step.ranking import Ranked
 
 __all__ = [
@@ -32,7 +32,7 @@ _HOME = {
     "Ranked": "engine.step.ranking",
     "Recommender": "engine.recommender",
     "Rules": "engine.rules",
-    "SavedStateError": "engine.state.array_codec",
+    "SavedStateError": "engine.state.container",
 }
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.state.schema import State
+from engine.state.schema import State, Value
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -32,7 +32,7 @@ class IdTable:
     """Interns the ids that messages carry to dense int32 numbers, by first appearance."""
 
     STATE: ClassVar[State] = State(
-        values={"names": list}, unsaved=("_number",), then="_number_names"
+        {"names": Value("ids", list[str], counts=True)}, unsaved=("_number",), then="_number_names"
     )
 
     def __init__(self) -> None:

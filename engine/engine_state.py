@@ -21,7 +21,7 @@ from engine.retrieval.candidates import Candidates
 from engine.rules import Categories
 from engine.settings import EngineSettings
 from engine.state.eviction import Departures, Evicted, UseOrder
-from engine.state.schema import State
+from engine.state.schema import ROWS, Array, State, Value
 from engine.text.encoder import TextEncoder
 from engine.text.taste import Taste
 from engine.text.vectors import ItemVectors
@@ -38,14 +38,21 @@ class Knowledge:
     """
 
     STATE: ClassVar[State] = State(
-        parts=(
-            "users", "items", "categories", "graph", "transitions", "popularity", "contexts",
-            "embeddings", "vectors", "taste", "head", "dislikes", "departures", "_seen",
-            "_candidates", "_user_order", "_item_order",
-        ),
-        arrays=("_hidden", "_purged"),
-        values={"_because": list, "_users_evicted": int},
+        {
+            "_hidden": Array("items/hidden", (ROWS,)),
+            "_because": Value("items/reasons", list[str]),
+            "_purged": Array("users/purged", (ROWS,)),
+            "_users_evicted": Value("users/evicted", int),
+        },
+        parts={
+            "users": "users", "items": "items", "_user_order": "users", "_item_order": "items",
+            "_candidates": "items/index", "categories": "", "graph": "", "transitions": "",
+            "popularity": "", "contexts": "", "embeddings": "", "vectors": "", "taste": "",
+            "head": "", "dislikes": "", "departures": "", "_seen": "",
+        },
         unsaved=("settings", "_reads_text"),
+        check="_fault",
+        then="_restored",
     )  # fmt: skip
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -100,13 +107,7 @@ class Knowledge:
             self._purged = grown(self._purged, user + 1)
             self._purged[user] = self.departures.count
         if user >= len(self.contexts.lengths):
-            users = max(user + 1, min(2 * user, self.settings.max_users))
-            self.graph.users.reserve(users)
-            self.embeddings.reserve_users(users)
-            self.taste.reserve(users)
-            self.contexts.reserve(users)
-            self._seen.reserve(users)
-            self._user_order.reserve(users)
+            self._reserve_users(max(user + 1, min(2 * user, self.settings.max_users)))
         self._user_order.touch(user)
         return user
 
@@ -124,20 +125,45 @@ class Knowledge:
             if item == self.settings.exact_items:
                 self._index()
         if item >= len(self._hidden):
-            items = max(item + 1, min(2 * item, self.settings.max_items))
-            self.graph.items.reserve(items)
-            self.transitions.reserve(items)
-            self.popularity.reserve(items)
-            self.embeddings.reserve_items(items)
-            self.vectors.reserve(items)
-            self.head.reserve(items)
-            self._item_order.reserve(items)
-            self._hidden = grown(self._hidden, items)
+            self._reserve_items(max(item + 1, min(2 * item, self.settings.max_items)))
         if new:
             self.popularity.introduce(item)
         if use or new:
             self._item_order.touch(item)
         return item
+
+    def _reserve_users(self, users: int) -> None:
+        self.graph.users.reserve(users)
+        self.embeddings.reserve_users(users)
+        self.taste.reserve(users)
+        self.contexts.reserve(users)
+        self._seen.reserve(users)
+        self._user_order.reserve(users)
+
+    def _reserve_items(self, items: int) -> None:
+        self.graph.items.reserve(items)
+        self.transitions.reserve(items)
+        self.popularity.reserve(items)
+        self.embeddings.reserve_items(items)
+        self.vectors.reserve(items)
+        self.head.reserve(items)
+        self._item_order.reserve(items)
+        self._hidden = grown(self._hidden, items)
+
+    def _fault(self) -> str:
+        if len(self._because) > len(self.items):
+            return "there are more reasons than items"
+        disliked = (max(held, default=0) for held in self.dislikes._items.values())
+        if max(disliked, default=0) >= max(1, len(self.items)):
+            return "items are disliked that are not there"
+        return self._candidates.fault(len(self.items), self.vectors.width, self.settings.dimensions)
+
+    def _restored(self) -> None:
+        """Give what the file lacks the room, and the reasons, that the rest has."""
+        self._reserve_users(len(self.contexts.lengths))
+        self._reserve_items(len(self._hidden))
+        self._purged = grown(self._purged, len(self.users))
+        self._because += [f"because of {name}" for name in self.items.names[len(self._because) :]]
 
     def _index(self) -> None:
         """From now on candidates are named: index what is known."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import State
+from engine.state.schema import OTHERS, ROWS, Array, State
 
 NODES = 1 << 24
 """Nodes of one type at most: an edge names its neighbour in 24 bits."""
@@ -39,13 +39,24 @@ class NeighbourRows:
         Edges ever inserted at a node; a row holds the last `min(degree, length)`.
     """
 
-    STATE: ClassVar[State] = State(arrays=("edges", "times", "degree"), unsaved=("length",))
+    STATE: ClassVar[State] = State(
+        {
+            "edges": Array("edges", (ROWS, None), numbers=OTHERS, mask=NODES - 1),
+            "times": Array("times", (ROWS, None)),
+            "degree": Array("degree", (ROWS,)),
+        },
+        unsaved=("length",),
+        check="_fault",
+    )
 
     def __init__(self, length: int, nodes: int = 1024) -> None:
         self.length = length
         self.edges: NDArray[np.uint32] = np.zeros((nodes, length), np.uint32)
         self.times: NDArray[np.int64] = np.zeros((nodes, length), np.int64)
         self.degree: NDArray[np.int64] = np.zeros(nodes, np.int64)
+
+    def _fault(self) -> str:
+        return "a degree is negative" if (self.degree < 0).any() else ""
 
     def reserve(self, nodes: int) -> None:
         """Make room for `nodes` nodes."""
@@ -124,7 +135,7 @@ class NeighbourRows:
 class InteractionGraph:
     """The bipartite graph: users' rows hold items, items' rows hold users."""
 
-    STATE: ClassVar[State] = State(parts=("users", "items"))
+    STATE: ClassVar[State] = State(parts={"users": "users/graph", "items": "items/graph"})
 
     def __init__(self, length: int, item_length: int) -> None:
         self.users = NeighbourRows(length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from engine.features import head
 from engine.features.interaction_stats import RATED, count, take_back
 from engine.rules import Rules
 from engine.settings import EngineSettings
-from engine.state.array_codec import SavedStateError
+from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
 from engine.step.model import learn_head_and_taste
@@ -26,6 +27,8 @@ from engine.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
     from engine.trained import TrainedModel
+
+log = logging.getLogger("millrace.state")
 
 Stage = Literal["learn", "graph", "propagate", "text", "rank"]
 
@@ -263,7 +266,11 @@ class Recommender(Knowledge):
         """
 
         def made(saved: dict[str, Any]) -> Recommender:
-            old = EngineSettings.model_validate(saved)
+            unknown = saved.keys() - EngineSettings.model_fields.keys()
+            if unknown:
+                log.warning("%s: settings that are no more: %s", path,
+                            ", ".join(f"engine.{name}" for name in sorted(unknown)))  # fmt: skip
+            old = EngineSettings.model_validate({k: saved[k] for k in saved.keys() - unknown})
             for name in settings.differing_shape(old) if settings else ():
                 raise SavedStateError(
                     f"{path}: saved with engine.{name} = {getattr(old, name)}, "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.features.head import EXCLUDED
 from engine.settings import EngineSettings
-from engine.state.schema import State, by_number
+from engine.state.schema import State, Value
 
 _POOL = 20
 """Candidates that are considered for each place, where places depend on one another."""
@@ -69,7 +69,9 @@ class Categories:
     """The items of each category."""
 
     STATE: ClassVar[State] = State(
-        values={"_of": by_number}, unsaved=("_items",), then="_list_items"
+        {"_of": Value("items/categories", dict[int, list[str]])},
+        unsaved=("_items",),
+        then="_list_items",
     )
 
     def __init__(self) -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import State
+from engine.state.schema import ROWS, Array, State
 
 CONTEXTS = 5
+CONTEXT_NAMES = ("constant", "length", "popularity", "session", "quality")
 _KEEP_POPULARITY, _KEEP_QUALITY = 0.7, 0.3
 """What a level keeps of itself at each new item."""
 _SESSION_ITEMS = 20
@@ -36,11 +37,20 @@ class Contexts:
         Popularity and quality of what they took last.
     """
 
-    STATE: ClassVar[State] = State(arrays=("lengths", "levels"))
+    STATE: ClassVar[State] = State(
+        {
+            "lengths": Array("users/context/lengths", (ROWS,)),
+            "levels": Array("users/context/levels", (ROWS, None)),
+        },
+        check="_fault",
+    )
 
     def __init__(self, users: int = 1024) -> None:
         self.lengths: NDArray[np.int64] = np.zeros(users, np.int64)
         self.levels: NDArray[np.float32] = np.zeros((users, 2), np.float32)
+
+    def _fault(self) -> str:
+        return "a user took less than nothing" if (self.lengths < 0).any() else ""
 
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.state.schema import State, by_number
+from engine.state.schema import State, Value
 
 _LAST = 8
 
@@ -15,7 +15,7 @@ _LAST = 8
 class Dislikes:
     """Item numbers by user."""
 
-    STATE: ClassVar[State] = State(values={"_items": by_number})
+    STATE: ClassVar[State] = State({"_items": Value("users/dislikes", dict[int, list[int]])})
 
     def __init__(self) -> None:
         self._items: dict[int, list[int]] = {}

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.features.context import CONTEXTS
-from engine.state.schema import State
+from engine.features.context import CONTEXT_NAMES, CONTEXTS
+from engine.state.schema import ROWS, Array, State
 
 # The order is the order of the parts: what the graph says, what is popular, what the texts say.
 (
@@ -26,6 +26,11 @@ from engine.state.schema import State
     POPULAR, TRENDING, AGE, QUALITY, STAGE, TEXT, NEW_TEXT,
 ) = range(14)  # fmt: skip
 FEATURES = 14
+FEATURE_NAMES = (
+    "directed", "symmetric", "saturating", "disliked", "graph", "personal", "second_hop",
+    "popular", "trending", "age", "quality", "stage", "text", "new_text",
+)  # fmt: skip
+"""In the same order; the names of the weights in saved states."""
 GRAPH_PART, TREND_PART, TEXT_PART = range(3)
 _PARTS = ((DIRECTED, POPULAR), (POPULAR, TEXT), (TEXT, FEATURES))
 _LEARNING_RATE = 0.1
@@ -55,7 +60,13 @@ class Head:
     """
 
     STATE: ClassVar[State] = State(
-        arrays=("weights", "accumulated", "bias", "bias_accumulated"), unsaved=("active",)
+        {
+            "weights": Array("model/head/weights", (FEATURE_NAMES, CONTEXT_NAMES)),
+            "accumulated": Array("model/head/accumulated", (FEATURE_NAMES, CONTEXT_NAMES), fill=1),
+            "bias": Array("items/bias/values", (ROWS,)),
+            "bias_accumulated": Array("items/bias/accumulated", (ROWS,), fill=1),
+        },
+        unsaved=("active",),
     )
 
     def __init__(self, model: str = "hybrid", items: int = 1024) -> None:

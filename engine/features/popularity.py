@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import State
+from engine.state.schema import ROWS, Array, State, Value
 
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
@@ -24,6 +24,10 @@ _PRIOR_VALUES = 5.0
 _SHARE_OFFSET = np.float32(11.5)
 """Puts the log share of an item that nobody took at zero."""
 ALL_TIME, RECENT, AGE, QUALITY = range(4)
+
+
+_FEATURE_NAMES = ("share", "recent_share", "age", "quality")
+"""The rows of `Popularity.features` in saved states."""
 
 
 class Popularity:
@@ -48,15 +52,24 @@ class Popularity:
     """
 
     STATE: ClassVar[State] = State(
-        arrays=(
-            "counts", "features", "stage_ratio", "trending", "_recent", "_first", "_by_stage",
-            "_stage_total", "_value_sums",
-        ),
-        values={
-            "events": int, "trending_count": int, "_inflation": float, "_cursor": int,
-            "_values": list,
+        {
+            "counts": Array("items/popularity/counts", (ROWS,)),
+            "features": Array("items/popularity/features", (_FEATURE_NAMES, ROWS)),
+            "stage_ratio": Array("items/popularity/stage_ratio", (None, ROWS)),
+            "trending": Array("items/popularity/trending", (None,), numbers="items"),
+            "_recent": Array("items/popularity/recent", (ROWS,)),
+            "_first": Array("items/popularity/first", (ROWS,)),
+            "_by_stage": Array("items/popularity/by_stage", (None, ROWS)),
+            "_stage_total": Array("items/popularity/stage_total", (None,)),
+            "_value_sums": Array("items/popularity/value_sums", (None, ROWS)),
+            "events": Value("items/popularity/events", int),
+            "trending_count": Value("items/popularity/trending_count", int),
+            "_inflation": Value("items/popularity/inflation", float),
+            "_cursor": Value("items/popularity/cursor", int),
+            "_values": Value("items/popularity/value_moments", list[float]),
         },
-    )  # fmt: skip
+        check="_fault",
+    )
 
     def __init__(self, items: int = 1024) -> None:
         self.events = 0
@@ -80,6 +93,13 @@ class Popularity:
     def trending_items(self) -> NDArray[np.int32]:
         """A view of the items of greatest recent share, in no order: int32[<= 256]."""
         return self.trending[: self.trending_count]
+
+    def _fault(self) -> str:
+        if not 0 <= self.trending_count <= TRENDING_ITEMS:
+            return f"{self.trending_count} items are trending, of {TRENDING_ITEMS} at most"
+        if self._cursor < 0 or len(self._values) != 3:
+            return "its cursor or its moments are none"
+        return ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""

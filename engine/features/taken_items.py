@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import State
+from engine.state.schema import Arrays, State, Value
 
 _EMPTY: NDArray[np.int32] = np.empty(0, np.int32)
 _WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)
@@ -18,13 +18,28 @@ _WEIGHTLESS: NDArray[np.float32] = np.empty(0, np.float32)
 class SeenItems:
     """Item numbers by user, in the order they were taken in, and what each was counted with."""
 
-    STATE: ClassVar[State] = State(lists=("_items", "_weights"), values={"_counts": list})
+    STATE: ClassVar[State] = State(
+        {
+            "_items": Arrays("users/taken/items", np.int32, numbers="items"),
+            "_weights": Arrays("users/taken/weights", np.float32),
+            "_counts": Value("users/taken/counts", list[int]),
+        },
+        check="_fault",
+    )
 
     def __init__(self) -> None:
         self._items: list[NDArray[np.int32]] = []
         self._weights: list[NDArray[np.float32]] = []
         self._counts: list[int] = []
         self.reserve(1024)
+
+    def _fault(self) -> str:
+        counts = np.array(self._counts, np.int64)
+        for arrays in (self._items, self._weights):
+            room = np.fromiter(map(len, arrays), np.int64, len(arrays))
+            if len(room) != len(counts) or (counts < 0).any() or (counts > room).any():
+                return "a user took more items than are there"
+        return ""
 
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.state.eviction import Departures
-from engine.state.schema import State
+from engine.state.schema import ANY, ROWS, Array, State
 
 _SHORT, _LONG = np.float32(0.8), np.float32(0.95)
 _SMALLEST = 16
@@ -43,12 +43,21 @@ class Transitions:
     """
 
     STATE: ClassVar[State] = State(
-        arrays=(
-            "items", "weights", "start", "capacity", "degree", "_top", "_free", "_free_counts",
-            "_marks", "_purged",
-        ),
+        {
+            "items": Array("items/transitions/neighbours", (ANY,), numbers="items"),
+            "weights": Array("items/transitions/weights", (ANY, None)),
+            "start": Array("items/transitions/start", (ROWS,)),
+            "capacity": Array("items/transitions/capacity", (ROWS,)),
+            "degree": Array("items/transitions/degree", (ROWS,)),
+            "_top": Array("items/transitions/top", (None,)),
+            "_free": Array("items/transitions/free", (None, ROWS)),
+            "_free_counts": Array("items/transitions/free_counts", (None,)),
+            "_marks": Array("items/transitions/marks", (ROWS,)),
+            "_purged": Array("items/transitions/purged", (ROWS,)),
+        },
         unsaved=("_length", "_sizes", "_departures"),
-    )  # fmt: skip
+        check="_fault",
+    )
 
     def __init__(
         self, length: int, items: int = 1024, departures: Departures | None = None
@@ -74,6 +83,28 @@ class Transitions:
         self._purged: NDArray[np.int64] = np.zeros(items, np.int64)
         self._departures = departures or Departures()
         self._departures.reserve(items)
+
+    def _fault(self) -> str:
+        slots = min(len(self.items), len(self.weights))
+        top = int(self._top[0])
+        if not 0 <= top <= slots:
+            return f"{top} slots are given out, and {slots} are there"
+        known = len(self.start)
+        rows = self.start, self.capacity[:known].astype(np.int64), self.degree[:known]
+        if len(rows[1]) < known or len(rows[2]) < known:
+            return "its rows differ in number"
+        start, capacity, degree = rows
+        sizes = np.append(self._sizes, 0)
+        if not np.isin(capacity, sizes).all() or (degree < 0).any() or (degree > capacity).any():
+            return "a row has more transitions than it has room for"
+        if (start < 0).any() or (start > top - capacity)[capacity > 0].any():
+            return "a row lies beyond the slots"
+        for size, count, free in zip(self._sizes, self._free_counts, self._free, strict=True):
+            given_back = free[: max(0, count)]
+            inside = (given_back >= 0).all() and (given_back <= top - size).all()
+            if not (0 <= count <= len(free) and inside):
+                return "blocks were given back that are not there"
+        return ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""

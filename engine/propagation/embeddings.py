@@ -18,7 +18,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.graph import InteractionGraph
 from engine.propagation import Aggregator
-from engine.state.schema import State
+from engine.state.schema import ROWS, Array, Generator, State, Value
 
 FANOUT = 32
 """Most recent neighbours that are aggregated."""
@@ -54,12 +54,19 @@ class GraphEmbeddings:
     # The rows that `reserve_items` drew ahead are saved with the rest, and the generator as they
     # left it: items to come get the values that they would have got.
     STATE: ClassVar[State] = State(
-        arrays=(
-            "inputs", "outputs", "personal_outputs", "second_hop", "users", "personal",
-            "directions", "_accumulated", "_accumulated_users",
-        ),
-        values={"_steps": int},
-        generators=("_random",),
+        {
+            "inputs": Array("items/embeddings/inputs", (None, ROWS, None)),
+            "outputs": Array("items/embeddings/outputs", (ROWS, None)),
+            "personal_outputs": Array("items/embeddings/personal_outputs", (ROWS, None)),
+            "second_hop": Array("items/embeddings/second_hop", (ROWS, None)),
+            "users": Array("users/embeddings/propagated", (ROWS, None)),
+            "personal": Array("users/embeddings/personal", (ROWS, None)),
+            "directions": Array("users/embeddings/directions", (ROWS, None)),
+            "_accumulated": Array("items/embeddings/accumulated", (None, ROWS), fill=1),
+            "_accumulated_users": Array("users/embeddings/accumulated", (ROWS,), fill=1),
+            "_steps": Value("model/embeddings/steps", int),
+            "_random": Generator("model/embeddings/random"),
+        },
         unsaved=("aggregator", "_dimensions", "_aggregates"),
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ class Candidates:
     """
 
     STATE: ClassVar[State] = State(
-        parts=("_texts", "_embeddings"),
+        parts={"_texts": "texts", "_embeddings": "embeddings"},
         unsaved=("_exact_items", "_limit", "_every", "_position", "_departures"),
     )
 
@@ -51,6 +51,12 @@ class Candidates:
         self._position: NDArray[np.int32] = np.full(0, -1, np.int32)
         self._texts = VectorIndex()
         self._embeddings = VectorIndex()
+
+    def fault(self, items: int, text_width: int, dimensions: int) -> str:
+        """What makes saved indexes unfit for use, or ""."""
+        return self._texts.fault(text_width, items, 1) or self._embeddings.fault(
+            dimensions, items, len(_REINDEXED_AT)
+        )
 
     def are_all(self, items: int) -> bool:
         """Whether a catalogue of that many items competes whole."""

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
-from engine.state.schema import State
+from engine.retrieval.index_bytes import fault_of, keys_fault
+from engine.state.schema import ANY, Array, State, Value
 
 if TYPE_CHECKING:
     from usearch.index import Index
@@ -33,8 +34,12 @@ class VectorIndex:
     """Finds the vectors of greatest product with one, by key; once it is built."""
 
     STATE: ClassVar[State] = State(
-        arrays=("_base", "_keys", "_vectors"),
-        values={"_since": int},
+        {
+            "_base": Array("base", (ANY,)),
+            "_keys": Array("keys", (ANY,)),
+            "_vectors": Array("vectors", (ANY, ANY)),
+            "_since": Value("since", int),
+        },
         unsaved=("_index", "_gone"),
         then="_restored",
     )
@@ -109,6 +114,19 @@ class VectorIndex:
         index = _new_index(self._vectors.shape[1])
         index.load(self._base.tobytes())
         return index
+
+    def fault(self, width: int, items: int, versions: int) -> str:
+        """What makes a saved index unfit for use, or "" (see `index_bytes.fault_of`)."""
+        if not len(self._base):
+            return ""
+        if not 0 <= self._since <= min(len(self._keys), len(self._vectors)):
+            return f"{self._since} vectors were put in since, and fewer are there"
+        if self._vectors.shape[1] != width:
+            return f"its vectors have {self._vectors.shape[1]} numbers, and should have {width}"
+        like = bytes(_new_index(width).save() or b"")
+        return fault_of(self._base, width, like, items, versions) or keys_fault(
+            self._keys[: self._since], items, versions
+        )
 
     def _restored(self) -> None:
         if len(self._base):

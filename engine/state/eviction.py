@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import State
+from engine.state.schema import ROWS, Array, State, Value
 
 
 class Evicted(NamedTuple):
@@ -29,12 +29,17 @@ class Evicted(NamedTuple):
 class UseOrder:
     """Numbers by their last use: a linked list in two int32 columns, O(1) and 8 bytes a number."""
 
-    STATE: ClassVar[State] = State(arrays=("_links",))
+    STATE: ClassVar[State] = State({"_links": Array("use_order", (ROWS, None))}, check="_fault")
 
     def __init__(self, numbers: int = 1024) -> None:
         # Row n + 1 holds who was used right before and right after number n; row 0, which closes
         # the ring, whom of all was used last and whom first.
         self._links: NDArray[np.int32] = np.zeros((numbers + 1, 2), np.int32)
+
+    def _fault(self) -> str:
+        if self._links.min() < 0 or self._links.max() >= len(self._links):
+            return "its order of use names numbers that are not there"
+        return ""
 
     def reserve(self, numbers: int) -> None:
         """Make room for `numbers` numbers."""
@@ -61,11 +66,22 @@ class Departures:
         number and was looked through at an earlier clock means who had it before.
     """
 
-    STATE: ClassVar[State] = State(arrays=("last",), values={"count": int})
+    STATE: ClassVar[State] = State(
+        {
+            "last": Array("items/departures/last", (ROWS,)),
+            "count": Value("items/departures/count", int),
+        },
+        check="_fault",
+    )
 
     def __init__(self, items: int = 1024) -> None:
         self.count = 0
         self.last: NDArray[np.int64] = np.zeros(items, np.int64)
+
+    def _fault(self) -> str:
+        # The keys of indexes are made of it (`engine.retrieval.candidates`).
+        in_time = 0 <= self.count < 1 << 38 and 0 <= self.last.min() <= self.last.max()
+        return "" if in_time and self.last.max() <= self.count else "items left after the last did"
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""

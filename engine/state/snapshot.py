@@ -1,48 +1,32 @@
-"""An engine's state in one file, and back: numbers as they lie in memory, all else as JSON.
+"""An engine's state in one file, and back.
 
-    16 bytes  "Millrace state\\r\\n"
-    16 bytes  where the manifest is, and its length (two little-endian uint64)
-    32 bytes  SHA-256 of the manifest
-    ...       entries, one after another (`engine.state.array_codec`)
-    ...       the manifest, JSON: version, settings, of each entry the shape and the SHA-256, and
-              notes of whoever saves
-
-Nothing is executed that a file says (no pickle). It is verified before the engine is handed out.
+The file is a safetensors file (`engine.state.container`) of the entries that `engine.state.schema`
+names. Its metadata has the version of the format, the settings and the encoder; whoever saves can
+add notes. All is verified before an engine is handed out.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from engine.state.array_codec import Entry, SavedStateError, bytes_in_file, read_entry, write_entry
+from engine.state import format_2
+from engine.state.container import Content, Reader, SavedStateError, open_regular, write
+from engine.state.migrations import MIGRATIONS
 from engine.state.schema import Saved, entries, restore
 
-VERSION = 2
-"""Of the format. A change to what any `STATE` saves, or means by it, needs a new one."""
-_MAGIC = b"Millrace state\r\n"
-_HEAD = struct.Struct("<16sQQ32s")
+VERSION = 3
+"""Of the format. An entry that is added, or is kept no longer, needs no new one; an entry that is
+renamed or means something else does, and a migration."""
+_FORMAT = "millrace state"
+_NOTES = "notes"
 
 Engine = TypeVar("Engine", bound=Saved)
 Notes = TypeVar("Notes")
-
-
-class _Manifest(msgspec.Struct):
-    version: int
-    settings: dict[str, Any]
-    encoder: str | None
-    entries: list[Entry]
-    notes: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Version(msgspec.Struct):
-    version: int
 
 
 def write_state(
@@ -65,20 +49,17 @@ def write_state(
         If the file cannot be written; what was at `path` is left as it was.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    metadata = {
+        "format": _FORMAT,
+        "version": str(VERSION),
+        "settings": msgspec.json.encode(settings).decode(),
+        "encoder": encoder or "",
+    }
     try:
-        with temporary.open("wb") as file:
-            file.write(bytes(_HEAD.size))
-            written = [write_entry(file, name, value) for name, value in entries(engine)]
-            at = file.tell()
-            manifest = msgspec.json.encode(
-                _Manifest(
-                    VERSION, settings, encoder, written, msgspec.Raw(msgspec.json.encode(notes))
-                )
-            )
-            file.write(manifest)
-            file.seek(0)
-            digest = hashlib.sha256(manifest).digest()
-            file.write(_HEAD.pack(_MAGIC, at, len(manifest), digest))
+        # It says what people like: nobody else may read it.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            write(file, [*entries(engine), (_NOTES, msgspec.json.encode(notes))], metadata)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -107,32 +88,31 @@ def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: st
     OSError
         If the file cannot be read.
     SavedStateError
-        If it is no saved state, is damaged, or is one of another version or another encoder.
+        If it is no saved state, is damaged, is one of a version that is not read here or of another
+        encoder, or holds what no engine can go on from.
     """
-    with path.open("rb") as file:
-        manifest = _read_manifest(file, path)
-        if manifest.encoder not in (None, encoder):
+    with open_regular(path) as file:
+        saved, version = _opened(file, path)
+        written_with = saved.metadata["encoder"]
+        if written_with not in ("", encoder):
             raise SavedStateError(
-                f"{path}: its texts were embedded by {manifest.encoder}, here it is {encoder}"
+                f"{path}: its texts were embedded by {written_with}, here it is {encoder}"
             )
         try:
-            engine = make(manifest.settings)
+            engine = make(msgspec.json.decode(saved.metadata["settings"], type=dict[str, Any]))
         except SavedStateError:
             raise
-        except ValueError as error:
+        except (ValueError, msgspec.MsgspecError) as error:
             reason = " ".join(str(error).split())
             raise SavedStateError(f"{path}: its settings are not understood: {reason}") from error
-        file.seek(_HEAD.size)
-        contents = {entry.name: read_entry(file, entry, path) for entry in manifest.entries}
-    expected = {name for name, _ in entries(engine)}
-    if odd := sorted(expected ^ contents.keys()):
-        raise SavedStateError(f"{path}: not what this Millrace keeps: {', '.join(odd)}")
+        contents, in_use = saved.read()
+    contents.pop(_NOTES, None)
     try:
-        restore(engine, contents, path)
+        restore(engine, _migrated(contents, version), path, in_use)
     except SavedStateError:
         raise
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
-            RuntimeError, MemoryError) as error:  # fmt: skip
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+            MemoryError, msgspec.MsgspecError) as error:  # fmt: skip
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise SavedStateError(f"{path}: what it holds does not fit together: {reason}") from error
     return engine
@@ -148,38 +128,36 @@ def read_notes(path: Path, type_: type[Notes]) -> Notes:
     SavedStateError
         As `read_state`, and if its notes are no `type_`.
     """
-    with path.open("rb") as file:
-        notes = _read_manifest(file, path).notes
+    with open_regular(path) as file:
+        saved, _ = _opened(file, path)
+        notes = saved.json(_NOTES)
     try:
         return msgspec.json.decode(notes, type=type_)
     except msgspec.MsgspecError as error:
         raise SavedStateError(f"{path}: its notes are not understood: {error}") from error
 
 
-def _read_manifest(file: BinaryIO, path: Path) -> _Manifest:
-    size = os.fstat(file.fileno()).st_size
-    head = file.read(_HEAD.size)
-    if not head.startswith(_MAGIC):
+def _opened(file: BinaryIO, path: Path) -> tuple[Reader | format_2.Reader, int]:
+    """A verified file, and the version of its format."""
+    if file.read(len(format_2.MAGIC)) == format_2.MAGIC:
+        file.seek(0)
+        return format_2.Reader(file, path), format_2.VERSION
+    file.seek(0)
+    saved = Reader(file, path)
+    if saved.metadata.get("format") != _FORMAT:
         raise SavedStateError(f"{path}: not a saved state of Millrace")
-    if len(head) < _HEAD.size:
-        raise SavedStateError(f"{path}: cut short, or damaged: {size} bytes")
-    _, at, length, digest = _HEAD.unpack(head)
-    if size != at + length:
-        raise SavedStateError(f"{path}: cut short, or damaged: {size} bytes, not {at + length}")
-    file.seek(at)
-    encoded = file.read(length)
-    if hashlib.sha256(encoded).digest() != digest:
-        raise SavedStateError(f"{path}: damaged: its manifest does not have the checksum it names")
-    try:
-        version = msgspec.json.decode(encoded, type=_Version).version
-        if version != VERSION:
-            raise SavedStateError(
-                f"{path}: saved in version {version} of the format, this Millrace reads {VERSION}"
-            )
-        manifest = msgspec.json.decode(encoded, type=_Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SavedStateError(f"{path}: its manifest is not understood: {error}") from error
-    held = sum(bytes_in_file(entry, path) for entry in manifest.entries)
-    if held != at - _HEAD.size:
-        raise SavedStateError(f"{path}: holds {at - _HEAD.size} bytes, its manifest says {held}")
-    return manifest
+    version = saved.metadata.get("version", "")
+    if version != str(VERSION) and version not in map(str, MIGRATIONS):
+        raise SavedStateError(
+            f"{path}: saved in version {version[:20]} of the format, this Millrace reads "
+            f"{min(MIGRATIONS)} to {VERSION}"
+        )
+    if not {"settings", "encoder"} <= saved.metadata.keys():
+        raise SavedStateError(f"{path}: its header is not understood")
+    return saved, int(version)
+
+
+def _migrated(contents: dict[str, Content], version: int) -> dict[str, Content]:
+    for number in range(version, VERSION):
+        contents = MIGRATIONS[number](contents)
+    return contents

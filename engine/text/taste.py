@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import State
+from engine.state.schema import ROWS, Array, State
 
 _KEEP = np.array([0.6, 0.95], np.float32)
 """What a profile keeps of itself at each new text: short, long."""
@@ -32,7 +32,13 @@ class Taste:
         M_s and M_l, and their sums of squared gradients.
     """
 
-    STATE: ClassVar[State] = State(arrays=("profiles", "maps", "accumulated"))
+    STATE: ClassVar[State] = State(
+        {
+            "profiles": Array("users/taste/profiles", (ROWS, None, None)),
+            "maps": Array("model/taste/maps", (None, None, None)),
+            "accumulated": Array("model/taste/accumulated", (None, None, None), fill=1),
+        }
+    )
 
     def __init__(self, width: int, users: int = 1024) -> None:
         self.profiles: NDArray[np.float32] = np.zeros((users, 2, width), np.float32)

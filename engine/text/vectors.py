@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import IdTable, grown
-from engine.state.schema import State, by_number
+from engine.state.schema import ANY, ROWS, Array, State, Value
 
 CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
@@ -40,10 +40,21 @@ class ItemVectors:
     """
 
     STATE: ClassVar[State] = State(
-        arrays=("vectors", "_embeddings", "_reviews", "_has_text", "_mean", "_basis"),
-        values={"_rows": by_number, "_free_rows": list, "_texts": int, "_next_fit": int},
-        parts=("_categories",),
+        {
+            "vectors": Array("items/text/vectors", (ROWS, None)),
+            "_embeddings": Array("items/text/embeddings", (ANY, None)),
+            "_reviews": Array("items/text/reviews", (ROWS,)),
+            "_has_text": Array("items/text/has_text", (ROWS,)),
+            "_mean": Array("model/text/mean", (None,)),
+            "_basis": Array("model/text/basis", (None, None)),
+            "_rows": Value("items/text/rows", dict[int, int]),
+            "_free_rows": Value("items/text/free_rows", list[int]),
+            "_texts": Value("items/text/count", int),
+            "_next_fit": Value("model/text/next_fit", int),
+        },
+        parts={"_categories": "categories"},
         unsaved=("width", "_text_dimensions"),
+        check="_fault",
     )
 
     def __init__(self, text_dimensions: int, encoder_dimensions: int, items: int = 1024) -> None:
@@ -63,6 +74,14 @@ class ItemVectors:
             (text_dimensions, encoder_dimensions), np.float32
         )
         self._categories = IdTable()
+
+    def _fault(self) -> str:
+        rows = [*self._rows.values(), *self._free_rows]
+        if min(rows, default=0) < 0 or max(rows, default=-1) >= len(self._embeddings):
+            return "texts are in rows that are not there"
+        if max(self._rows, default=-1) >= len(self.vectors) or min(self._rows, default=0) < 0:
+            return "texts are of items that are not there"
+        return ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""

@@ -250,7 +250,9 @@ class RunConsumer(faust_consumer.Consumer):
         for places, done in asked:
             try:
                 if wait:
-                    _tell(done, self._taken(None, client.commit(offsets=places, asynchronous=False)))
+                    _tell(
+                        done, self._taken(None, client.commit(offsets=places, asynchronous=False))
+                    )
                 else:
                     self._under_way.append(done)
                     client.commit(offsets=places, asynchronous=True)

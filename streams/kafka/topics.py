@@ -82,7 +82,8 @@ def check(settings: Settings) -> list[Problem]:
     Returns
     -------
     list of Problem
-        Topics that are missing, or whose partitions, cleanup policy or message size do not fit.
+        Topics that are missing, or whose partitions, cleanup policy, message size or retention do
+        not fit.
 
     Raises
     ------
@@ -111,7 +112,11 @@ def check(settings: Settings) -> list[Problem]:
             )
     if settings.broker.embedded:
         return problems
-    return problems + _check_configurations(settings, [n for n in policies(settings) if n in there])
+    present = [name for name in policies(settings) if name in there]
+    problems += _check_configurations(settings, present)
+    if settings.topics.interactions in there:
+        problems += _check_retention(settings)
+    return problems
 
 
 def policies(settings: Settings) -> dict[str, str]:
@@ -140,7 +145,7 @@ def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]
                 Problem(
                     name,
                     f"cleanup.policy = {policy}, and Millrace relies on {policies(settings)[name]}",
-                    _alter(settings, name, "cleanup.policy", policies(settings)[name]),
+                    _alter(settings, name, f"cleanup.policy={policies(settings)[name]}"),
                 )
             )
         largest, wanted = int(found[name]["max.message.bytes"]["value"]), _largest(settings, name)
@@ -149,10 +154,47 @@ def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]
                 Problem(
                     name,
                     f"max.message.bytes = {largest}, and topics.message_bytes asks for {wanted}",
-                    _alter(settings, name, "max.message.bytes", str(wanted)),
+                    _alter(settings, name, f"max.message.bytes={wanted}"),
                 )
             )
     return problems
+
+
+def _retention(settings: Settings, name: str) -> dict[str, str]:
+    """How long a topic keeps messages: all interactions, which are what state is rebuilt from."""
+    if name != settings.topics.interactions:
+        return {}
+    return {"retention.ms": "-1", "retention.bytes": "-1"}
+
+
+def _check_retention(settings: Settings) -> list[Problem]:
+    """Say what a worker without a checkpoint would not learn from the interactions that are kept.
+
+    Messages are kept as long as both limits allow. A limit is a choice, so one problem says what it
+    costs; a time shorter than the pause between two checkpoints costs events even with them.
+    """
+    name = settings.topics.interactions
+    resource = ConfigResource(ConfigResourceType.TOPIC, name)
+    with _admin(settings) as admin:
+        found = admin.describe_configs([resource], config_filter="all")["topic"][name]
+    kept_ms = int(found["retention.ms"]["value"])
+    kept_bytes = int(found["retention.bytes"]["value"])
+    limits = [f"{kept_ms / 3_600_000:,.4g} hours"] * (kept_ms >= 0)
+    limits += [f"{kept_bytes:,} bytes a partition"] * (kept_bytes >= 0)
+    if not limits:
+        return []
+    lost = "a worker without a checkpoint forgets what is older"
+    if 0 <= kept_ms < settings.worker.checkpoint_seconds * 1000:
+        lost = "a worker forgets what was removed before its next checkpoint"
+    keys = [key for key, value in (("retention.ms", kept_ms), ("retention.bytes", kept_bytes))
+            if value >= 0]  # fmt: skip
+    return [
+        Problem(
+            name,
+            f"interactions are kept for {' and '.join(limits)}, and {lost}",
+            _alter(settings, name, ",".join(f"{key}=-1" for key in keys)),
+        )
+    ]
 
 
 def _largest(settings: Settings, name: str) -> int:
@@ -161,10 +203,10 @@ def _largest(settings: Settings, name: str) -> int:
     return settings.topics.message_bytes + room
 
 
-def _alter(settings: Settings, topic: str, key: str, value: str) -> str:
+def _alter(settings: Settings, topic: str, configuration: str) -> str:
     return (
         f"run `kafka-configs.sh --bootstrap-server {settings.broker.bootstrap} --alter "
-        f"--entity-type topics --entity-name {topic} --add-config {key}={value}`"
+        f"--entity-type topics --entity-name {topic} --add-config {configuration}`"
     )
 
 
@@ -175,7 +217,8 @@ def _create(admin: KafkaAdminClient, name: str, settings: Settings) -> bool:
         "configs": {
             "cleanup.policy": policies(settings)[name],
             "max.message.bytes": str(_largest(settings, name)),
-        },
+        }
+        | _retention(settings, name),
     }
     answer = admin.create_topics({name: topic}, timeout_ms=TIMEOUT_MS, raise_errors=False)
     [result] = answer["topics"]

@@ -7,8 +7,10 @@ import gc
 import logging
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import groupby
 from operator import attrgetter
@@ -21,6 +23,7 @@ from mode.supervisors import CrashingSupervisor
 
 from engine.events import Item
 from engine.recommender import Recommender
+from engine.state import huge_pages
 from engine.warm_up import warm_up
 from streams.kafka import clients, driver, rights
 from streams.kafka.brokers import BrokerError, topic_partitions
@@ -249,8 +252,11 @@ def run(settings: Settings) -> None:
     rights.require(settings, rights.of_worker(settings), member=True)
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)
-    warm_up(settings.engine)
-    worker = Worker(settings)
+    # Loading a checkpoint is mostly reading and adding up, beside which kernels can be loaded.
+    with ThreadPoolExecutor(1, "warm-up") as beside:
+        warm = beside.submit(warm_up, settings.engine)
+        worker = Worker(settings)
+        warm.result()
     for topic in (settings.topics.items, settings.topics.recommendations,
                   settings.topics.dead_letters):  # fmt: skip
         clients.partitions(worker.outbox.producer, topic)
@@ -260,6 +266,9 @@ def run(settings: Settings) -> None:
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
+    if worker.checkpoints is not None:
+        # Before the first fork; some 2 s of another thread's time for a gigabyte.
+        threading.Thread(target=huge_pages.collapse, name="huge-pages", daemon=True).start()
     app = worker.app()
     watchdog = Watchdog(
         settings, worker.assignment.our_positions, worker.assignment.all_have_room, health

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -60,72 +59,81 @@ def test_damaged_states_are_refused_in_one_line(whole: bytes, tmp_path: Path) ->
 
 
 def entry(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
-    def change(manifest: dict[str, Any]) -> None:
-        (found,) = (entry for entry in manifest["entries"] if entry["name"] == name)
-        found.update(changes)
+    """Change what the format says of an entry."""
+    return lambda header: header[name].update(changes)
 
-    return change
+
+def layout(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Change what we say of an entry beside that."""
+    return lambda header: header["__metadata__"]["entries"][name].update(changes)
 
 
 def settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda manifest: manifest["settings"].update(changes)
+    return lambda header: header["__metadata__"]["settings"].update(changes)
 
 
 HUGE = 1 << 62
+LENGTHS = "users/context/lengths"
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        entry("contexts.lengths", shape=[HUGE]),
-        entry("contexts.lengths", shape=[-1]),
-        entry("contexts.lengths", shape=[]),
-        entry("contexts.lengths", rows=HUGE),
-        entry("contexts.lengths", rows=-1),
-        entry("contexts.lengths", dtype="O"),
-        entry("contexts.lengths", dtype="(9,)f8"),
-        entry("contexts.lengths", dtype="nonsense"),
-        entry("contexts.lengths", dtype="json"),
-        entry("head.bias_accumulated", shape=[1 << 40]),  # of ones: they would all be written
-        entry("users.names", rows=HUGE),
-        entry("users.names", dtype="<i8"),
+        layout(LENGTHS, shape=[HUGE]),
+        layout(LENGTHS, shape=[-1]),
+        layout(LENGTHS, shape=[]),
+        layout(LENGTHS, shape=[1]),
+        layout(LENGTHS, shape=None),
+        entry(LENGTHS, shape=[HUGE]),
+        entry(LENGTHS, shape=[-1]),
+        entry(LENGTHS, shape=[]),
+        entry(LENGTHS, data_offsets=[0, HUGE]),
+        entry(LENGTHS, data_offsets=[-8, 0]),
+        entry(LENGTHS, dtype="O"),
+        entry(LENGTHS, dtype="BF16"),
+        entry(LENGTHS, dtype="F64"),
+        layout("items/bias/accumulated", shape=[1 << 40]),  # ones: they would all be written
+        entry("users/ids", shape=[HUGE]),
+        entry("users/ids", dtype="I64"),
+        layout("users/ids", shape=[4]),
         settings(dimensions=128),
         settings(neighbours=16),
         settings(transitions=4096),
-        lambda manifest: manifest["entries"].pop(),
-        lambda manifest: manifest["entries"].append(manifest["entries"][0]),
-        lambda manifest: manifest.pop("settings"),
-        lambda manifest: manifest.update(entries=5),
+        lambda header: header.pop("users/ids"),
+        lambda header: header["__metadata__"]["entries"].pop("users/ids"),
+        lambda header: header.update(another=header["users/ids"]),
+        lambda header: header["__metadata__"].pop("settings"),
+        lambda header: header["__metadata__"].update(entries="5"),
     ],
 )
-def test_a_manifest_that_lies_is_refused(
+def test_a_header_that_lies_is_refused(
     whole: bytes, tmp_path: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    manifest = fuzz_checks.manifest_of(whole)
-    change(manifest)
-    content = fuzz_checks.with_manifest(whole, json.dumps(manifest).encode())
+    header = fuzz_checks.header_of(whole)
+    change(header)
+    content = fuzz_checks.with_header(whole, header)
     assert not fuzz_checks.check_state(content, tmp_path / "state")
 
 
-@pytest.mark.parametrize("manifest", [b"", b"nonsense", b"5", b"\xff", b"[" * 100_000])
-def test_a_manifest_that_is_none_is_refused(whole: bytes, tmp_path: Path, manifest: bytes) -> None:
-    content = fuzz_checks.with_manifest(whole, manifest)
+@pytest.mark.parametrize("header", [b"", b"nonsense", b"5", b"\xff", b"[" * 100_000, b"{" * 99])
+def test_a_header_that_is_none_is_refused(whole: bytes, tmp_path: Path, header: bytes) -> None:
+    content = fuzz_checks.with_header(whole, header)
     assert not fuzz_checks.check_state(content, tmp_path / "state")
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("categories._of", b'{"0": null}'),
-        ("categories._of", b'{"a": {}}'),
-        ("categories._of", b"[]"),
-        ("users.names", b"5"),
-        ("users.names", b"[[]]"),
-        ("popularity.events", b"[]"),
-        ("embeddings._random", b'{"bit_generator": "PCG64", "state": 1}'),
-        ("embeddings._random", b"null"),
-        ("dislikes._items", b"[1]"),
-        ("vectors._rows", b"[" * 100_000),
+        ("items/categories", b'{"0": null}'),
+        ("items/categories", b'{"a": {}}'),
+        ("items/categories", b"[]"),
+        ("users/ids", b"5"),
+        ("users/ids", b"[[]]"),
+        ("items/popularity/events", b"[]"),
+        ("model/embeddings/random", b'{"bit_generator": "PCG64", "state": 1}'),
+        ("model/embeddings/random", b"null"),
+        ("users/dislikes", b"[1]"),
+        ("items/text/rows", b"[" * 100_000),
     ],
 )
 def test_json_that_does_not_fit_is_refused(

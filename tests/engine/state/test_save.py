@@ -10,7 +10,7 @@ from engine import EngineSettings, Item, Recommender
 from engine.datasets import Synthetic
 from engine.retrieval import vector_index
 from engine.state import snapshot as saving
-from engine.state.array_codec import SavedStateError
+from engine.state.container import SavedStateError
 from tests.engine.stories import HYBRID, INDEXED, assert_same, crowd, saved, story, told
 
 GNN = EngineSettings(model="gnn", neighbours=8, transitions=8, aggregator="numpy")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from streams.kafka import topics
 from streams.kafka.brokers import BrokerError, EmbeddedBroker, open_broker, topic_partitions
@@ -56,13 +56,58 @@ def test_settings_reach_the_topics(settings):
 
 
 @only_kafka
+@pytest.mark.parametrize(
+    ("configured", "said", "remedy"),
+    [
+        ({"retention.ms": "604800000"}, "for 168 hours, and a worker without a checkpoint forgets",
+         "retention.ms=-1`"),
+        ({"retention.ms": "-1", "retention.bytes": "1000000"}, "for 1,000,000 bytes a partition,",
+         "retention.bytes=-1`"),
+        ({"retention.ms": "1000", "retention.bytes": "5000"},
+         "hours and 5,000 bytes a partition, and a worker forgets what was removed before its next",
+         "retention.ms=-1,retention.bytes=-1`"),
+    ],
+)  # fmt: skip
+def test_what_a_retention_would_lose_is_said_in_one_line(
+    settings, broker, configured, said, remedy
+):
+    wanted = settings(topics={"partitions": 1})
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    config = {"max.message.bytes": "8388608"} | configured
+    made = admin.create_topics([NewTopic(wanted.topics.interactions, 1, 1, config=config)])
+    made[wanted.topics.interactions].result()
+    topics.create(wanted)
+    (problem,) = topics.check(wanted)
+    assert problem.topic == wanted.topics.interactions
+    assert said in problem.problem
+    assert problem.remedy.endswith(remedy)
+    assert "\n" not in str(problem)
+
+
+@only_kafka
+def test_topics_that_we_make_keep_all_interactions(settings, broker):
+    wanted = settings(topics={"partitions": 1})
+    topics.create(wanted)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, wanted.topics.interactions)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    found = admin.describe_configs([resource])[resource].result()
+    assert [found[key].value for key in ("retention.ms", "retention.bytes")] == ["-1", "-1"]
+    assert topics.check(wanted) == []
+
+
+@only_kafka
 def test_policy_and_message_size_of_a_topic_made_by_others(settings, broker):
     wanted = settings(topics={"partitions": 1})
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     theirs = [
         NewTopic(wanted.topics.item_embeddings, 1, 1),
         NewTopic(wanted.topics.recommendations, 1, 1, config={"cleanup.policy": "compact"}),
-        NewTopic(wanted.topics.interactions, 1, 1, config={"max.message.bytes": "1000000"}),
+        NewTopic(
+            wanted.topics.interactions,
+            1,
+            1,
+            config={"max.message.bytes": "1000000", "retention.ms": "-1"},
+        ),
     ]
     for made in admin.create_topics(theirs).values():
         made.result()

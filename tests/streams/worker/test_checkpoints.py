@@ -13,7 +13,7 @@ from engine.datasets import Synthetic
 from engine.state.snapshot import VERSION
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.input_log import Input
-from streams.worker.partition import Partition
+from streams.worker.partition import Progress
 
 SETTINGS = EngineSettings()
 
@@ -26,14 +26,14 @@ def engine(events: int) -> Recommender:
 
 
 def notes(next_offset: int, log: str = "log") -> Notes:
-    partition = Partition(window=3, next_offset=next_offset)
+    partition = Progress(window=3, next_offset=next_offset)
     for number in range(5):
         partition.count(f"e{number}", 1_000 * number)
     return Notes(log, {0: partition.notes()}, {0: 7})
 
 
 def newest(folder: Checkpoints, log: str = "log", high: int = 1_000) -> Checkpoint | None:
-    return folder.newest(SETTINGS, Input(log, {0: 0}, {0: high}).fits)
+    return folder.newest(SETTINGS, Input(log, "", {0: 0}, {0: high}).fits)
 
 
 def same_state(first: Recommender, second: Recommender, tmp_path: Path) -> bool:
@@ -59,7 +59,7 @@ def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
     assert not same_state(found.engine, state, tmp_path)
     assert found.notes.progress == 60
     assert found.notes.catalogue == {0: 7}
-    again = Partition(window=3)
+    again = Progress(window=3)
     again.resume(found.notes.partitions[0])
     assert [again.is_duplicate(f"e{n}") for n in range(5)] == [False, False, True, True, True]
     assert (again.next_offset, again.newest_ms, again.applied) == (60, 4_000, 5)
@@ -102,7 +102,7 @@ def test_settings_that_shape_the_state_must_agree_and_others_apply(
 ) -> None:
     folder = Checkpoints(tmp_path / "kept", 3)
     folder.write(engine(20), notes(20))
-    fits = Input("log", {0: 0}, {0: 1_000}).fits
+    fits = Input("log", "", {0: 0}, {0: 1_000}).fits
     found = folder.newest(EngineSettings(k=3), fits)
     assert found is not None
     assert len(found.engine.recommend("nobody").items) == 3
@@ -135,6 +135,29 @@ def test_one_that_cannot_be_written_is_told_with_the_reason(
     assert capfd.readouterr().err == ""  # the log is the parent's, in its own form
 
 
+def test_nobody_else_may_look(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir(mode=0o755)
+    folder = Checkpoints(tmp_path / "kept", 2)
+    folder.write(engine(5), notes(10))
+    (file,) = folder.folder.iterdir()
+    assert folder.folder.stat().st_mode & 0o777 == 0o700
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_and_a_folder_with_a_checkpoint_s_name_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Checkpoints(tmp_path / "kept", 9)
+    folder.write(engine(5), notes(10))
+    os.mkfifo(folder.folder / f"{20:016d}.millrace")
+    (folder.folder / f"{30:016d}.millrace").mkdir()
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        found = newest(folder)
+    assert found is not None
+    assert found.notes.progress == 10
+    assert caplog.text.count("not a file") == 2
+
+
 KEPT = Path(__file__).parents[2] / "data" / "checkpoints"
 KEPT_SETTINGS = EngineSettings(text_dimensions=4, dimensions=4, neighbours=8, transitions=8)
 """What `KEPT` were written with, after 30 events of `Synthetic(30, 4 users, 8 items, seed=1)`."""
@@ -150,15 +173,17 @@ def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
         (tmp_path / f"{30:016d}.millrace").write_bytes(path.read_bytes())
         caplog.clear()
         with caplog.at_level(logging.WARNING, "millrace.worker"):
-            found = folder.newest(KEPT_SETTINGS, Input("log", {0: 0}, {0: 30}).fits)
-        if path == files[-1]:
+            found = folder.newest(KEPT_SETTINGS, Input("log", "", {0: 0}, {0: 30}).fits)
+        if path != files[0]:
             assert found is not None
             again = Recommender(KEPT_SETTINGS)
             for event in Synthetic(events=30, users=4, items=8, seed=1).interactions():
                 again.observe(event)
-            asked = [made.recommend("user-1").items for made in (found.engine, again)]
+            asked = [
+                [ranked.item for ranked in made.recommend("user-1").items]
+                for made in (found.engine, again)
+            ]
             assert asked[0] == asked[1] != []
         else:
-            number = path.stem.removeprefix("format-")
             assert found is None
-            assert f"saved in version {number} of the format" in caplog.text
+            assert "saved in version 1 of the format" in caplog.text

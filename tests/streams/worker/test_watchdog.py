@@ -37,10 +37,10 @@ from streams.worker.app import run
 
 handle = Pipeline.handle
 
-def stuck(self, record):
-    if b'"stuck"' in record.value:
+def stuck(self, partition, records):
+    if any(b'"stuck"' in record.value for record in records):
         {what}
-    handle(self, record)
+    handle(self, partition, records)
 
 Pipeline.handle = stuck
 watchdog.GRACE_SECONDS = {grace}
