@@ -23,9 +23,13 @@ from streams.kafka import clients, rights
 from streams.kafka.brokers import BrokerError, topic_partitions
 from streams.kafka.brokers.errors import RefusedError
 from streams.kafka.outbox import Outbox
+from streams.kafka.record import Record
 from streams.kafka.security import for_faust
-from streams.messages.limits import buried, check_size, check_written
-from streams.messages.schemas import BadMessage, Model, dead_letter_headers, decode_item
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_item
+from streams.messages.limits import check_size, check_written
+from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web import metrics
 from streams.web.api import Api
@@ -41,7 +45,7 @@ from streams.worker.health import Health
 from streams.worker.input_log import Input
 from streams.worker.ownership import Ownership
 from streams.worker.partition import Partition
-from streams.worker.pipeline import Pipeline, Record
+from streams.worker.pipeline import Pipeline
 from streams.worker.replica import Follower
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
@@ -184,18 +188,8 @@ class Worker:
             message = await asyncio.to_thread(self.encoder.encode, item)
             check_written("the item and its embedding", message, topics.message_bytes)
         except BadMessage as error:
-            key, value, original = buried(
-                record.key, record.value, record.headers, topics.message_bytes
-            )
-            headers = dead_letter_headers(
-                error,
-                topics.items,
-                record.partition,
-                record.offset,
-                record.timestamp_ms,
-                original,
-            )
-            self.outbox.send(topics.dead_letters, value, key, headers=headers)
+            found = dead_letter(error, topics.items, record, topics.message_bytes)
+            self.outbox.send(topics.dead_letters, found.value, found.key, headers=found.headers)
         else:
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1

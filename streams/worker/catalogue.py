@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from engine.events import Item, item_text
 from engine.text.encoder import TextEncoder
 from streams.kafka import clients
-from streams.messages.schemas import ItemEmbedding, encode, pack, unpack
+from streams.messages.packing import pack, unpack
+from streams.messages.schemas import ItemEmbedding, encode
 from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 

@@ -11,36 +11,24 @@ from engine.events import Interaction
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
-from streams.messages.limits import buried, check_size
+from streams.kafka.record import Record
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_interaction
+from streams.messages.limits import check_size
 from streams.messages.schemas import (
-    BadMessage,
     Headers,
     LatencyUs,
     Model,
     RankedItem,
     Recommendation,
     Source,
-    dead_letter_headers,
-    decode_interaction,
     encode,
 )
 from streams.settings import Settings
 from streams.worker.durations import StageDurations
 from streams.worker.partition import Output, Partition
 from streams.worker.transactions import PartitionOutbox
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A message of the interactions topic, as any client reads it."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
 
 News = tuple[Interaction, Recommendation | None] | Output
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
@@ -229,18 +217,9 @@ class Pipeline:
         return message
 
     def _bury(self, record: Record, outbox: PartitionOutbox, error: BadMessage) -> None:
-        key, value, original = buried(
-            record.key, record.value, record.headers, self._topics.message_bytes
-        )
-        headers = dead_letter_headers(
-            error,
-            self._topics.interactions,
-            record.partition,
-            record.offset,
-            record.timestamp_ms,
-            original,
-        )
-        letter = Output(record.offset, self._topics.dead_letters, value, key, headers)
+        topics = self._topics
+        found = dead_letter(error, topics.interactions, record, topics.message_bytes)
+        letter = Output(record.offset, topics.dead_letters, found.value, found.key, found.headers)
         outbox.put(letter)
         self.on_news(letter)
         self.counts.dead_letters[error.error_class] += 1

@@ -19,9 +19,9 @@ from typing import cast
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from streams.kafka import clients
+from streams.kafka.record import Record
 from streams.messages.schemas import Headers
 from streams.settings import Settings
-from streams.worker.pipeline import Record
 
 log = logging.getLogger("millrace.worker")
 

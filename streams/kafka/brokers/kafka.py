@@ -17,7 +17,7 @@ from streams.kafka.brokers.errors import BrokerError
 from streams.kafka.brokers.metadata import topic_partitions
 from streams.processes import Child
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 JARS = ROOT / ".cache" / "kafka"
 MESSAGE_BYTES = 16 * 1024 * 1024  # twice what `topics.message_bytes` is by default
 START_SECONDS = 60.0

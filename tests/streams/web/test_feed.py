@@ -11,13 +11,14 @@ import pytest
 
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
+from streams.kafka.record import Record
 from streams.messages.schemas import Model, encode
 from streams.settings import Settings
 from streams.tools.answer_stats import STAGES
 from streams.web.feed import HISTORY_SECONDS, Feed, TooManyWatchersError
 from streams.worker.health import Health
 from streams.worker.partition import Partition
-from streams.worker.pipeline import Pipeline, Record
+from streams.worker.pipeline import Pipeline
 from streams.worker.transactions import PartitionOutbox
 from tests.streams.conftest import FIRST_MS, interaction
 

@@ -21,6 +21,7 @@ from engine.recommender import Recommender
 from engine.settings import EngineSettings
 from streams.kafka import topics
 from streams.kafka.brokers import EmbeddedBroker
+from streams.kafka.record import Record
 from streams.messages.schemas import Model, encode
 from streams.settings import Settings
 from streams.web.api import Api
@@ -31,7 +32,7 @@ from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 from streams.worker.health import Health
 from streams.worker.partition import Partition
-from streams.worker.pipeline import Pipeline, Record
+from streams.worker.pipeline import Pipeline
 from tests.conftest import ROOT, TOPICS
 from tests.streams.conftest import FIRST_MS, Path, interaction
 

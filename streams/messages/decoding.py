@@ -1,0 +1,91 @@
+"""Read the messages of the topics: JSON in UTF-8.
+
+An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
+ids end up in keys, headers, logs and terminals. Fields that Millrace does not know are skipped
+unread. A field that comes twice makes a message bad, except that an interaction of Millrace's own
+form is not looked through for it: if all of its values fit, the last one counts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.events import Interaction, Item
+from streams.messages.adapters import adapt_interaction, adapt_item
+from streams.messages.bad_message import BadMessage, shown
+from streams.messages.json_reader import read
+from streams.messages.schemas import Headers
+from streams.messages.validation import UNREADABLE, decoded, explained
+
+_DAY_MS = 86_400_000
+_INTERACTION = msgspec.json.Decoder(Interaction)
+_ITEM = msgspec.json.Decoder(Item)
+
+
+def decode_interaction(
+    value: bytes | None, headers: Headers = (), received_ms: int | None = None
+) -> Interaction:
+    """The interaction in a message of Millrace's own form or of one that `messages.adapters` knows.
+
+    Parameters
+    ----------
+    value, headers
+        The message's value, None for a tombstone, and its headers.
+    received_ms
+        The broker's timestamp of the message. An interaction more than a day later than it is
+        refused; the wall clock would judge the same message otherwise in a replay. Without one
+        (None, or not positive as Kafka has it) nothing is too late.
+
+    Raises
+    ------
+    BadMessage
+        And nothing else, whatever the bytes are.
+
+    Examples
+    --------
+    >>> decode_interaction(b'{"event_id": "1", "user": "ann", "item": "m1", "kind": "click",'
+    ...                    b' "timestamp": 881250949}')
+    Traceback (most recent call last):
+        ...
+    streams.messages.bad_message.BadMessage: OutOfRange: timestamp: 881250949 is before 1990; \
+timestamps are milliseconds since the epoch (these look like seconds)
+    """
+    try:
+        interaction = _INTERACTION.decode(value or b"")
+    except UNREADABLE as error:
+        document = read(value)
+        adapted = adapt_interaction(value or b"", document, headers)
+        if adapted is None:
+            raise explained(error, document) from None
+        interaction = adapted
+    if received_ms is not None and 0 < received_ms < interaction.timestamp - _DAY_MS:
+        raise BadMessage(
+            "FutureTimestamp",
+            f"timestamp: {interaction.timestamp} is more than a day after the message itself, "
+            f"whose timestamp is {received_ms}; correct the sender's clock",
+        )
+    return interaction
+
+
+def decode_item(value: bytes | None, headers: Headers = (), received_ms: int | None = None) -> Item:
+    """The item in a message of Millrace's own form or of one that `messages.adapters` knows.
+
+    Its timestamp may be in the future, as that of a film to come; `received_ms` is not looked at.
+
+    Raises
+    ------
+    BadMessage
+        And nothing else, whatever the bytes are.
+    """
+    document = read(value)
+    # an item requires one field only: other messages would pass for one, and wipe its title
+    adapted = adapt_item(value or b"", document, headers)
+    if adapted is not None:
+        return adapted
+    if "event_id" in document:
+        raise BadMessage(
+            "WrongType",
+            f"event_id: {shown(document['event_id'])} is of an interaction; expected an item, "
+            "and interactions in their own topic",
+        )
+    return decoded(_ITEM, value or b"", document)
