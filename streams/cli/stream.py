@@ -265,15 +265,18 @@ def board(
 def topics_create(
     config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None
 ) -> None:
-    """Make the topics that are missing.
+    """Make the topics that are missing, and add partitions that the output topics lack.
 
     Example: millrace topics create --broker localhost:9092
     """
     with one_line_errors():
         from streams.kafka import topics  # noqa: PLC0415
 
-        made = topics.create(effective_settings(config, set_, broker))
-        out.print("\n".join(f"made {name}" for name in made) or "all topics are there already")
+        settings = effective_settings(config, set_, broker)
+        done = [f"made {name}" for name in topics.create(settings)]
+        for name, (before, after) in topics.grow(settings).items():
+            done.append(f"added partitions to {name}: it had {before}, it has {after}")
+        out.print("\n".join(done) or "all topics are there already")
 
 
 @topics_app.command("check")

@@ -2,17 +2,21 @@
 
 An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
 ids end up in keys, headers, logs and terminals. Fields that Millrace does not know are skipped
-unread. A field that comes twice makes a message bad, except that an interaction of Millrace's own
-form is not looked through for it: if all of its values fit, the last one counts.
+unread. An id may be a whole number, as databases have them: it is taken as its digits. A field
+that comes twice makes a message bad, except that an interaction of Millrace's own form is not
+looked through for it: if all of its values fit, the last one counts.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 import msgspec
 
 from engine.events import Interaction, Item
 from streams.messages.adapters import adapt_interaction, adapt_item
-from streams.messages.bad_message import BadMessage, shown
+from streams.messages.bad_message import BadMessage, Number, shown
 from streams.messages.json_reader import read
 from streams.messages.schemas import Headers
 from streams.messages.validation import UNREADABLE, decoded, explained
@@ -20,6 +24,9 @@ from streams.messages.validation import UNREADABLE, decoded, explained
 _DAY_MS = 86_400_000
 _INTERACTION = msgspec.json.Decoder(Interaction)
 _ITEM = msgspec.json.Decoder(Item)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_IDS = ("event_id", "user", "item", "id", "UserId", "ItemId")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,256}")
 
 
 def decode_interaction(
@@ -54,10 +61,11 @@ timestamps are milliseconds since the epoch (these look like seconds)
         interaction = _INTERACTION.decode(value or b"")
     except UNREADABLE as error:
         document = read(value)
-        adapted = adapt_interaction(value or b"", document, headers)
-        if adapted is None:
+        data, numbers = _with_ids_as_text(value or b"", document)
+        adapted = adapt_interaction(data, document, headers)
+        if adapted is None and not numbers:
             raise explained(error, document) from None
-        interaction = adapted
+        interaction = decoded(_INTERACTION, data, document) if adapted is None else adapted
     if received_ms is not None and 0 < received_ms < interaction.timestamp - _DAY_MS:
         raise BadMessage(
             "FutureTimestamp",
@@ -78,8 +86,9 @@ def decode_item(value: bytes | None, headers: Headers = (), received_ms: int | N
         And nothing else, whatever the bytes are.
     """
     document = read(value)
+    data, _ = _with_ids_as_text(value or b"", document)
     # an item requires one field only: other messages would pass for one, and wipe its title
-    adapted = adapt_item(value or b"", document, headers)
+    adapted = adapt_item(data, document, headers)
     if adapted is not None:
         return adapted
     if "event_id" in document:
@@ -88,4 +97,31 @@ def decode_item(value: bytes | None, headers: Headers = (), received_ms: int | N
             f"event_id: {shown(document['event_id'])} is of an interaction; expected an item, "
             "and interactions in their own topic",
         )
-    return decoded(_ITEM, value or b"", document)
+    return decoded(_ITEM, data, document)
+
+
+def _with_ids_as_text(value: bytes, document: dict[str, Any]) -> tuple[bytes, bool]:
+    """The message with whole numbers among its ids written as strings, and whether it had any.
+
+    `document`, which was read of `value`, holds them as text from here on, too. The data of a
+    CloudEvent is looked into.
+    """
+    data = document.get("data")
+    inside = isinstance(data, dict) and any(_is_whole_number(data.get(name)) for name in _IDS)
+    found = [name for name in _IDS if _is_whole_number(document.get(name))]
+    if not found and not inside:
+        return value, False
+    try:
+        fields = _FIELDS.decode(value)
+    except UNREADABLE as error:
+        raise explained(error, document) from None
+    if inside:
+        fields["data"] = msgspec.Raw(_with_ids_as_text(bytes(fields["data"]), document["data"])[0])
+    for name in found:
+        document[name] = str.__str__(document[name])
+        fields[name] = msgspec.Raw(b'"' + document[name].encode() + b'"')
+    return msgspec.json.encode(fields), True
+
+
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, Number) and _WHOLE_NUMBER.fullmatch(value) is not None

@@ -27,6 +27,11 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     # what Interaction checks in code: only a forget names no item
     schemas["interaction"] |= {
         "if": {"properties": {"kind": {"const": "forget"}}},
-        "else": {"required": ["item"], "properties": {"item": {"type": "string"}}},
+        "else": {"required": ["item"], "properties": {"item": {"type": ["string", "integer"]}}},
     }
+    for name in ("interaction", "item"):
+        properties = schemas[name]["$defs"][name.capitalize()]["properties"]
+        for field in {"event_id", "user", "item"} & properties.keys():
+            # what `streams.messages.decoding` takes beside text
+            properties[field] = {"anyOf": [properties[field], {"type": "integer"}]}
     return schemas

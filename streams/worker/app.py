@@ -19,7 +19,7 @@ from mode.supervisors import CrashingSupervisor
 from engine.events import Item
 from engine.recommender import Recommender
 from engine.warm_up import warm_up
-from streams.kafka import clients, rights
+from streams.kafka import clients, rights, topics
 from streams.kafka.brokers import BrokerError, topic_partitions
 from streams.kafka.brokers.errors import RefusedError
 from streams.kafka.outbox import Outbox
@@ -266,10 +266,8 @@ def run(settings: Settings) -> None:
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)
     warm_up(settings.engine)
+    topics.require(settings)
     worker = Worker(settings)
-    for topic in (settings.topics.items, settings.topics.recommendations,
-                  settings.topics.dead_letters):  # fmt: skip
-        clients.partitions(worker.outbox.producer, topic)
     health = Health()
     if settings.web.port:
         _serve(worker, health)

@@ -231,7 +231,7 @@ def test_the_grace_for_late_clocks_holds_for_them_too() -> None:
         (DATA, binary(id="a" * 256), "TooLong", "event_id: '/shop/1/aaa"),
         (DATA, [*binary(), ("ce_id", b"\xff")], "NotUtf8", "ce_id: b'\\xff' is not UTF-8"),
         (DATA | {"kind": "seen"}, binary(), "UnknownKind", "kind: 'seen' is unknown; known are"),
-        (DATA | {"user": 3}, binary(), "WrongType", "user: 3; expected `str`, got `int`"),
+        (DATA | {"user": 3.5}, binary(), "WrongType", "user: 3.5; expected `str`, got `float`"),
         ({"user": "ann"}, binary(), "MissingField", "item: null; the message has"),
         (
             DATA,

@@ -86,7 +86,7 @@ def test_a_value_that_is_no_object(
         ("kind", "", "MissingField", "kind: missing; "),
         ("item", "", "MissingField", "item: missing; "),
         ("item", "null", "MissingField", "item: null; "),
-        ("user", "5", "WrongType", "user: 5; expected `str`, got `int`"),
+        ("user", "5.5", "WrongType", "user: 5.5; expected `str`, got `float`"),
         ("event_id", "[1]", "WrongType", "event_id: [1]; expected `str`, got `array`"),
         ("item", "true", "WrongType", "item: true; expected `str | null`, got `bool`"),
         ("kind", "7", "WrongType", "kind: 7; expected `str`"),
@@ -292,3 +292,20 @@ def test_mutated_bytes(value: bytes, data: st.DataObject) -> None:
 def test_what_is_encoded_decodes_to_the_same(interaction: Interaction, item: Item) -> None:
     assert decode_interaction(encode(interaction)) == interaction
     assert decode_item(encode(item)) == item
+
+
+@pytest.mark.parametrize("number", ["7", "-7", "0", "9" * 256])
+def test_whole_numbers_are_taken_as_ids(number: str) -> None:
+    read = decode_interaction(raw(CLICK, event_id=number, user=number, item=number, value="2"))
+    assert (read.event_id, read.user, read.item, read.value) == (number, number, number, 2.0)
+    assert decode_item(b'{"item": %s, "title": "Alien"}' % number.encode()) == Item(
+        item=number, title="Alien"
+    )
+
+
+def test_bytes_of_a_schema_registry_are_told_as_such() -> None:
+    error = refused(b"\0" + (77).to_bytes(4) + raw(CLICK))
+    assert error.error_class == "NotJson"
+    assert "schema id 77" in error.message
+    for encoding in ("utf-16-be", "utf-32-be"):
+        assert refused(raw(CLICK).decode().encode(encoding)).error_class == "NotUtf8"

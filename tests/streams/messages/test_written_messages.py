@@ -151,7 +151,8 @@ def test_the_schemas_say_what_the_messages_are() -> None:
     interaction = schemas["interaction"]["$defs"]["Interaction"]["properties"]
     assert set(interaction["kind"]["enum"]) == set(KINDS)
     assert interaction["timestamp"]["minimum"] == EARLIEST_MS
-    assert interaction["user"]["maxLength"] == 256
+    assert interaction["user"]["anyOf"][0]["maxLength"] == 256
+    assert interaction["user"]["anyOf"][1] == {"type": "integer"}
     assert schemas["interaction"]["else"]["required"] == ["item"]
     headers = schemas["dead-letter-headers"]["$defs"]["DeadLetterHeaders"]["properties"]
     assert set(headers["error.class"]["enum"]) == set(ERROR_CLASSES)

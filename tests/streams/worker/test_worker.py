@@ -33,7 +33,7 @@ def event(**changes: str) -> bytes:
 BAD: dict[str, bytes | None] = {
     "not JSON": b"{",
     "not UTF-8": b'{"user": "\xff\xfe"}',
-    "wrong type": event(event_id="5"),
+    "wrong type": event(event_id="5.5"),
     "missing field": event(item=""),
     "empty id": event(user='""'),
     "NaN": event(value="NaN"),
