@@ -88,6 +88,7 @@ class Worker:
         if found:
             log.info("going on from checkpoint %s", found.path)
         self._items_read: dict[int, int] = {}
+        self._unreadable_said: set[str] = set()
         self._committed: dict[TP, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
 
@@ -190,9 +191,23 @@ class Worker:
         except BadMessage as error:
             found = dead_letter(error, topics.items, record, topics.message_bytes)
             self.outbox.send(topics.dead_letters, found.value, found.key, headers=found.headers)
+            self._count_unreadable(topics.items, record, error)
         else:
             self.outbox.send(topics.item_embeddings, message, item.item)
         self._items_read[record.partition] = record.offset + 1
+
+    def _count_unreadable(self, topic: str, record: Record, error: BadMessage) -> None:
+        """Count it, and log the first of each error class: a broken sender sends thousands."""
+        letters = self.pipeline.counts.dead_letters
+        letters[error.error_class] += 1
+        if error.error_class in self._unreadable_said:
+            return
+        self._unreadable_said.add(error.error_class)
+        log.warning(
+            "%s[%d] at %d is a dead letter, %s; more of this class are counted, not logged",
+            topic, record.partition, record.offset, error,
+            extra={"topic": topic, "partition": record.partition, "offset": record.offset},
+        )  # fmt: skip
 
     async def commit(self, app: faust.App, done: dict[int, int]) -> None:
         """Commit how far we are: items to go on from there, interactions for others to follow.
