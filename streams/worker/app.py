@@ -16,7 +16,6 @@ import faust
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
-from engine.events import Item
 from engine.recommender import Recommender
 from engine.warm_up import warm_up
 from streams.kafka import clients, rights, topics
@@ -38,7 +37,7 @@ from streams.web.feed import Feed
 from streams.web.page import Page
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
-from streams.worker.catalogue import CatalogueEncoder, CatalogueTail
+from streams.worker.catalogue import CatalogueEncoder, CatalogueTail, deleted_item
 from streams.worker.checkpoints import Checkpoints, Notes, Writing
 from streams.worker.consumer import transport
 from streams.worker.health import Health
@@ -185,15 +184,19 @@ class Worker:
         topics = self.settings.topics
         try:
             check_size(record.key, record.value, record.headers, topics.message_bytes)
-            item: Item = decode_item(record.value, record.headers, record.timestamp_ms)
-            message = await asyncio.to_thread(self.encoder.encode, item)
-            check_written("the item and its embedding", message, topics.message_bytes)
+            deleted = deleted_item(record.key) if record.value is None else None
+            if deleted is not None:
+                name, message = deleted.item, None
+            else:
+                item = decode_item(record.value, record.headers, record.timestamp_ms)
+                name, message = item.item, await asyncio.to_thread(self.encoder.encode, item)
+                check_written("the item and its embedding", message, topics.message_bytes)
         except BadMessage as error:
             found = dead_letter(error, topics.items, record, topics.message_bytes)
             self.outbox.send(topics.dead_letters, found.value, found.key, headers=found.headers)
             self._count_unreadable(topics.items, record, error)
         else:
-            self.outbox.send(topics.item_embeddings, message, item.item)
+            self.outbox.send(topics.item_embeddings, message, name)
         self._items_read[record.partition] = record.offset + 1
 
     def _count_unreadable(self, topic: str, record: Record, error: BadMessage) -> None:

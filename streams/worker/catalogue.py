@@ -129,13 +129,14 @@ class CatalogueTail:
         hand_over(apply)
 
     def _decoded(self, message: Message) -> tuple[Item, NDArray[np.float32] | None] | None:
-        """Item and embedding; None of a tombstone left by compaction, and of what is neither.
+        """Item and embedding; of a tombstone a hidden item without facts; None of what is neither.
 
         The topic keeps a message for ever, so one that is not ours must not end whoever reads it.
         """
         value = message.value()
         if value is None:
-            return None
+            deleted = deleted_item(message.key())
+            return None if deleted is None else (deleted, None)
         try:
             entry = self._decoder.decode(value)
             same = entry.encoder == TextEncoder.name
@@ -148,3 +149,14 @@ class CatalogueTail:
                        "offset": message.offset()},
             )  # fmt: skip
             return None
+
+
+def deleted_item(key: bytes | None) -> Item | None:
+    """What a tombstone with this key says: its item is hidden and nothing else is known of it.
+
+    None if the key is no item's id.
+    """
+    try:
+        return msgspec.convert({"item": (key or b"").decode(), "hidden": True}, Item)
+    except (UnicodeDecodeError, msgspec.ValidationError):
+        return None
