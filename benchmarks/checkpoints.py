@@ -32,8 +32,8 @@ from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.state import huge_pages
 from engine.warm_up import warm_up
+from streams.brokers import KafkaServer
 from streams.kafka import topics
-from streams.kafka.brokers import KafkaServer
 from streams.processes import Child
 from streams.settings import Settings, WebSettings, as_environment
 from streams.worker.checkpoints import Checkpoints, Notes

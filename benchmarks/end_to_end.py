@@ -35,9 +35,10 @@ from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
+from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
-from streams.kafka.brokers import KafkaServer
-from streams.messages.schemas import Recommendation, decode_interaction, encode
+from streams.messages.decoding import decode_interaction
+from streams.messages.schemas import Recommendation, encode
 from streams.processes import Child
 from streams.settings import WebSettings, as_environment, load_settings
 from streams.tools.answer_stats import STAGES

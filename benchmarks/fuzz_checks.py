@@ -23,18 +23,17 @@ from engine import (
     SavedStateError,
 )
 from engine.state import container
-from streams.messages.schemas import (
-    BadMessage,
-    dead_letter_headers,
-    decode_interaction,
-    decode_item,
-    encode,
-)
+from streams.kafka.record import Record
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_interaction, decode_item
+from streams.messages.schemas import encode
 
 Headers = Sequence[tuple[str, bytes]]
 OURS = ["error.class", "error.message", "origin.topic", "origin.partition", "origin.offset",
         "origin.timestamp"]  # fmt: skip
 _QUEUE = 20_000
+_MESSAGE_BYTES = 8 * 1024 * 1024
 
 
 class Broken(AssertionError):  # noqa: N818
@@ -56,12 +55,13 @@ class DeadLetters:
 
     def bury(self, error: BadMessage, value: bytes | None, headers: Headers) -> None:
         """Make the dead letter of a bad message and queue it."""
-        made = dead_letter_headers(error, "interactions", 3, self.count, 1_700_000_000_000, headers)
+        record = Record(3, self.count, 1_700_000_000_000, b"key", value, headers)
+        key, value, made = dead_letter(error, "interactions", record, _MESSAGE_BYTES)
         expect(made[: len(headers)] == list(headers), "the message's own headers come first")
         expect([name for name, _ in made[len(headers) :]] == OURS, "and ours are complete")
         for name, content in made[len(headers) :]:
             expect(content.decode() != "" and b"\n" not in content, f"{name} is one line")
-        self._producer.produce("dead-letters", value, b"key", headers=made)
+        self._producer.produce("dead-letters", value, key, headers=made)
         self.count += 1
         if self.count % _QUEUE == 0:
             # librdkafka counts what it has to tell of its broker, too.

@@ -41,7 +41,7 @@ from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 from streams.messages.schemas import Recommendation
 from streams.processes import Child
 from streams.settings import WebSettings

@@ -45,7 +45,7 @@ from engine.datasets import Dataset, Synthetic, open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 from streams.settings import load_settings
 from streams.tools.torture.account import read_all
 from streams.tools.torture.traffic import Subscriber

@@ -43,8 +43,8 @@ from engine.datasets import Synthetic
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
+from streams.brokers import KafkaServer
 from streams.kafka import clients
-from streams.kafka.brokers import KafkaServer
 from streams.tools.replay import SENT_NS
 
 USERS, ITEMS = 5_000, 2_000

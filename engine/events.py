@@ -1,6 +1,6 @@
 """The two facts that enter the engine: an interaction and an item.
 
-Both are also the JSON messages of the topics (see ``streams.messages.schemas``); their constraints
+Both are also the JSON messages of the topics (see ``streams.messages.decoding``); their constraints
 are checked wherever one is decoded.
 """
 

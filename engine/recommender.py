@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -44,6 +44,8 @@ KIND_WEIGHTS = {
 }
 """Edge weight of each kind. A dislike makes no edge; what is near its item is ranked lower."""
 _ABSURD_YEAR = 10_000
+_DESCRIBING = frozenset({"title", "text", "categories", "hidden"})
+"""Fields of an item of which one at least is given by a message that describes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +168,47 @@ class Recommender(Knowledge):
         if self._reads_text:
             if embedding is None and (text := item_text(item)):
                 embedding = self._encode(text)
-            year = item.properties.get("year")
-            year = year if isinstance(year, int | float) and abs(year) < _ABSURD_YEAR else None
-            self._rotate(self.vectors.set_item(number, embedding, item.categories, year))
+            self._rotate(self.vectors.set_item(number, embedding, item.categories, _year(item)))
             self._candidates.index_text(number, self.vectors.vectors[number])
+
+    def describe_item(self, item: Item, given: Collection[str]) -> None:
+        """Take over what a message says of an item; its text's embedding may come later.
+
+        One that gives a title, a text or categories describes the item anew: it is hidden if it
+        says so. Any other, as of a price alone, leaves alone what it does not give.
+
+        Parameters
+        ----------
+        given
+            The names of the fields of `item` that the message gives: others stay as they are.
+        """
+        self._ranking.forget_last()
+        number = self._intern_item(item.item, use=False)
+        if not _DESCRIBING.isdisjoint(given):
+            self._hidden[number] = item.hidden
+        if "title" in given:
+            self._because[number] = f"because of {item.title or item.item}"
+        if "categories" in given:
+            self.categories.set_item(number, item.categories)
+        if self._reads_text and ("categories" in given or "year" in item.properties):
+            categories = self.categories.of(number)
+            self._rotate(self.vectors.set_item(number, None, categories, _year(item)))
+            self._candidates.index_text(number, self.vectors.vectors[number])
+
+    def embed_item(self, name: str, embedding: NDArray[np.float32]) -> None:
+        """Set the embedding (float32[384]) of an item's text; nothing of an unknown item."""
+        number = self.items.find(name)
+        if number is None or not self._reads_text:
+            return
+        self._ranking.forget_last()
+        self._rotate(self.vectors.set_text(number, embedding))
+        self._candidates.index_text(number, self.vectors.vectors[number])
+
+    def remove_item(self, name: str) -> None:
+        """Recommend an item no more, and forget what the catalogue said of it."""
+        if self.items.find(name) is not None:
+            gone = Item(item=name, hidden=True)
+            self.describe_item(gone, {"hidden", "title", "categories"})
 
     def forget(self, user: str) -> None:
         """Remove a user's rows, and what they added to counts and transitions.
@@ -330,6 +369,11 @@ class Recommender(Knowledge):
             self.taste.rotate(rotation)
             if not self._candidates.are_all(len(self.items)):
                 self._candidates.index_texts(self.vectors.vectors[: len(self.items)])
+
+
+def _year(item: Item) -> float | None:
+    year = item.properties.get("year")
+    return year if isinstance(year, int | float) and abs(year) < _ABSURD_YEAR else None
 
 
 class _StageClock:

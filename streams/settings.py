@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any, Literal, Self
 
 import tomlkit
 from platformdirs import user_state_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -37,6 +46,23 @@ class BrokerSettings(Section):
     metadata_seconds: float = Field(
         30.0, ge=1, description="seconds after which partitions that were added are noticed"
     )
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _addresses(cls, bootstrap: str) -> str:
+        """As host:port each; `kafka://` and `PLAINTEXT://`, as other tools write them, go away."""
+        return ",".join(_address(each.strip()) for each in bootstrap.split(","))
+
+
+def _address(text: str) -> str:
+    scheme, _, address = text.rpartition("://")
+    if scheme.lower() not in ("", "kafka", "plaintext"):
+        known = ("ssl", "sasl_plaintext", "sasl_ssl")
+        hint = f" and security.protocol = {scheme.lower()}" if scheme.lower() in known else ""
+        raise ValueError(f"write host:port{hint}, not {scheme}://")
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}", address):
+        raise ValueError(f"{address!r} is not host:port")
+    return address
 
 
 class SecuritySettings(Section):

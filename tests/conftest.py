@@ -14,8 +14,8 @@ import hypothesis
 import pytest
 
 from overlays.sim.model import missing_tool
-from streams.kafka.brokers import BrokerError, EmbeddedBroker, KafkaServer
-from streams.kafka.brokers.kafka import find_jars
+from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
+from streams.brokers.kafka import find_jars
 from streams.settings import Settings
 
 # A kernel's first call may compile it.

@@ -17,7 +17,9 @@ from typer.main import get_command
 
 from engine.training.recipe import load_recipe
 from streams.cli.app import app
-from streams.messages.schemas import BadMessage, Recommendation, decode_interaction, decode_item
+from streams.messages.bad_message import BadMessage
+from streams.messages.decoding import decode_interaction, decode_item
+from streams.messages.schemas import Recommendation
 from streams.settings import Settings
 
 ROOT = Path(__file__).parents[1]

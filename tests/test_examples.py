@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 from streams.processes import Child
 from streams.settings import Settings, as_environment
 from tests.conftest import TOPICS

@@ -37,7 +37,7 @@ from benchmarks.http_peers.topic import topic_feedback
 from engine.datasets import DatasetError, open_dataset
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction, Item
-from streams.kafka.brokers import BrokerError, KafkaServer
+from streams.brokers import BrokerError, KafkaServer
 
 PATIENCE_SECONDS = 180.0
 LATEST = 5_000

@@ -18,7 +18,7 @@ import psutil
 from benchmarks.end_to_end import Bench
 from benchmarks.http_peers.contenders import Gorse, HttpContender, MillraceApi
 from engine.events import Interaction, Item
-from streams.kafka.brokers.kafka import ROOT
+from streams.brokers.kafka import ROOT
 from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, WebSettings, as_environment

@@ -111,8 +111,10 @@ class ItemVectors:
         if norm > 0:
             multi_hot *= _CATEGORY_WEIGHT / norm
         self.vectors[item, self._text_dimensions :] = np.append(multi_hot, _near_years(year))
-        if embedding is None:
-            return None
+        return None if embedding is None else self.set_text(item, embedding)
+
+    def set_text(self, item: int, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Set the embedding of an item's own text; returns as `set_item`."""
         self._reviews[item] = 0
         return self._set_embedding(item, embedding)
 

@@ -96,7 +96,7 @@ def one_line_errors() -> Iterator[None]:
     from engine.propagation import BackendError  # noqa: PLC0415
     from engine.trained.folder import TrainedModelError  # noqa: PLC0415
     from engine.training import RecipeError, TrainingError  # noqa: PLC0415
-    from streams.kafka.brokers import BrokerError  # noqa: PLC0415
+    from streams.brokers import BrokerError  # noqa: PLC0415
 
     def fail(message: object, status: int) -> NoReturn:
         if writes_json():

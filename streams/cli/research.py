@@ -72,7 +72,7 @@ def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]
     Example: millrace schemas schemas/
     """
     with one_line_errors():
-        from streams.messages.schemas import json_schemas  # noqa: PLC0415
+        from streams.messages.json_schemas import json_schemas  # noqa: PLC0415
 
         folder.mkdir(parents=True, exist_ok=True)
         for name, schema in json_schemas().items():

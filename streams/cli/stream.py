@@ -134,8 +134,8 @@ def replay(
     Example: millrace replay ml-100k --rate 200
     """
     with one_line_errors():
+        from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.kafka import rights  # noqa: PLC0415
-        from streams.kafka.brokers import topic_partitions  # noqa: PLC0415
         from streams.tools.replay import Pace, Replay  # noqa: PLC0415
         from streams.tools.replay_progress import replay_progress  # noqa: PLC0415
 
@@ -198,8 +198,8 @@ def watch(
     Example: millrace watch --json | jq '.user, .items[0].item'
     """
     with one_line_errors():
+        from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.kafka import rights  # noqa: PLC0415
-        from streams.kafka.brokers import topic_partitions  # noqa: PLC0415
         from streams.tools.watch import show  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
@@ -223,7 +223,7 @@ def broker(
     Example: millrace broker --kafka --port 9092
     """
     with one_line_errors():
-        from streams.kafka.brokers import run_broker  # noqa: PLC0415
+        from streams.brokers import run_broker  # noqa: PLC0415
 
         run_broker("kafka" if kafka else "embedded", port, effective_settings(config, set_), data)
 
@@ -265,15 +265,18 @@ def board(
 def topics_create(
     config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None
 ) -> None:
-    """Make the topics that are missing.
+    """Make the topics that are missing, and add partitions that the output topics lack.
 
     Example: millrace topics create --broker localhost:9092
     """
     with one_line_errors():
         from streams.kafka import topics  # noqa: PLC0415
 
-        made = topics.create(effective_settings(config, set_, broker))
-        out.print("\n".join(f"made {name}" for name in made) or "all topics are there already")
+        settings = effective_settings(config, set_, broker)
+        done = [f"made {name}" for name in topics.create(settings)]
+        for name, (before, after) in topics.grow(settings).items():
+            done.append(f"added partitions to {name}: it had {before}, it has {after}")
+        out.print("\n".join(done) or "all topics are there already")
 
 
 @topics_app.command("check")

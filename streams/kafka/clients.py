@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from streams.kafka.brokers.errors import BrokerError
+from streams.brokers.errors import BrokerError
 from streams.kafka.security import for_librdkafka
 from streams.settings import Settings
 

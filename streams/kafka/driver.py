@@ -13,7 +13,7 @@ each from, and the consumer is assigned exactly there. Faust's own `perform_seek
 nothing to do.
 
 What is touched of faust-streaming 0.15.3 beside its documented classes is listed in `PRIVATE`, and
-`tests/streams/kafka/test_driver.py` fails on a Faust that changed it.
+`tests/streams/kafka/test_faust_driver.py` fails on a Faust that changed it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
-from streams.kafka.brokers.errors import RefusedError
+from streams.brokers.errors import RefusedError
 from streams.kafka.clients import TIMEOUT_SECONDS, common, readers
 from streams.kafka.security import who
 from streams.settings import Settings

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from streams.kafka.brokers import BrokerError, topic_partitions
-from streams.kafka.brokers.errors import RefusedError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
+
+from streams.brokers import BrokerError, topic_partitions
+from streams.brokers.errors import RefusedError
+from streams.kafka import clients
 from streams.kafka.security import for_kafka_python, who
 from streams.settings import Settings
 
@@ -71,6 +76,79 @@ def create(settings: Settings) -> list[str]:
     return missing
 
 
+def grow(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Add partitions to the output topics until they have as many as the input.
+
+    The input's partitions are never added to: its users' next events would go elsewhere than their
+    last ones. The embedded broker cannot add any.
+
+    Returns
+    -------
+    dict of str to (int, int)
+        Partitions before and after, of each topic that was changed.
+
+    Raises
+    ------
+    BrokerError
+        When no broker answers, or it refuses.
+    """
+    there = topic_partitions(settings.broker.bootstrap, security=settings.security)
+    wanted = there.get(settings.topics.interactions, 0)
+    changed = {name: (there[name], wanted) for name in _too_few(settings, there)}
+    if settings.broker.embedded or not changed:
+        return {}
+    admin = AdminClient(clients.common(settings))
+    asked = admin.create_partitions([NewPartitions(name, wanted) for name in changed])
+    for name, done in asked.items():
+        try:
+            done.result(TIMEOUT_MS / 1000)
+        except KafkaException as error:
+            raise BrokerError(
+                f"the broker at {settings.broker.bootstrap} does not add partitions to topic "
+                f"{name!r}: {error.args[0].str()}"
+            ) from None
+    return changed
+
+
+def require(settings: Settings) -> None:
+    """Return if a worker can run on the topics.
+
+    An answer goes to the partition with the number of its event's, so an output topic with fewer
+    partitions than the input cannot hold all answers. Items may have any number of partitions.
+
+    Raises
+    ------
+    BrokerError
+        In one line: topics that are missing, or those with too few partitions, their numbers and
+        what to do.
+    """
+    there = topic_partitions(settings.broker.bootstrap, security=settings.security)
+    missing = [name for name in policies(settings) if name not in there]
+    if missing:
+        raise BrokerError(
+            f"the broker has no topic {', '.join(map(repr, missing))}: make the topics with "
+            "`millrace topics create`"
+        )
+    if few := _too_few(settings, there):
+        topic = settings.topics.interactions
+        told = ", ".join(f"topic {name} has {there[name]}" for name in few)
+        raise BrokerError(
+            f"topic {topic} has {there[topic]} partitions and {told}: an answer goes to the "
+            "partition with its event's number; `millrace topics create` adds those that lack"
+        )
+
+
+def _too_few(settings: Settings, there: dict[str, int]) -> list[str]:
+    """The output topics that have fewer partitions than the input."""
+    topics = settings.topics
+    wanted = there.get(topics.interactions, 0)
+    return [
+        name
+        for name in (topics.recommendations, topics.dead_letters)
+        if name in there and there[name] < wanted
+    ]
+
+
 def check(settings: Settings) -> list[Problem]:
     """What differs between the topics and the settings; on the embedded broker, partitions only.
 
@@ -99,9 +177,19 @@ def check(settings: Settings) -> list[Problem]:
         else "delete the topic, which loses its messages, and run `millrace topics create`"
     )
     problems = []
+    few = [] if settings.broker.embedded else _too_few(settings, there)
     for name in policies(settings):
         if name not in there:
             problems.append(Problem(name, "missing", "run `millrace topics create`"))
+        elif name in few:
+            input_ = settings.topics.interactions
+            problems.append(
+                Problem(
+                    name,
+                    f"{there[name]} partitions, and topic {input_} has {there[input_]}",
+                    f"run `millrace topics create`, which adds {there[input_] - there[name]}",
+                )
+            )
         elif there[name] != wanted:
             problems.append(
                 Problem(

@@ -26,6 +26,13 @@ def read(value: bytes | None) -> dict[str, Any]:
     """
     if value is None:
         raise BadMessage("NullValue", "the value is null, a tombstone; expected a JSON object")
+    if _is_of_schema_registry(value):
+        raise BadMessage(
+            "NotJson",
+            f"the value begins with 0x00 and schema id {int.from_bytes(value[1:5])}, as the "
+            "serializers of a schema registry write it (Avro, Protobuf, JSON Schema); send plain "
+            "JSON, by a serializer of strings or bytes",
+        )
     encoding = json.detect_encoding(value)
     if not encoding.startswith("utf-8"):
         raise BadMessage("NotUtf8", f"{shown(value[:40])} looks like {encoding}; send UTF-8")
@@ -53,6 +60,19 @@ def read(value: bytes | None) -> dict[str, Any]:
     if _SUSPECT.search(text):
         _forbid_what_is_no_text_or_number(document)
     return document
+
+
+def _is_of_schema_registry(value: bytes) -> bool:
+    """Whether it begins with the registry's magic byte and a schema's id, four bytes.
+
+    JSON in UTF-16 or UTF-32, its bytes in big-endian order, begins with 0x00 too.
+
+    References
+    ----------
+    https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html
+    """
+    wide = value.startswith(b"\0\0\0{") or (value[:2] == b"\0{" and value[2:3] == b"\0")
+    return len(value) >= 5 and value[0] == 0 and not wide
 
 
 def _forbid_what_is_no_text_or_number(document: dict[str, Any]) -> None:

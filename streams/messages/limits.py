@@ -25,7 +25,7 @@ def check_size(
     BadMessage
         Naming the part that is too large, and the limit.
     """
-    envelope = _envelope(key, headers)
+    envelope = envelope_bytes(key, headers)
     if envelope > ENVELOPE_BYTES:
         raise BadMessage(
             "TooLong",
@@ -47,20 +47,8 @@ def check_written(name: str, value: bytes, message_bytes: int) -> None:
         raise _too_long(name, len(value) + _OVERHEAD_BYTES, message_bytes)
 
 
-def buried(
-    key: bytes | None, value: bytes | None, headers: Headers, message_bytes: int
-) -> tuple[bytes | None, bytes | None, Headers]:
-    """Key, value and headers of a message as its dead letter has them.
-
-    All of them, untouched; nothing when the topic does not take as much. The message is at its
-    origin then, which the dead letter names.
-    """
-    if _envelope(key, headers) + len(value or b"") > message_bytes:
-        return None, None, ()
-    return key, value, headers
-
-
-def _envelope(key: bytes | None, headers: Headers) -> int:
+def envelope_bytes(key: bytes | None, headers: Headers) -> int:
+    """Bytes of a message's key and headers together."""
     return len(key or b"") + sum(len(name.encode()) + len(held or b"") for name, held in headers)
 
 

@@ -6,13 +6,14 @@ import sys
 from typing import Any
 
 import msgspec
+from confluent_kafka import Message
 from rich.console import Console
 
-from engine.events import Item
+from streams.kafka.tail import TopicTail
 from streams.messages.schemas import Recommendation
 from streams.settings import Settings
 from streams.tools.subscriber import Buried, Received, follow
-from streams.worker.catalogue import CatalogueTail
+from streams.worker.catalogue import decode_embedding
 
 
 def show(
@@ -49,7 +50,7 @@ class _Pretty:
     def __init__(self, settings: Settings, console: Console) -> None:
         self._console = console
         self._titles: dict[str, str] = {}
-        self._catalogue = CatalogueTail(settings, self._remember)
+        self._catalogue = TopicTail(settings, settings.topics.item_embeddings, self._read)
         self._catalogue.read_to_end()
         self._catalogue.follow(lambda apply: apply())
 
@@ -73,9 +74,10 @@ class _Pretty:
     def _title(self, item: str | None) -> str:
         return self._titles.get(item or "", item or "nothing")
 
-    def _remember(self, item: Item, _embedding: object) -> None:
-        if item.title:
-            self._titles[item.item] = item.title
+    def _read(self, message: Message) -> None:
+        found = decode_embedding(f"{message.topic()}", message.value())
+        if found is not None and found[0].title:
+            self._titles[found[0].item] = found[0].title
 
 
 def _took(answer: Recommendation) -> str:

@@ -16,8 +16,9 @@ from engine.events import Id, Interaction
 from engine.lookup import Neighbour, Taken
 from engine.recommender import Recommender
 from streams.messages.bad_message import BadMessage, shown
+from streams.messages.decoding import decode_interaction
 from streams.messages.limits import check_size
-from streams.messages.schemas import Model, decode_interaction, encode
+from streams.messages.schemas import Model, encode
 from streams.messages.validation import explained
 from streams.settings import Settings
 from streams.web.engine_access import EngineAccess

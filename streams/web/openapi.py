@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from streams.messages.schemas import json_schemas
+from streams.messages.json_schemas import json_schemas
 from streams.web.errors import Error
 
 

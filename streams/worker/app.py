@@ -21,18 +21,16 @@ import faust
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
-from engine.events import Item
 from engine.recommender import Recommender
 from engine.state import huge_pages
 from engine.warm_up import warm_up
-from streams.kafka import clients, driver, rights
-from streams.kafka.brokers import BrokerError, topic_partitions
-from streams.kafka.brokers.errors import RefusedError
+from streams.brokers import BrokerError, topic_partitions
+from streams.brokers.errors import RefusedError
+from streams.kafka import clients, driver, rights, topics
 from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.record import Record
-from streams.messages.limits import buried, check_size, check_written
-from streams.messages.schemas import BadMessage, Model, dead_letter_headers, decode_item
+from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web import metrics
 from streams.web.api import Api
@@ -42,7 +40,7 @@ from streams.web.page import Page
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
 from streams.worker.assignment import Assignment
-from streams.worker.catalogue import CatalogueEncoder, CatalogueTail
+from streams.worker.catalogue import Catalogue, ItemEncoder
 from streams.worker.checkpoints import Checkpoints, Notes, Writing
 from streams.worker.health import Health
 from streams.worker.input_log import Input
@@ -71,16 +69,14 @@ class Worker:
             if found and number in found.notes.partitions:
                 partition.resume(found.notes.partitions[number])
             _skip_what_is_gone(settings, partition, self.input.lows[number])
-        self.encoder = CatalogueEncoder(settings.engine.text_cache, settings.engine.model != "gnn")
-        self.catalogue = CatalogueTail(
-            settings, self.engine.upsert_item, found.notes.catalogue if found else {}
-        )
+        notes = found.notes if found else Notes(self.input.name, {}, {})
+        self.catalogue = Catalogue(settings, self.engine, notes.catalogue, notes.items)
+        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_unreadable)
         self.follower = Follower(settings)
         self.assignment.on_change = self.follower.follow
         self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
-        self._items_read: dict[int, int] = {}
         self._items_committed: dict[int, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
 
@@ -117,8 +113,7 @@ class Worker:
         @app.agent(_runs(app, topics.items), name="items", concurrency=1)
         async def items(stream: Any) -> None:
             async for run in stream.noack():
-                for record in run.records:
-                    await self.embed(record)
+                await self.items.take(run.records)
 
         @app.task  # type: ignore[untyped-decorator]
         async def started() -> None:
@@ -158,38 +153,13 @@ class Worker:
     def catch_up(self) -> None:
         """Read the catalogue to its end, and the events as far as the group has answered them."""
         items = self.catalogue.read_to_end()
-        log.info("%d items read", items)
+        log.info("%d messages about items read", items)
         events = self.follower.catch_up(self.assignment.positions(), self.follow)
         log.info("%d events read again", events)
 
-    async def embed(self, record: Record) -> None:
-        """Encode an item in a thread and publish it to every worker."""
-        topics = self.settings.topics
-        try:
-            check_size(record.key, record.value, record.headers, topics.message_bytes)
-            item: Item = decode_item(record.value, record.headers, record.timestamp_ms)
-            message = await asyncio.to_thread(self.encoder.encode, item)
-            check_written("the item and its embedding", message, topics.message_bytes)
-        except BadMessage as error:
-            key, value, original = buried(
-                record.key, record.value, record.headers, topics.message_bytes
-            )
-            headers = dead_letter_headers(
-                error,
-                topics.items,
-                record.partition,
-                record.offset,
-                record.timestamp_ms,
-                original,
-            )
-            self.outbox.send(topics.dead_letters, value, key, headers=headers)
-        else:
-            self.outbox.send(topics.item_embeddings, message, item.item)
-        self._items_read[record.partition] = record.offset + 1
-
     async def commit_items(self, app: faust.App) -> None:
         """Commit how far the items of our partitions are read, once their embeddings are out."""
-        read = dict(self._items_read)
+        read = dict(self.items.read)
         if read.items() <= self._items_committed.items():
             return
         await asyncio.to_thread(self.outbox.flush)
@@ -201,7 +171,7 @@ class Worker:
     def notes(self) -> Notes:
         """What a checkpoint of now says beside the engine's state."""
         partitions = {n: p.notes() for n, p in self.assignment.partitions.items()}
-        return Notes(self.input.name, partitions, dict(self.catalogue.positions))
+        return Notes(self.input.name, partitions, *self.catalogue.positions)
 
     def checkpoint_if_due(self) -> None:
         """Cut one, off the event path, if no worker has written one lately."""
@@ -250,6 +220,7 @@ def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
     rights.require(settings, rights.of_worker(settings), member=True)
+    topics.require(settings)
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)
     # Loading a checkpoint is mostly reading and adding up, beside which kernels can be loaded.
@@ -257,9 +228,6 @@ def run(settings: Settings) -> None:
         warm = beside.submit(warm_up, settings.engine)
         worker = Worker(settings)
         warm.result()
-    for topic in (settings.topics.items, settings.topics.recommendations,
-                  settings.topics.dead_letters):  # fmt: skip
-        clients.partitions(worker.outbox.producer, topic)
     health = Health()
     if settings.web.port:
         _serve(worker, health)

@@ -1,45 +1,202 @@
-"""The catalogue on its way to every worker.
+"""The catalogue on its way into every worker's engine.
 
+    items ─────────────────────────────────────► every worker: what an item's message says
     items ──► one worker encodes its text ──► item-embeddings (compacted) ──► every worker
 
-A text is encoded once for all workers, off the event path; a worker that starts reads the
-embeddings to their end first, so that it need not encode them again.
+What a message says of an item (title, categories, hidden, gone) is applied as soon as it is read; a
+worker reads both topics to their ends before it is ready. A text is encoded once for all workers,
+off the event path, and its embedding may come later.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from engine.events import Item, item_text
+from engine.recommender import Recommender
 from engine.text.encoder import TextEncoder
-from streams.kafka import clients
-from streams.messages.schemas import ItemEmbedding, encode, pack, unpack
+from streams.kafka.outbox import Outbox
+from streams.kafka.record import Record
+from streams.kafka.tail import Change, HandOver, TopicTail
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_item_update
+from streams.messages.limits import check_size, check_written
+from streams.messages.packing import pack, unpack
+from streams.messages.schemas import ItemEmbedding, encode
 from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 
 log = logging.getLogger("millrace.catalogue")
 
-Apply = Callable[[Item, "NDArray[np.float32] | None"], None]
+_EMBEDDING = msgspec.json.Decoder(ItemEmbedding)
 
 
-class CatalogueEncoder:
-    """Turns items into messages of the item-embeddings topic. One thread at a time calls it."""
+class Catalogue:
+    """Follows both topics into an engine, which is changed in the thread that owns it.
 
-    def __init__(self, cache: int, text: bool) -> None:
-        self._text = text
-        self._cache = cache
+    Parameters
+    ----------
+    embeddings, items
+        The next offsets to apply of each topic, by partition.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Recommender,
+        embeddings: dict[int, int] | None = None,
+        items: dict[int, int] | None = None,
+    ) -> None:
+        topics = settings.topics
+        self._engine = engine
+        self._caught_up = False
+        self._embeddings = TopicTail(settings, topics.item_embeddings, self._embedding, embeddings)
+        self._items = TopicTail(settings, topics.items, self._facts, items)
+
+    @property
+    def positions(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The next offsets to apply: of the embeddings, and of the items."""
+        return dict(self._embeddings.positions), dict(self._items.positions)
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why a thread ended, if one did."""
+        return self._embeddings.failure or self._items.failure
+
+    def read_to_end(self) -> int:
+        """Apply what the topics hold now; returns how many messages that were."""
+        # Embeddings hold their items as these were when encoded: what the items say now is newer.
+        embeddings = self._embeddings.read_to_end()
+        self._caught_up = True
+        return embeddings + self._items.read_to_end()
+
+    def follow(self, hand_over: HandOver) -> None:
+        """Go on, in threads."""
+        self._embeddings.follow(hand_over)
+        self._items.follow(hand_over)
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._embeddings.stop()
+        self._items.stop()
+
+    def _facts(self, message: Message) -> Change | None:
+        """What an item's message says; nothing of one that cannot be read: the group buries it."""
+        record = Record.of(message)
+        try:
+            item, given = item_facts(record)
+        except BadMessage:
+            return None
+        if given is None:
+            return partial(self._engine.remove_item, item.item)
+        return partial(self._engine.describe_item, item, given)
+
+    def _embedding(self, message: Message) -> Change | None:
+        found = decode_embedding(self._embeddings_place(message), message.value())
+        if found is None:
+            return None
+        item, embedding = found
+        if not self._caught_up:
+            return partial(self._engine.upsert_item, item, embedding)
+        if embedding is None:
+            return None
+        return partial(self._engine.embed_item, item.item, embedding)
+
+    @staticmethod
+    def _embeddings_place(message: Message) -> str:
+        return f"{message.topic()}[{message.partition()}] at {message.offset()}"
+
+
+def item_facts(record: Record) -> tuple[Item, frozenset[str] | None]:
+    """An item, and the names of the fields that its message gives; None for one that is deleted.
+
+    Raises
+    ------
+    BadMessage
+        If it is no item.
+    """
+    if record.value is None:
+        deleted = deleted_item(record.key)
+        if deleted is not None:
+            return deleted, None
+    return decode_item_update(record.value, record.headers)
+
+
+def deleted_item(key: bytes | None) -> Item | None:
+    """What a tombstone with this key says: its item is hidden and nothing else is known of it.
+
+    None if the key is no item's id.
+    """
+    try:
+        return msgspec.convert({"item": (key or b"").decode(), "hidden": True}, Item)
+    except (UnicodeDecodeError, msgspec.ValidationError):
+        return None
+
+
+def decode_embedding(
+    place: str, value: bytes | None
+) -> tuple[Item, NDArray[np.float32] | None] | None:
+    """Item and embedding (None if another encoder made it); None of a tombstone or of neither.
+
+    The topic keeps a message for ever, so one that is not ours must not end whoever reads it.
+    """
+    if value is None:
+        return None
+    try:
+        entry = _EMBEDDING.decode(value)
+        same = entry.encoder == TextEncoder.name
+        return entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None
+    except (*UNREADABLE, ValueError) as error:
+        log.warning("%s is passed over, it is no item's embedding: %s", place, error)
+        return None
+
+
+class ItemEncoder:
+    """Encodes the texts of the items whose partitions are ours, and buries what is no item.
+
+    Parameters
+    ----------
+    count
+        Called with the error class of each message that cannot be read.
+    """
+
+    def __init__(self, settings: Settings, outbox: Outbox, count: Callable[[str], object]) -> None:
+        self._topics = settings.topics
+        self._text = settings.engine.model != "gnn"
+        self._cache = settings.engine.text_cache
+        self._outbox = outbox
+        self._count = count
         self._encoder: TextEncoder | None = None
+        self._said: set[str] = set()
+        self.read: dict[int, int] = {}
+        """The next offset of each partition: everything below is encoded and sent."""
 
-    def encode(self, item: Item) -> bytes:
-        """The item with the embedding of its text, as a message."""
+    async def take(self, records: Sequence[Record]) -> None:
+        """Encode these in a thread and publish them to every worker."""
+        for record in records:
+            try:
+                check_size(record.key, record.value, record.headers, self._topics.message_bytes)
+                item, given = item_facts(record)
+                if given is None:
+                    self._outbox.send(self._topics.item_embeddings, None, item.item)
+                elif given & {"title", "text", "categories"}:
+                    message = await asyncio.to_thread(self._encoded, item)
+                    check_written("the item and its embedding", message, self._topics.message_bytes)
+                    self._outbox.send(self._topics.item_embeddings, message, item.item)
+            except BadMessage as error:
+                self._bury(record, error)
+            self.read[record.partition] = record.offset + 1
+
+    def _encoded(self, item: Item) -> bytes:
         text = item_text(item) if self._text else ""
         if not text:
             return encode(ItemEmbedding(item=item, encoder="", embedding=""))
@@ -48,102 +205,17 @@ class CatalogueEncoder:
         vector = self._encoder.encode([text])[0]
         return encode(ItemEmbedding(item=item, encoder=TextEncoder.name, embedding=pack(vector)))
 
-
-class CatalogueTail:
-    """Follows the whole item-embeddings topic, outside any group.
-
-    Attributes
-    ----------
-    positions
-        The next offset of each partition to apply.
-    """
-
-    def __init__(
-        self, settings: Settings, apply: Apply, positions: dict[int, int] | None = None
-    ) -> None:
-        self.positions = dict(positions or {})
-        self._topic = settings.topics.item_embeddings
-        self._consumer = clients.reader(settings)
-        self._apply = apply
-        self._decoder = msgspec.json.Decoder(ItemEmbedding)
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.failure: Exception | None = None
-
-    def read_to_end(self) -> int:
-        """Apply what the topic holds now; returns how many items that were."""
-        # Before anything is assigned: afterwards each would wait behind a fetch for half a second.
-        limits = clients.watermarks(self._consumer, self._topic)
-        self.positions = {p: self.positions.get(p, 0) for p in limits}
-        self._consumer.assign(
-            [TopicPartition(self._topic, p, at) for p, at in self.positions.items()]
-        )
-        missing = {p for p, (low, end) in limits.items() if end > max(low, self.positions[p])}
-        items = 0
-        while missing:
-            message = self._consumer.poll(clients.TIMEOUT_SECONDS)
-            if message is None:
-                raise TimeoutError(f"{self._topic} could not be read to its end: broker too slow")
-            self._take(message, lambda apply: apply())
-            items += 1
-            partition, offset = message.partition(), message.offset()
-            if partition is not None and offset is not None and offset + 1 >= limits[partition][1]:
-                missing.discard(partition)
-        return items
-
-    def follow(self, hand_over: Callable[[Callable[[], None]], object]) -> None:
-        """Go on in a thread; `hand_over` has the engine's own thread apply each item."""
-
-        def run() -> None:
-            try:
-                while not self._stopping.is_set():
-                    message = self._consumer.poll(0.2)
-                    if message is not None:
-                        self._take(message, hand_over)
-            except Exception as error:  # the worker looks at it and stops
-                self.failure = error
-            finally:
-                self._consumer.close()
-
-        self._thread = threading.Thread(target=run, name="catalogue", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _take(self, message: Message, hand_over: Callable[[Callable[[], None]], object]) -> None:
-        if message.error():
-            raise RuntimeError(f"{self._topic}: {message.error()}")
-        partition, offset = message.partition(), message.offset()
-        entry = self._decoded(message)
-
-        def apply() -> None:
-            if entry is not None:
-                self._apply(*entry)
-            self.positions[cast(int, partition)] = cast(int, offset) + 1
-
-        hand_over(apply)
-
-    def _decoded(self, message: Message) -> tuple[Item, NDArray[np.float32] | None] | None:
-        """Item and embedding; None of a tombstone left by compaction, and of what is neither.
-
-        The topic keeps a message for ever, so one that is not ours must not end whoever reads it.
-        """
-        value = message.value()
-        if value is None:
-            return None
-        try:
-            entry = self._decoder.decode(value)
-            same = entry.encoder == TextEncoder.name
-            return entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None
-        except (*UNREADABLE, ValueError) as error:
-            place = f"{self._topic}[{message.partition()}] at {message.offset()}"
-            log.warning(
-                "%s is passed over, it is no item's embedding: %s", place, error,
-                extra={"topic": self._topic, "partition": message.partition(),
-                       "offset": message.offset()},
-            )  # fmt: skip
-            return None
+    def _bury(self, record: Record, error: BadMessage) -> None:
+        """Send it to the dead letters, count it, and log the first of each error class."""
+        topics = self._topics
+        letter = dead_letter(error, topics.items, record, topics.message_bytes)
+        self._outbox.send(topics.dead_letters, letter.value, letter.key, headers=letter.headers)
+        self._count(error.error_class)
+        if error.error_class in self._said:  # a broken sender sends thousands
+            return
+        self._said.add(error.error_class)
+        log.warning(
+            "%s[%d] at %d is a dead letter, %s; more of this class are counted, not logged",
+            topics.items, record.partition, record.offset, error,
+            extra={"topic": topics.items, "partition": record.partition, "offset": record.offset},
+        )  # fmt: skip

@@ -46,13 +46,16 @@ class Notes(msgspec.Struct):
     ----------
     log
         Of which log the offsets are: the cluster's id and the topic.
-    partitions, catalogue
-        Where each partition of the interactions stands; the next offset of each of the items.
+    partitions
+        Where each partition of the interactions stands.
+    catalogue, items
+        The next offset of each partition of the items' embeddings, and of the items.
     """
 
     log: str
     partitions: dict[int, PartitionNotes]
     catalogue: dict[int, int]
+    items: dict[int, int] = {}
 
     @property
     def progress(self) -> int:

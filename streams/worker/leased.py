@@ -25,8 +25,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streams.brokers.errors import BrokerError
 from streams.kafka import clients
-from streams.kafka.brokers.errors import BrokerError
 from streams.settings import Settings
 from streams.worker.delivery import DisownedError, Output, OutputQueue, last_written
 from streams.worker.durations import Histogram

@@ -16,17 +16,17 @@ from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
 from streams.kafka.record import Record
-from streams.messages.limits import buried, check_size
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_interaction
+from streams.messages.limits import check_size
 from streams.messages.schemas import (
-    BadMessage,
     Headers,
     LatencyUs,
     Model,
     RankedItem,
     Recommendation,
     Source,
-    dead_letter_headers,
-    decode_interaction,
     encode,
 )
 from streams.settings import Settings
@@ -78,6 +78,10 @@ class Pipeline:
     def known(self) -> dict[str, int]:
         """How many users and items the engine knows."""
         return {"users": len(self._engine.users), "items": len(self._engine.items)}
+
+    def count_unreadable(self, error_class: str) -> None:
+        """Count an item's message that could not be read."""
+        self.counts.dead_letters[error_class] += 1
 
     # ------------------------------------------------------------------ the path of a batch
 
@@ -203,19 +207,12 @@ class Pipeline:
         return outputs
 
     def _dead_letter(self, record: Record, error: BadMessage) -> Output:
-        key, value, original = buried(
-            record.key, record.value, record.headers, self._topics.message_bytes
+        found = dead_letter(
+            error, self._topics.interactions, record, self._topics.message_bytes, self._topic_id
         )
-        headers = dead_letter_headers(
-            error,
-            self._topics.interactions,
-            record.partition,
-            record.offset,
-            record.timestamp_ms,
-            original,
-            self._topic_id,
+        letter = Output(
+            record.offset, self._topics.dead_letters, found.value, found.key, found.headers
         )
-        letter = Output(record.offset, self._topics.dead_letters, value, key, headers)
         self.on_news(letter)
         self.counts.dead_letters[error.error_class] += 1
         return letter

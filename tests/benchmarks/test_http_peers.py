@@ -20,7 +20,7 @@ from benchmarks.http_peers.freshness import ALIKE, Events, own_feedback, what_ot
 from benchmarks.http_peers.quality import histories, prequential
 from benchmarks.http_peers.topic import topic_feedback
 from engine import Interaction, Item
-from streams.kafka.brokers import EmbeddedBroker
+from streams.brokers import EmbeddedBroker
 from streams.processes import Child
 from streams.settings import Settings
 from tests.benchmarks.conformance import GorseConformance, MetarankConformance

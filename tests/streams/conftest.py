@@ -14,8 +14,8 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from engine.events import Interaction, Item
+from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.kafka import clients, topics
-from streams.kafka.brokers import EmbeddedBroker, KafkaServer
 from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, as_environment

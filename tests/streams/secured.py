@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 )
 from cryptography.hazmat.primitives import serialization
 
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 
 USERS = {"ann": "swordfish-ann", "guest": "swordfish-guest"}
 """Users of every mechanism. `ann` may do everything, `guest` nothing until a test lets them."""

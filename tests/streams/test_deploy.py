@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from streams.kafka.brokers.kafka import MESSAGE_BYTES
+from streams.brokers.kafka import MESSAGE_BYTES
 from streams.settings import Settings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]

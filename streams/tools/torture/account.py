@@ -12,7 +12,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from engine.events import Interaction
 from streams.kafka import clients
-from streams.messages.schemas import BadMessage, RankedItem, Source, decode_interaction
+from streams.messages.bad_message import BadMessage
+from streams.messages.decoding import decode_interaction
+from streams.messages.schemas import RankedItem, Source
 from streams.settings import Settings
 
 Place = tuple[int, int]

@@ -15,8 +15,8 @@ from typing import Any
 from engine.datasets import Dataset
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
+from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
-from streams.kafka.brokers import KafkaServer
 from streams.messages.schemas import encode
 from streams.settings import Settings
 from streams.tools.torture import state

@@ -16,7 +16,7 @@ from engine.state.schema import differing_entries, state_digest
 from streams.messages.schemas import RankedItem
 from streams.settings import Settings
 from streams.tools.torture.account import Place, Sent
-from streams.worker.catalogue import CatalogueTail
+from streams.worker.catalogue import Catalogue
 from streams.worker.checkpoints import Checkpoint, Checkpoints
 from streams.worker.partition import Progress
 
@@ -39,7 +39,7 @@ def undisturbed(
         stand at the end.
     """
     engine = Recommender(settings.engine)
-    catalogue = CatalogueTail(settings, engine.upsert_item)
+    catalogue = Catalogue(settings, engine)
     catalogue.read_to_end()
     others: list[Place] = []
     one = settings.topics.partitions == 1

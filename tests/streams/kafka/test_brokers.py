@@ -16,9 +16,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka import TopicPartition as Partition
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from streams.brokers import BrokerError, KafkaServer, open_broker, topic_partitions
+from streams.brokers import kafka as kafka_module
 from streams.kafka import topics
-from streams.kafka.brokers import BrokerError, KafkaServer, open_broker, topic_partitions
-from streams.kafka.brokers import kafka as kafka_module
 from streams.settings import Settings
 from tests.streams.test_processes import running, until
 
@@ -158,7 +158,7 @@ def start(tmp_path: Path, kind: str) -> tuple[subprocess.Popen[str], str]:
         [
             sys.executable,
             "-c",
-            "import sys\nfrom streams.kafka.brokers import run_broker\n"
+            "import sys\nfrom streams.brokers import run_broker\n"
             "from streams.settings import Settings\nrun_broker(sys.argv[1], 0, Settings())",
             kind,
         ],

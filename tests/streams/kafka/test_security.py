@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from streams.brokers import BrokerError, topic_partitions
+from streams.brokers.errors import RefusedError
 from streams.kafka import rights, topics
-from streams.kafka.brokers import BrokerError, topic_partitions
-from streams.kafka.brokers.errors import RefusedError
 from streams.kafka.security import for_faust, for_kafka_python, for_librdkafka
 from streams.messages.schemas import Source
 from streams.processes import Child

@@ -8,11 +8,17 @@ import sys
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
+from streams.brokers import (
+    BrokerError,
+    EmbeddedBroker,
+    KafkaServer,
+    open_broker,
+    topic_partitions,
+)
 from streams.kafka import topics
-from streams.kafka.brokers import BrokerError, EmbeddedBroker, open_broker, topic_partitions
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError, load_settings
 
 only_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 
@@ -148,7 +154,7 @@ def test_no_broker_is_all_that_is_printed():
     """Neither librdkafka's log lines nor kafka-python's DeprecationWarning reach the user."""
     code = """
 from streams.kafka import topics
-from streams.kafka.brokers import BrokerError
+from streams.brokers import BrokerError
 from streams.settings import Settings
 try:
     topics.create(Settings(broker={"bootstrap": "127.0.0.1:1"}))
@@ -188,3 +194,89 @@ def test_a_topic_that_is_not_there_is_not_made_by_reading_it(broker):
         consumer.get_watermark_offsets(TopicPartition("nobody.made.this", 0), timeout=5)
     consumer.close()
     assert "nobody.made.this" not in topic_partitions(broker.bootstrap)
+
+
+@only_kafka
+def test_an_input_that_was_grown_alone_is_told_and_the_outputs_follow(settings, broker):
+    wanted = settings(topics={"partitions": 1})
+    names = wanted.topics
+    topics.create(wanted)
+    topics.require(wanted)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_partitions([NewPartitions(names.interactions, 4)])[names.interactions].result()
+    grown = settings(topics={**names.model_dump(), "partitions": 4})
+    with pytest.raises(BrokerError) as error:
+        topics.require(grown)
+    told = f"topic {names.interactions} has 4 partitions and topic {names.recommendations} has 1"
+    assert told in str(error.value)
+    assert "millrace topics create" in str(error.value)
+    remedies = {p.topic: p.remedy for p in topics.check(grown)}
+    outputs = (names.recommendations, names.dead_letters)
+    assert all("`millrace topics create`, which adds 3" in remedies[name] for name in outputs)
+    assert topics.grow(grown) == dict.fromkeys(outputs, (1, 4))
+    topics.require(grown)
+    assert topics.grow(grown) == {}
+    assert topic_partitions(grown.broker.bootstrap)[names.items] == 1
+
+
+def test_a_worker_without_topics_is_told_which(settings):
+    wanted = settings()
+    with pytest.raises(BrokerError, match=r"has no topic .*millrace topics create"):
+        topics.require(wanted)
+
+
+@pytest.mark.parametrize("where", ["kafka.internal.invalid:29092", "127.0.0.1:1"])
+def test_an_advertised_address_that_cannot_be_reached_is_named(kafka_jars, where):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    properties = (
+        f"listeners=PLAINTEXT://127.0.0.1:{{port}},OUT://127.0.0.1:{port},"
+        "CONTROLLER://127.0.0.1:{controller}\n"
+        f"advertised.listeners=PLAINTEXT://127.0.0.1:{{port}},OUT://{where}\n"
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OUT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+    )
+    with KafkaServer(properties=properties):
+        for command in (
+            ["topics", "check"], ["topics", "create"], ["worker"], ["watch", "--json"],
+            ["replay", "--synthetic", "10"],
+        ):  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-m", "streams.cli", *command, "--broker", f"127.0.0.1:{port}"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            said = " ".join((done.stdout + done.stderr).split())
+            assert done.returncode == 2, (command, said)
+            for part in (f"127.0.0.1:{port}", where, "advertised.listeners"):
+                assert part in said, (command, said)
+            assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("kafka://one:9092", "one:9092"),
+        ("PLAINTEXT://one:9092, two:9093", "one:9092,two:9093"),
+        ("[::1]:9092", "[::1]:9092"),
+    ],
+)
+def test_addresses_in_url_form_are_taken(given, taken):
+    assert load_settings(None, [f'broker.bootstrap="{given}"']).broker.bootstrap == taken
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("SASL_SSL://one:9092", "security.protocol = sasl_ssl"),
+        ("http://one:9092", "not http://"),
+        ("one", "'one' is not host:port"),
+        ("one:9092/", "is not host:port"),
+    ],
+)
+def test_addresses_that_are_none_are_refused_at_once(given, told):
+    with pytest.raises(SettingsError, match=r"broker\.bootstrap") as error:
+        load_settings(None, [f'broker.bootstrap="{given}"'])
+    assert told in str(error.value)

@@ -11,9 +11,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from engine.events import Item
 from engine.text.encoder import TextEncoder
+from streams.brokers import KafkaServer
 from streams.kafka import clients
-from streams.kafka.brokers import KafkaServer
-from streams.messages.limits import ENVELOPE_BYTES, BadMessage, buried, check_size
+from streams.kafka.record import Record
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.limits import ENVELOPE_BYTES, check_size
 from streams.messages.schemas import ItemEmbedding, encode
 from streams.settings import Settings
 from tests.streams.conftest import Path, interaction
@@ -40,11 +43,16 @@ def test_the_limit_is_exact(
 ) -> None:
     if told is None:
         check_size(key, value, headers, LIMIT)
-        assert buried(key, value, headers, LIMIT) == (key, value, headers)
     else:
         with pytest.raises(BadMessage, match=told) as error:
             check_size(key, value, headers, LIMIT)
         assert error.value.error_class == "TooLong"
+    letter = dead_letter(BadMessage("Late", "?"), "t", Record(0, 0, -1, key, value, headers), LIMIT)
+    size = len(key or b"") + len(value or b"")
+    size += sum(len(name.encode()) + len(held or b"") for name, held in headers)
+    whole = size <= LIMIT
+    assert (letter.key, letter.value) == ((key, value) if whole else (None, None))
+    assert letter.headers[:-6] == (headers if whole else [])
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
@@ -71,7 +79,7 @@ def test_messages_beyond_the_limit_stop_no_worker(
     send(names.interactions, event, key=b"k" * (2 * LIMIT))
     send(names.interactions, event, headers=[("traceparent", b"t" * (LIMIT - 5000))])
     numbers = ",".join(["1e15"] * 9000)  # as text twice and more as long when written again
-    item = f'{{"item": "m", "properties": {{"p": [{numbers}]}}}}'.encode()
+    item = f'{{"item": "m", "title": "M", "properties": {{"p": [{numbers}]}}}}'.encode()
     assert len(item) < LIMIT
     send(names.items, item, key=b"m")
     send(names.items, b'{"item": "m", "title": "' + b"x" * (2 * LIMIT) + b'"}', key=b"m")
@@ -104,7 +112,8 @@ def test_messages_beyond_the_limit_stop_no_worker(
 def test_nesting_costs_no_stack() -> None:
     """A decoder that recursed for each level would end the process, not raise."""
     code = """
-from streams.messages.schemas import BadMessage, decode_interaction, decode_item
+from streams.messages.bad_message import BadMessage
+from streams.messages.decoding import decode_interaction, decode_item
 for decode in decode_interaction, decode_item:
     for opening in b"[", b'{"a":', b'{"properties":[', b'{"event_id":"x","properties":{"a":[':
         try:

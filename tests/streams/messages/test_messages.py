@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.events import EARLIEST_MS, KINDS, LATEST_MS, Interaction, Item
-from streams.messages import schemas as m
-from streams.messages.bad_message import ERROR_CLASSES, ErrorClass
+from streams.messages.bad_message import ERROR_CLASSES, BadMessage, ErrorClass
+from streams.messages.decoding import decode_interaction, decode_item
+from streams.messages.schemas import encode
 
 CLICK = {
     "event_id": "e1",
@@ -42,9 +43,9 @@ def raw(message: dict[str, Any], **literals: str) -> bytes:
     return ("{" + ", ".join(f'"{k}": {v}' for k, v in fields.items() if v) + "}").encode()
 
 
-def refused(value: bytes | None, **context: Any) -> m.BadMessage:
-    with pytest.raises(m.BadMessage) as raised:
-        m.decode_interaction(value, **context)
+def refused(value: bytes | None, **context: Any) -> BadMessage:
+    with pytest.raises(BadMessage) as raised:
+        decode_interaction(value, **context)
     return raised.value
 
 
@@ -85,7 +86,7 @@ def test_a_value_that_is_no_object(
         ("kind", "", "MissingField", "kind: missing; "),
         ("item", "", "MissingField", "item: missing; "),
         ("item", "null", "MissingField", "item: null; "),
-        ("user", "5", "WrongType", "user: 5; expected `str`, got `int`"),
+        ("user", "5.5", "WrongType", "user: 5.5; expected `str`, got `float`"),
         ("event_id", "[1]", "WrongType", "event_id: [1]; expected `str`, got `array`"),
         ("item", "true", "WrongType", "item: true; expected `str | null`, got `bool`"),
         ("kind", "7", "WrongType", "kind: 7; expected `str`"),
@@ -153,22 +154,22 @@ def test_a_timestamp_in_another_unit_is_told_as_such(timestamp: int, unit: str) 
 
 def test_a_timestamp_a_day_after_the_message_itself_is_refused() -> None:
     at, day = CLICK["timestamp"], 86_400_000
-    assert m.decode_interaction(raw(CLICK), received_ms=at - day).timestamp == at
+    assert decode_interaction(raw(CLICK), received_ms=at - day).timestamp == at
     error = refused(raw(CLICK), received_ms=at - day - 1)
     assert error.error_class == "FutureTimestamp"
     assert f"timestamp: {at} " in error.message
     assert str(at - day - 1) in error.message
     for unknown in (None, 0, -1):  # Kafka has -1 for no timestamp
-        assert m.decode_interaction(raw(CLICK), received_ms=unknown).timestamp == at
+        assert decode_interaction(raw(CLICK), received_ms=unknown).timestamp == at
 
 
 def test_what_is_taken() -> None:
-    assert m.decode_interaction(raw(CLICK)) == msgspec.convert(CLICK, Interaction)
-    forget = m.decode_interaction(raw(CLICK, kind='"forget"', item=""))
+    assert decode_interaction(raw(CLICK)) == msgspec.convert(CLICK, Interaction)
+    forget = decode_interaction(raw(CLICK, kind='"forget"', item=""))
     assert (forget.kind, forget.item) == ("forget", None)
-    assert m.decode_interaction(raw(CLICK, user='"Zoë \\ud83d\\ude00"')).user == "Zoë 😀"
-    assert m.decode_interaction(raw(CLICK, other="[[{}]]")).user == "ann"
-    assert m.decode_interaction(raw(CLICK, kind='"click", "user": "eve"')).user == "eve"
+    assert decode_interaction(raw(CLICK, user='"Zoë \\ud83d\\ude00"')).user == "Zoë 😀"
+    assert decode_interaction(raw(CLICK, other="[[{}]]")).user == "ann"
+    assert decode_interaction(raw(CLICK, kind='"click", "user": "eve"')).user == "eve"
 
 
 @pytest.mark.parametrize(
@@ -189,12 +190,12 @@ def test_what_is_taken() -> None:
 def test_an_item_that_does_not_fit(
     field: str, literal: str, error_class: ErrorClass, message: str
 ) -> None:
-    with pytest.raises(m.BadMessage) as raised:
-        m.decode_item(raw(ALIEN, **{field: literal}))
+    with pytest.raises(BadMessage) as raised:
+        decode_item(raw(ALIEN, **{field: literal}))
     assert raised.value.error_class == error_class
     assert raised.value.message.startswith(message), raised.value.message
-    with pytest.raises(m.BadMessage, match="NullValue"):
-        m.decode_item(None)
+    with pytest.raises(BadMessage, match="NullValue"):
+        decode_item(None)
 
 
 # ------------------------------------------------------------------ properties
@@ -242,18 +243,18 @@ headers = st.lists(
 
 def is_decoded_or_refused(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     """One of the two happens, the error is fit for a header, and what is taken can be sent on."""
-    for decode in (m.decode_interaction, m.decode_item):
-        outcome: Interaction | Item | m.BadMessage
+    for decode in (decode_interaction, decode_item):
+        outcome: Interaction | Item | BadMessage
         try:
             outcome = decode(value, headers, 1_700_000_000_000)
-        except m.BadMessage as error:
+        except BadMessage as error:
             outcome = error
-        if isinstance(outcome, m.BadMessage):
+        if isinstance(outcome, BadMessage):
             assert outcome.error_class in ERROR_CLASSES
             assert outcome.message.isprintable()
             assert 0 < len(outcome.message) <= 500
         else:
-            assert decode(m.encode(outcome)) == outcome
+            assert decode(encode(outcome)) == outcome
 
 
 @settings(max_examples=1000, deadline=None)
@@ -289,5 +290,19 @@ def test_mutated_bytes(value: bytes, data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(interactions, items)
 def test_what_is_encoded_decodes_to_the_same(interaction: Interaction, item: Item) -> None:
-    assert m.decode_interaction(m.encode(interaction)) == interaction
-    assert m.decode_item(m.encode(item)) == item
+    assert decode_interaction(encode(interaction)) == interaction
+    assert decode_item(encode(item)) == item
+
+
+@pytest.mark.parametrize("number", ["7", "-7", "0", "9" * 256])
+def test_whole_numbers_are_taken_as_ids_of_interactions(number: str) -> None:
+    read = decode_interaction(raw(CLICK, event_id=number, user=number, item=number, value="2"))
+    assert (read.event_id, read.user, read.item, read.value) == (number, number, number, 2.0)
+
+
+def test_bytes_of_a_schema_registry_are_told_as_such() -> None:
+    error = refused(b"\0" + (77).to_bytes(4) + raw(CLICK))
+    assert error.error_class == "NotJson"
+    assert "schema id 77" in error.message
+    for encoding in ("utf-16-be", "utf-32-be"):
+        assert refused(raw(CLICK).decode().encode(encoding)).error_class == "NotUtf8"

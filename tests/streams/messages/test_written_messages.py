@@ -12,8 +12,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from engine.events import EARLIEST_MS, KINDS, Item
-from streams.messages import schemas as m
-from streams.messages.bad_message import ERROR_CLASSES
+from streams.kafka.record import Record
+from streams.messages.bad_message import ERROR_CLASSES, BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.json_schemas import json_schemas
+from streams.messages.packing import pack, unpack
+from streams.messages.schemas import (
+    ItemEmbedding,
+    LatencyUs,
+    Model,
+    RankedItem,
+    Recommendation,
+    Source,
+    encode,
+)
 
 AT = 1_700_000_000_000
 
@@ -26,7 +38,7 @@ AT = 1_700_000_000_000
     )
 )
 def test_a_packed_vector_unpacks_to_its_nearest_halves(vector: np.ndarray) -> None:
-    unpacked = m.unpack(m.pack(vector), len(vector))
+    unpacked = unpack(pack(vector), len(vector))
     assert unpacked.dtype == np.float32
     np.testing.assert_array_equal(unpacked, vector.astype(np.float16).astype(np.float32))
 
@@ -36,7 +48,7 @@ def test_a_packed_vector_unpacks_to_its_nearest_halves(vector: np.ndarray) -> No
 )
 def test_what_is_no_vector_of_halves_is_not_packed(vector: Any) -> None:
     with pytest.raises(ValueError, match=r"embedding: .* is no vector"):
-        m.pack(np.asarray(vector, np.float32))
+        pack(np.asarray(vector, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -44,33 +56,33 @@ def test_what_is_no_vector_of_halves_is_not_packed(vector: Any) -> None:
     [
         ("ADwAw*A==", r"'ADwAw\*A==' is not base64"),
         ("é", "is not base64"),
-        (m.pack([1.0]), "holds 2 bytes; expected 4, float16 in 2 dimensions"),
+        (pack([1.0]), "holds 2 bytes; expected 4, float16 in 2 dimensions"),
         ("AHwAAA==", "not finite"),
     ],
 )
 def test_what_is_not_of_pack_is_not_unpacked(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        m.unpack(text, 2)
+        unpack(text, 2)
 
 
 def test_little_endian_halves_in_base64() -> None:
-    assert m.pack([1.0, -2.0]) == "ADwAwA=="  # 0x3c00, 0xc000
+    assert pack([1.0, -2.0]) == "ADwAwA=="  # 0x3c00, 0xc000
 
 
-RECOMMENDATION = m.Recommendation(
+RECOMMENDATION = Recommendation(
     event_id="e1",
     user="ann",
     item=None,
-    items=[m.RankedItem("m2", 0.5, "because")],
+    items=[RankedItem("m2", 0.5, "because")],
     timestamp=AT,
-    model=m.Model("millrace-hybrid", "0.1.0"),
-    source=m.Source("interactions", 3, 14),
-    latency_us=m.LatencyUs(queue=900.0, decode=3.0, rank=50.0, emit=5.0, total=60.0),
+    model=Model("millrace-hybrid", "0.1.0"),
+    source=Source("interactions", 3, 14),
+    latency_us=LatencyUs(queue=900.0, decode=3.0, rank=50.0, emit=5.0, total=60.0),
 )
 
 
 def test_the_recommendation_as_it_is_written() -> None:
-    assert json.loads(m.encode(RECOMMENDATION)) == {
+    assert json.loads(encode(RECOMMENDATION)) == {
         "event_id": "e1",
         "user": "ann",
         "item": None,
@@ -93,9 +105,11 @@ def test_the_recommendation_as_it_is_written() -> None:
 
 
 def test_dead_letter_headers_come_after_the_messages_own() -> None:
-    error = m.BadMessage("NotUtf8", "user: '\\ud800' holds half a surrogate pair")
+    error = BadMessage("NotUtf8", "user: '\\ud800' holds half a surrogate pair")
     original = [("traceparent", b"00-1"), ("origin.offset", b"7"), ("raw", b"\xff")]
-    headers = m.dead_letter_headers(error, "interactions", 2, 41, 1_700_000_000_001, original)
+    record = Record(2, 41, 1_700_000_000_001, b"ann", b"\xff", original)
+    key, value, headers = dead_letter(error, "interactions", record, 1_000)
+    assert (key, value) == (b"ann", b"\xff")
     assert headers[:3] == original
     assert dict(headers) == {
         "traceparent": b"00-1",
@@ -110,6 +124,8 @@ def test_dead_letter_headers_come_after_the_messages_own() -> None:
 
 
 def test_the_schemas_say_what_the_messages_are() -> None:
+    bare = Record(0, 0, -1, None, None, ())
+    letter = dead_letter(BadMessage("NotJson", "?"), "t", bare, 1_000)
     written = {
         "interaction": {
             "event_id": "e1",
@@ -120,15 +136,12 @@ def test_the_schemas_say_what_the_messages_are() -> None:
         },
         "item": {"item": "m1", "title": "Alien"},
         "item-embedding": json.loads(
-            m.encode(m.ItemEmbedding(item=Item(item="m1"), encoder="e@1", embedding=m.pack([1.0])))
+            encode(ItemEmbedding(item=Item(item="m1"), encoder="e@1", embedding=pack([1.0])))
         ),
-        "recommendation": json.loads(m.encode(RECOMMENDATION)),
-        "dead-letter-headers": {
-            name: value.decode()
-            for name, value in m.dead_letter_headers(m.BadMessage("NotJson", "?"), "t", 0, 0, -1)
-        },
+        "recommendation": json.loads(encode(RECOMMENDATION)),
+        "dead-letter-headers": {name: value.decode() for name, value in letter.headers},
     }
-    schemas = m.json_schemas()
+    schemas = json_schemas()
     assert schemas.keys() == written.keys()
     for name, message in written.items():
         schema = schemas[name]
@@ -138,7 +151,8 @@ def test_the_schemas_say_what_the_messages_are() -> None:
     interaction = schemas["interaction"]["$defs"]["Interaction"]["properties"]
     assert set(interaction["kind"]["enum"]) == set(KINDS)
     assert interaction["timestamp"]["minimum"] == EARLIEST_MS
-    assert interaction["user"]["maxLength"] == 256
+    assert interaction["user"]["anyOf"][0]["maxLength"] == 256
+    assert interaction["user"]["anyOf"][1] == {"type": "integer"}
     assert schemas["interaction"]["else"]["required"] == ["item"]
     headers = schemas["dead-letter-headers"]["$defs"]["DeadLetterHeaders"]["properties"]
     assert set(headers["error.class"]["enum"]) == set(ERROR_CLASSES)

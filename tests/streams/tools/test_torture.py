@@ -16,16 +16,11 @@ from engine.datasets import Synthetic
 from engine.evaluation.prequential import PrequentialEvaluator
 from engine.state.order_free_digest import commuting_state, differing
 from engine.state.schema import differing_entries, state_digest
-from streams.messages.schemas import (
-    BadMessage,
-    LatencyUs,
-    Model,
-    Recommendation,
-    Source,
-    dead_letter_headers,
-    decode_interaction,
-    encode,
-)
+from streams.kafka.record import Record
+from streams.messages.bad_message import BadMessage
+from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_interaction
+from streams.messages.schemas import LatencyUs, Model, Recommendation, Source, encode
 from streams.settings import Settings
 from streams.tools.torture.account import Sent, account
 from streams.tools.torture.plan import make_plan
@@ -83,11 +78,10 @@ def test_what_is_lost_doubled_or_late_is_counted(settings: Callable[..., Setting
         answer(offset, offset)
     answer(6, 0)  # the repeated one, answered
     answer(99, 7)  # an answer to nothing
-    headers = dead_letter_headers(
-        BadMessage("NotJson", "no"), path.names.interactions, 0, 7, events[0].timestamp
-    )
+    record = Record(0, 7, events[0].timestamp, None, b"{", ())
+    letter = dead_letter(BadMessage("NotJson", "no"), path.names.interactions, record, 1_000)
     for _ in range(2):
-        path.producer.produce(path.names.dead_letters, b"{", None, 0, headers=headers)
+        path.producer.produce(path.names.dead_letters, b"{", None, 0, headers=letter.headers)
     path.flush()
     found = account(path.settings)
     assert found.lost == ["e3", "e5"]

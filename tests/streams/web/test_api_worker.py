@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from engine.events import Item
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, as_environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from streams.kafka.brokers import EmbeddedBroker
+from streams.brokers import EmbeddedBroker
 from tests.streams.conftest import interaction
 from tests.streams.served import Served, refusal
 

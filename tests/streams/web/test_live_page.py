@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 from engine.events import Item
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
+from streams.brokers import EmbeddedBroker
 from streams.kafka import topics
-from streams.kafka.brokers import EmbeddedBroker
 from streams.kafka.record import Record
 from streams.messages.schemas import Model, encode
 from streams.settings import Settings

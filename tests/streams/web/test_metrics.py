@@ -20,7 +20,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.propagation import DeviceWork
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 from streams.messages.bad_message import ERROR_CLASSES
 from streams.messages.schemas import LatencyUs
 from streams.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from streams.kafka.brokers import KafkaServer
+from streams.brokers import KafkaServer
 from streams.settings import Settings
 from streams.worker.delivery import DisownedError, last_written
 from streams.worker.leased import EXPIRY, Lease, LeasedWriter, SharedProducer, now

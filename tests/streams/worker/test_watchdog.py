@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
+from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.kafka import topics
-from streams.kafka.brokers import EmbeddedBroker, KafkaServer
 from streams.processes import Child
 from streams.settings import Settings, WebSettings, as_environment
 from streams.worker.health import Health

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from engine.events import Item
+from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.kafka import clients
-from streams.kafka.brokers import EmbeddedBroker, KafkaServer
 from streams.processes import Child
 from streams.settings import Settings
 from streams.tools.replay import partition_of
@@ -33,7 +33,7 @@ def event(**changes: str) -> bytes:
 BAD: dict[str, bytes | None] = {
     "not JSON": b"{",
     "not UTF-8": b'{"user": "\xff\xfe"}',
-    "wrong type": event(event_id="5"),
+    "wrong type": event(event_id="5.5"),
     "missing field": event(item=""),
     "empty id": event(user='""'),
     "NaN": event(value="NaN"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Sequence
+
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from streams.kafka.brokers.refusals import explained
+from streams.brokers.refusals import explained, unreachable
 from streams.kafka.security import for_librdkafka
 from streams.settings import SecuritySettings
 
@@ -39,7 +43,8 @@ def topic_partitions(
     Raises
     ------
     BrokerError
-        When no broker answers in time; `RefusedError` when one does, and does not let us in.
+        When no broker answers in time; `RefusedError` when one does, and does not let us in, or
+        sends clients to addresses where nothing can be reached.
     SettingsError
         When a file of ``security`` cannot be read.
     """
@@ -56,4 +61,31 @@ def topic_partitions(
     except KafkaException:
         client.poll(0)  # hands over what went wrong
         raise explained(bootstrap, security, told) from None
+    _require_advertised(bootstrap, [(b.host, b.port) for b in answer.brokers.values()], seconds)
     return {name: len(topic.partitions) for name, topic in answer.topics.items() if not topic.error}
+
+
+def _require_advertised(
+    bootstrap: str, addresses: Sequence[tuple[str, int]], seconds: float
+) -> None:
+    """Return if a connection can be opened to one of the addresses that the broker advertises.
+
+    librdkafka would try for ever, and tell of timeouts only.
+
+    Raises
+    ------
+    RefusedError
+        Naming the address that answered, those that do not, and Kafka's setting.
+    """
+    deadline = time.monotonic() + seconds
+    failures: dict[str, str] = {}
+    for host, port in addresses:
+        try:
+            left = max(0.1, deadline - time.monotonic())
+            socket.create_connection((host, port), timeout=left).close()
+        except OSError as error:
+            failures[f"{host}:{port}"] = error.strerror or str(error)
+        else:
+            return
+    if failures:
+        raise unreachable(bootstrap, failures)

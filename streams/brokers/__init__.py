@@ -7,10 +7,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from streams.kafka.brokers.embedded import EmbeddedBroker
-from streams.kafka.brokers.errors import BrokerError
-from streams.kafka.brokers.kafka import KafkaServer
-from streams.kafka.brokers.metadata import topic_partitions
+from streams.brokers.embedded import EmbeddedBroker
+from streams.brokers.errors import BrokerError
+from streams.brokers.kafka import KafkaServer
+from streams.brokers.metadata import topic_partitions
 from streams.settings import Settings
 
 __all__ = [

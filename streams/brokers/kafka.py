@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from streams.kafka.brokers.errors import BrokerError
-from streams.kafka.brokers.metadata import topic_partitions
+from streams.brokers.errors import BrokerError
+from streams.brokers.metadata import topic_partitions
 from streams.processes import Child
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".cache" / "kafka"
 MESSAGE_BYTES = 16 * 1024 * 1024  # twice what `topics.message_bytes` is by default
 START_SECONDS = 60.0

@@ -8,11 +8,13 @@ import ssl
 
 from confluent_kafka import KafkaError
 
-from streams.kafka.brokers.errors import BrokerError, RefusedError
+from streams.brokers.errors import BrokerError, RefusedError
 from streams.kafka.security import tls_context
 from streams.settings import SecuritySettings
 
 _NOT_OURS = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
+_LEARNT = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: (.*)")
+"""What librdkafka says of a broker by its id, which it knows from another one's metadata."""
 _UNREACHED = re.compile(r"Connect to .* failed|Failed to resolve")
 
 
@@ -51,6 +53,13 @@ def explained(bootstrap: str, security: SecuritySettings, errors: list[KafkaErro
                 f"the broker at {bootstrap} refuses {ours}: {alert[1].strip()}; look at "
                 "security.certificate and security.key"
             )
+    advertised = {
+        found[1]: _reason(found[2])
+        for error in errors
+        if (found := _LEARNT.match(error.str())) and _UNREACHED.search(error.str())
+    }
+    if advertised:  # librdkafka asked a broker that only the bootstrap address can have named
+        return unreachable(bootstrap, advertised)
     reasons = [_reason(e.str()) for e in errors if e.code() not in _NOT_OURS]
     if any(_UNREACHED.search(reason) for reason in reasons):
         return BrokerError(no_broker(bootstrap))
@@ -66,6 +75,23 @@ def no_broker(bootstrap: str) -> str:
     return (
         f"no Kafka broker answers at {bootstrap}; start one with `millrace broker` or `make kafka`,"
         " or name yours with --broker"
+    )
+
+
+def unreachable(bootstrap: str, advertised: dict[str, str]) -> RefusedError:
+    """What to say when the broker sends clients to addresses where nothing can be reached.
+
+    Parameters
+    ----------
+    bootstrap
+        The address that answered.
+    advertised
+        The addresses that it named, and why each cannot be reached.
+    """
+    told = ", ".join(f"{address} ({reason})" for address, reason in advertised.items())
+    return RefusedError(
+        f"the broker at {bootstrap} answers and sends clients to {told}, which cannot be reached "
+        "from here; set advertised.listeners of the broker to an address that clients reach"
     )
 
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from confluent_kafka import cimpl
 
-from streams.kafka.brokers.errors import BrokerError
+from streams.brokers.errors import BrokerError
 
 PARTITIONS = 4  # what the mock gives a topic that a client asks for and that is not there yet
 PRODUCER = 0  # rd_kafka_type_t

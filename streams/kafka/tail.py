@@ -1,0 +1,114 @@
+"""Following a whole topic outside any group: to its end first, then on, in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import cast
+
+from confluent_kafka import Message, TopicPartition
+
+from streams.kafka import clients
+from streams.settings import Settings
+
+Change = Callable[[], object]
+"""Something to do in the thread that owns what is changed."""
+HandOver = Callable[[Change], object]
+"""Has that thread do it, in the order of the calls."""
+
+
+class TopicTail:
+    """Follows a topic; what each message means is for `read` to say.
+
+    Parameters
+    ----------
+    read
+        What a message changes; None if nothing. It is called in the thread that reads.
+    positions
+        The next offset of each partition to apply; by default the earliest.
+
+    Attributes
+    ----------
+    positions
+        The same, as messages are applied.
+    failure
+        Why the thread ended, if it did; whoever started it looks.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        read: Callable[[Message], Change | None],
+        positions: dict[int, int] | None = None,
+    ) -> None:
+        self.positions = dict(positions or {})
+        self.failure: Exception | None = None
+        self._topic = topic
+        self._read = read
+        self._consumer = clients.reader(settings)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def read_to_end(self) -> int:
+        """Apply what the topic holds now; returns how many messages that were.
+
+        Raises
+        ------
+        TimeoutError
+            If the broker does not hand them over.
+        """
+        # Before anything is assigned: afterwards each would wait behind a fetch for half a second.
+        limits = clients.watermarks(self._consumer, self._topic)
+        self.positions = {p: self.positions.get(p, 0) for p in limits}
+        self._consumer.assign(
+            [TopicPartition(self._topic, p, at) for p, at in self.positions.items()]
+        )
+        missing = {p for p, (low, end) in limits.items() if end > max(low, self.positions[p])}
+        messages = 0
+        while missing:
+            message = self._consumer.poll(clients.TIMEOUT_SECONDS)
+            if message is None:
+                raise TimeoutError(f"{self._topic} could not be read to its end: broker too slow")
+            self._take(message, lambda change: change())
+            messages += 1
+            partition, offset = message.partition(), message.offset()
+            if partition is not None and offset is not None and offset + 1 >= limits[partition][1]:
+                missing.discard(partition)
+        return messages
+
+    def follow(self, hand_over: HandOver) -> None:
+        """Go on in a thread."""
+
+        def run() -> None:
+            try:
+                while not self._stopping.is_set():
+                    message = self._consumer.poll(0.2)
+                    if message is not None:
+                        self._take(message, hand_over)
+            except Exception as error:  # whoever started it looks at it
+                self.failure = error
+            finally:
+                self._consumer.close()
+
+        self._thread = threading.Thread(target=run, name=f"tail-{self._topic}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _take(self, message: Message, hand_over: HandOver) -> None:
+        if message.error():
+            raise RuntimeError(f"{self._topic}: {message.error()}")
+        change = self._read(message)
+        partition, offset = cast(int, message.partition()), cast(int, message.offset())
+
+        def apply() -> None:
+            if change is not None:
+                change()
+            self.positions[partition] = offset + 1
+
+        hand_over(apply)

@@ -1,0 +1,141 @@
+"""Read the messages of the topics: JSON in UTF-8.
+
+An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
+ids end up in keys, headers, logs and terminals. Fields that Millrace does not know are skipped
+unread. An id may be a whole number, as databases have them: it is taken as its digits. A field
+that comes twice makes a message bad, except that an interaction of Millrace's own form is not
+looked through for it: if all of its values fit, the last one counts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from engine.events import Interaction, Item
+from streams.messages.adapters import adapt_interaction, adapt_item
+from streams.messages.bad_message import BadMessage, Number, shown
+from streams.messages.json_reader import read
+from streams.messages.schemas import Headers
+from streams.messages.validation import UNREADABLE, decoded, explained
+
+_DAY_MS = 86_400_000
+_INTERACTION = msgspec.json.Decoder(Interaction)
+_ITEM = msgspec.json.Decoder(Item)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_IDS = ("event_id", "user", "item", "id", "UserId", "ItemId")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,256}")
+
+
+def decode_interaction(
+    value: bytes | None, headers: Headers = (), received_ms: int | None = None
+) -> Interaction:
+    """The interaction in a message of Millrace's own form or of one that `messages.adapters` knows.
+
+    Parameters
+    ----------
+    value, headers
+        The message's value, None for a tombstone, and its headers.
+    received_ms
+        The broker's timestamp of the message. An interaction more than a day later than it is
+        refused; the wall clock would judge the same message otherwise in a replay. Without one
+        (None, or not positive as Kafka has it) nothing is too late.
+
+    Raises
+    ------
+    BadMessage
+        And nothing else, whatever the bytes are.
+
+    Examples
+    --------
+    >>> decode_interaction(b'{"event_id": "1", "user": "ann", "item": "m1", "kind": "click",'
+    ...                    b' "timestamp": 881250949}')
+    Traceback (most recent call last):
+        ...
+    streams.messages.bad_message.BadMessage: OutOfRange: timestamp: 881250949 is before 1990; \
+timestamps are milliseconds since the epoch (these look like seconds)
+    """
+    try:
+        interaction = _INTERACTION.decode(value or b"")
+    except UNREADABLE as error:
+        document = read(value)
+        data, numbers = _with_ids_as_text(value or b"", document)
+        adapted = adapt_interaction(data, document, headers)
+        if adapted is None and not numbers:
+            raise explained(error, document) from None
+        interaction = decoded(_INTERACTION, data, document) if adapted is None else adapted
+    if received_ms is not None and 0 < received_ms < interaction.timestamp - _DAY_MS:
+        raise BadMessage(
+            "FutureTimestamp",
+            f"timestamp: {interaction.timestamp} is more than a day after the message itself, "
+            f"whose timestamp is {received_ms}; correct the sender's clock",
+        )
+    return interaction
+
+
+def decode_item(value: bytes | None, headers: Headers = (), received_ms: int | None = None) -> Item:
+    """The item in a message of Millrace's own form or of one that `messages.adapters` knows.
+
+    Its timestamp may be in the future, as that of a film to come; `received_ms` is not looked at.
+
+    Raises
+    ------
+    BadMessage
+        And nothing else, whatever the bytes are.
+    """
+    return decode_item_update(value, headers)[0]
+
+
+def decode_item_update(value: bytes | None, headers: Headers = ()) -> tuple[Item, frozenset[str]]:
+    """The item in a message, and the names of its fields that the message gives.
+
+    In another system's form those count as given that differ from what they are by default.
+
+    Raises
+    ------
+    BadMessage
+        And nothing else, whatever the bytes are.
+    """
+    document, data = read(value), value or b""
+    # an item requires one field only: other messages would pass for one, and wipe its title
+    adapted = adapt_item(data, document, headers)
+    if adapted is not None:
+        default = Item(item=adapted.item)
+        fields = Item.__struct_fields__
+        return adapted, frozenset(f for f in fields if getattr(adapted, f) != getattr(default, f))
+    if "event_id" in document:
+        raise BadMessage(
+            "WrongType",
+            f"event_id: {shown(document['event_id'])} is of an interaction; expected an item, "
+            "and interactions in their own topic",
+        )
+    return decoded(_ITEM, data, document), frozenset(document) & frozenset(Item.__struct_fields__)
+
+
+def _with_ids_as_text(value: bytes, document: dict[str, Any]) -> tuple[bytes, bool]:
+    """The message with whole numbers among its ids written as strings, and whether it had any.
+
+    `document`, which was read of `value`, holds them as text from here on, too. The data of a
+    CloudEvent is looked into.
+    """
+    data = document.get("data")
+    inside = isinstance(data, dict) and any(_is_whole_number(data.get(name)) for name in _IDS)
+    found = [name for name in _IDS if _is_whole_number(document.get(name))]
+    if not found and not inside:
+        return value, False
+    try:
+        fields = _FIELDS.decode(value)
+    except UNREADABLE as error:
+        raise explained(error, document) from None
+    if inside:
+        fields["data"] = msgspec.Raw(_with_ids_as_text(bytes(fields["data"]), document["data"])[0])
+    for name in found:
+        document[name] = str.__str__(document[name])
+        fields[name] = msgspec.Raw(b'"' + document[name].encode() + b'"')
+    return msgspec.json.encode(fields), True
+
+
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, Number) and _WHOLE_NUMBER.fullmatch(value) is not None
