@@ -1,13 +1,17 @@
 """Latency and throughput of the whole path, on a real Kafka, beside a loop that does nothing.
 
-    python -m benchmarks.end_to_end ../shared/data/ml-100k --json FILE
+    python -m benchmarks.end_to_end ../shared/data/ml-100k --delivery leased --json FILE
 
 - `end_to_end_ms`: producer's send to subscriber's receive at 200 events/s, in blocks that take
-  turns with the bare loop's (`bare_loop_ms`), so that both meet the same machine.
+  turns with the bare loop's (`bare_loop_ms`), so that both meet the same machine; the bare loop
+  writes in the same way of delivery.
 - `stages_us`: what the worker reports of each answer in those blocks; `total` is received to
   handed to the producer.
 - `events_per_second`: answers a second while one worker works off a backlog, between its first
   and last tenth; `time_share` is where that time goes.
+- `outside_engine_us`: the mean microseconds of a backlog's event that the engine did not take.
+- `fairness_ms`: how long an event of one partition waits for its answer while 50,000 events wait in
+  another: the longest and the median of ten.
 - `first_answer_s`: from the start of the worker's process to its first answer, kernels cached and
   the catalogue on its topic.
 """
@@ -47,6 +51,7 @@ from streams.tools.replay import SENT_NS, partition_of
 RATE = 200.0
 BLOCK_SECONDS = 5.0
 WARM_UP_EVENTS = 5_000
+PROBES = 10
 TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
 console = Console(stderr=True)
 
@@ -54,7 +59,9 @@ console = Console(stderr=True)
 class Bench:
     """A broker, its topics and the clients of one measurement."""
 
-    def __init__(self, bootstrap: str, suffix: str, partitions: int | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, suffix: str, delivery: str = "leased", partitions: int | None = None
+    ) -> None:
         defaults = load_settings()
         names: dict[str, Any] = {name: f"bench.{suffix}.{name}" for name in TOPICS}
         names["partitions"] = partitions or defaults.topics.partitions
@@ -65,6 +72,7 @@ class Bench:
                 "worker": defaults.worker.model_copy(
                     update={
                         "group": f"bench-{suffix}",
+                        "delivery": delivery,
                         "checkpoints": tempfile.mkdtemp(prefix="millrace-bench-"),
                     }
                 ),
@@ -86,11 +94,16 @@ class Bench:
         return Child([sys.executable, "-m", "streams.cli", "worker"], env=self.environment)
 
     def send(self, topic: str, interaction: Interaction) -> None:
-        """Send one event, with the time."""
-        partition = partition_of(interaction.user, self.settings.topics.partitions)
+        """Send one event to its user's partition, with the time."""
+        self.produce(
+            topic, interaction, partition_of(interaction.user, self.settings.topics.partitions)
+        )
+
+    def produce(self, topic: str, interaction: Interaction, partition: int) -> None:
+        """Send one event to a partition, with the time."""
         headers = [(SENT_NS, b"%d" % time.time_ns())]
-        self.producer.produce(
-            topic, encode(interaction), interaction.user, partition, headers=headers
+        clients.produce(
+            self.producer, topic, encode(interaction), interaction.user, partition, headers
         )
         self.producer.poll(0)
 
@@ -126,15 +139,29 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 5 s for each contender")
     parser.add_argument("--backlog", type=int, default=30_000, help="events for the throughput")
+    parser.add_argument("--delivery", choices=("leased", "transactional"), default="leased")
+    parser.add_argument("--waiting", type=int, default=50_000, help="events for fairness_ms")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     dataset = open_dataset(arguments.data, seed=arguments.seed)
     with KafkaServer() as kafka:
-        latency = measure_latency(Bench(kafka.bootstrap, "latency"), dataset, arguments.blocks)
-        throughput = measure_throughput(
-            Bench(kafka.bootstrap, "throughput"), dataset, arguments.backlog
+        delivery = arguments.delivery
+        latency = measure_latency(
+            Bench(kafka.bootstrap, "latency", delivery), dataset, arguments.blocks, delivery
         )
-    report = latency | throughput | provenance(dataset.name, arguments.seed)
+        throughput = measure_throughput(
+            Bench(kafka.bootstrap, "throughput", delivery), dataset, arguments.backlog
+        )
+        fairness = measure_fairness(
+            Bench(kafka.bootstrap, "fairness", delivery, partitions=2), dataset, arguments.waiting
+        )
+    report = (
+        {"delivery": delivery}
+        | latency
+        | throughput
+        | fairness
+        | provenance(dataset.name, arguments.seed)
+    )
     ratios = {
         key: round(report["end_to_end_ms"][key] / report["bare_loop_ms"][key], 2)
         for key in ("p50", "p99")
@@ -156,7 +183,7 @@ def publish_catalogue(bench: Bench, dataset: Any) -> int:
     return len(items)
 
 
-def measure_latency(bench: Bench, dataset: Any, blocks: int) -> dict[str, Any]:
+def measure_latency(bench: Bench, dataset: Any, blocks: int, delivery: str) -> dict[str, Any]:
     """Blocks of Millrace and of the bare loop in turn, at 200 events/s."""
     names = bench.settings.topics
     bare_in, bare_out = "bench.bare.in", "bench.bare.out"
@@ -172,7 +199,7 @@ def measure_latency(bench: Bench, dataset: Any, blocks: int) -> dict[str, Any]:
         bench.producer.flush()
         bench.await_answered(WARM_UP_EVENTS)
         bare = Child(
-            [sys.executable, "-m", "benchmarks.bare_loop", bare_in, bare_out],
+            [sys.executable, "-m", "benchmarks.bare_loop", bare_in, bare_out, delivery],
             stdout=subprocess.PIPE,
             env=bench.environment,
         )
@@ -231,6 +258,7 @@ class Subscriber:
 
     def __init__(self, bench: Bench, topic: str) -> None:
         self.samples: list[tuple[float, bytes]] = []
+        self.partitions: list[int] = []
         self._consumer = clients.reader(bench.settings)
         ends = clients.ends(self._consumer, topic)
         self._consumer.assign([TopicPartition(topic, p, end) for p, end in ends.items()])
@@ -253,7 +281,22 @@ class Subscriber:
             if message is not None and not message.error():
                 now = time.time_ns()
                 sent = int(clients.headers(message)[SENT_NS])
+                self.partitions.append(message.partition() or 0)
                 self.samples.append(((now - sent) / 1e6, message.value() or b""))
+
+    def wait_of(self, partition: int, event_id: str, waiting: int) -> tuple[float, bool]:
+        """How long an event waited for its answer, and whether other partitions' still wait."""
+        deadline, at = time.monotonic() + 60, 0
+        wanted = f'"event_id":"{event_id}"'.encode()
+        while time.monotonic() < deadline:
+            while at < len(self.samples):
+                milliseconds, value = self.samples[at]
+                at += 1
+                if value.startswith(b"{" + wanted) and self.partitions[at - 1] == partition:
+                    answered = self.partitions[:at].count(0)
+                    return milliseconds, answered < waiting - 1_000
+            time.sleep(0.001)
+        raise TimeoutError(f"event {event_id} was not answered within a minute")
 
     def wait_for(self, count: int) -> None:
         """Return once that many messages have come."""
@@ -283,8 +326,38 @@ def measure_throughput(bench: Bench, dataset: Any, backlog: int) -> dict[str, An
     per_second = (high - low) / (stamps[high] - stamps[low]) * 1e3
     return {
         "events_per_second": round(per_second),
+        "outside_engine_us": round(1e6 / per_second - engine_us(stages)),
         "first_answer_s": round(first_answer_s, 2),
         "time_share": time_share(bench, events[:5_000], stages, 1e6 / per_second),
+    }
+
+
+def measure_fairness(bench: Bench, dataset: Any, waiting: int) -> dict[str, Any]:
+    """How long events of partition 1 wait while partition 0 has a backlog."""
+    names = bench.settings.topics
+    events = list(islice(dataset.interactions(), waiting + PROBES))
+    waits: list[float] = []
+    with bench.worker(), Subscriber(bench, names.recommendations) as answers:
+        bench.produce(names.interactions, events[0], 1)
+        bench.producer.flush()
+        answers.wait_for(1)  # it is warm and has both partitions
+        for interaction in events[:waiting]:
+            bench.produce(names.interactions, interaction, 0)
+        bench.producer.flush()
+        for interaction in events[waiting:]:
+            time.sleep(0.3)
+            bench.produce(names.interactions, interaction, 1)
+            bench.producer.flush()
+            milliseconds, left = answers.wait_of(1, interaction.event_id, waiting)
+            if not left:
+                break
+            waits.append(milliseconds)
+    if len(waits) < PROBES // 2:
+        raise RuntimeError(f"the backlog was gone after {len(waits)} events: take more --waiting")
+    return {
+        "fairness_ms": round(max(waits), 1),
+        "fairness_median_ms": round(sorted(waits)[len(waits) // 2], 1),
+        "fairness_events": len(waits),
     }
 
 
@@ -294,7 +367,7 @@ def time_share(
     """The mean microseconds of an event at full speed, by who spent them.
 
     Decoding and the engine report themselves; encoding and producing are timed here on the same
-    messages; the rest of the event's time is Faust's (and aiokafka's and the event loop's).
+    messages; the rest of the event's time is Faust's (and librdkafka's and the event loop's).
     """
     answers = [
         message.value() or b""
@@ -308,10 +381,7 @@ def time_share(
     bench.producer.flush()
     raw = [encode(event) for event in events]
     decoding = _mean_us(lambda value: decode_interaction(value, (), None), raw)
-    engine = sum(
-        sum(stages[stage]) / len(stages[stage])
-        for stage in ("learn", "graph", "propagate", "text", "rank")
-    )
+    engine = engine_us(stages)
     shares = {
         "decode": decoding,
         "engine": engine,
@@ -320,6 +390,14 @@ def time_share(
         "faust": event_us - decoding - engine - encoding - producing,
     }
     return {name: round(us / event_us, 3) for name, us in shares.items()}
+
+
+def engine_us(stages: dict[str, list[float]]) -> float:
+    """The mean microseconds of an answer that its engine's stages took."""
+    return sum(
+        sum(stages[stage]) / len(stages[stage])
+        for stage in ("learn", "graph", "propagate", "text", "rank")
+    )
 
 
 def _mean_us(work: Callable[[Any], object], inputs: list[Any]) -> float:

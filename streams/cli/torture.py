@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,13 @@ from streams.cli.common import (
     out,
     write_json,
 )
+
+
+class Delivery(StrEnum):
+    """The values of `worker.delivery`."""
+
+    leased = "leased"
+    transactional = "transactional"
 
 
 def torture(
@@ -42,6 +50,9 @@ def torture(
     session: Annotated[
         float, typer.Option(min=1, help="Seconds after which a silent worker is given up.")
     ] = 6.0,
+    delivery: Annotated[
+        Delivery, typer.Option(help="How the workers write answers.")
+    ] = Delivery.leased,
     data: Annotated[Path | None, typer.Option(help="A data set; else an invented stream.")] = None,
     logs: Annotated[Path | None, typer.Option(help="Folder for the workers' logs.")] = None,
     json_file: JsonFile = None,
@@ -66,7 +77,9 @@ def torture(
             settings.model_copy(
                 update={
                     "topics": settings.topics.model_copy(update={"partitions": partitions}),
-                    "worker": settings.worker.model_copy(update={"session_seconds": session}),
+                    "worker": settings.worker.model_copy(
+                        update={"session_seconds": session, "delivery": delivery.value}
+                    ),
                 }
             ),
             dataset, events, kills, freezes, broker_kills, workers, seed, rubbish, following, logs,

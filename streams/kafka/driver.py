@@ -70,6 +70,7 @@ _POLL_SECONDS = 0.05
 _COMMIT_SECONDS = 0.005
 """The same while it waits for the event loop in a rebalance."""
 _CLOSED_SECONDS = 30.0
+_NEVER = 2**63
 
 
 class Placing(Protocol):
@@ -163,6 +164,7 @@ class RunConsumer(faust_consumer.Consumer):
         self._client: KafkaConsumer | None = None
         self._assigned: dict[TP, int] = {}
         self._held: dict[TP, deque[Record]] = {}
+        self._next: dict[TP, int] = {}
         self._paused: set[TP] = set()
         self._asked: list[tuple[list[TopicPartition], Future[bool]]] = []
         self._under_way: deque[Future[bool]] = deque()
@@ -305,11 +307,25 @@ class RunConsumer(faust_consumer.Consumer):
                     _raise_lasting(error)
                     continue
                 tp = TP(str(message.topic()), cast(int, message.partition()))
-                if tp in self._held:
+                if tp in self._held and self._goes_on(tp, cast(int, message.offset())):
                     self._held[tp].append(Record.of(message))
                     kept = True
         if kept:
             self.loop.call_soon_threadsafe(self._arrived.set)
+
+    def _goes_on(self, tp: TP, offset: int) -> bool:
+        """Whether a record is of the log that was read so far: offsets only rise.
+
+        Where they fall, the topic was deleted and made anew or its log was cut off; what comes from
+        there on is not what was asked for, until the partition is assigned again.
+        """
+        if offset < self._next[tp]:
+            if self._next[tp] < _NEVER:
+                log.error("%s[%d] goes on at %d, it was at %d", *tp, offset, self._next[tp])
+            self._next[tp] = _NEVER
+            return False
+        self._next[tp] = offset + 1
+        return True
 
     def _on_assign(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         assigned = {TP(p.topic, p.partition) for p in partitions}
@@ -322,6 +338,7 @@ class RunConsumer(faust_consumer.Consumer):
             self._generation += 1
             self._assigned = {TP(p.topic, p.partition): p.offset for p in partitions}
             self._held = {tp: deque() for tp in assigned}
+            self._next = dict.fromkeys(assigned, 0)
             self._paused = set()
         client.assign(partitions)
         self._wait(self._tell_assigned(assigned, self._generation))

@@ -57,7 +57,7 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
     topics = settings.topics
     consumer = clients.reader(settings)
     decoder = msgspec.json.Decoder(Recommendation)
-    last: dict[tuple[str, int], int] = {}
+    last: dict[tuple[str, str, int], int] = {}
     try:
         places = []
         for topic in (topics.recommendations, topics.dead_letters):
@@ -78,7 +78,8 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
             else:
                 received_ns = time.time_ns()
                 answer = decoder.decode(message.value() or b"")
-                source = (answer.source.topic, answer.source.partition)
+                of = answer.source
+                source = (of.topic, of.topic_id, of.partition)
                 if answer.source.offset > last.get(source, -1):
                     last[source] = answer.source.offset
                     yield Received(answer, received_ns, _end_to_end_ms(message, received_ns))

@@ -200,8 +200,8 @@ class Api:
         return _answer(accepted, 202)
 
     async def _ask(self, function: Callable[[], T]) -> T:
-        if not self._health.ready:
-            raise RefusedRequest(503, f"the worker is not ready: {self._health.waiting_for}")
+        if not self._health.readable:
+            raise RefusedRequest(503, f"the worker is not ready: {self._health.reason}")
         return await self._access.ask(function)
 
 

@@ -302,7 +302,7 @@ class Feed:
         """What is so now."""
         counts = self._pipeline.counts
         return Figures(
-            ready=self._health.waiting_for,
+            ready=self._health.reason,
             received=counts.received,
             followed=counts.followed,
             recommendations=counts.recommendations,

@@ -42,12 +42,15 @@ def application(
     """
 
     async def live(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "live"})
+        found = {"status": "live"}
+        if health.input_gone:  # it waits: whoever looks should know for what
+            found["waiting_for"] = health.input_gone
+        return web.json_response(found)
 
     async def ready(_request: web.Request) -> web.Response:
         if health.ready:
             return web.json_response({"status": "ready"})
-        answer = {"status": "not ready", "reason": health.waiting_for}
+        answer = {"status": "not ready", "reason": health.reason}
         return web.json_response(answer, status=503)
 
     app = web.Application(

@@ -47,6 +47,7 @@ from streams.worker.input_log import Input
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
 from streams.worker.replica import Follower
+from streams.worker.topic_watch import TopicWatch, say_grown
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
@@ -150,6 +151,13 @@ class Worker:
         for number, run in groupby(records, attrgetter("partition")):
             self.pipeline.follow(self.assignment.partitions[number], list(run))
 
+    def know_partitions(self, numbers: set[int]) -> None:
+        """Follow partitions that were added, until they are ours. Any thread may call."""
+        self.assignment.add(numbers)
+        self.follower.follow(
+            {n: p.next_offset for n, p in self.assignment.partitions.copy().items() if not p.ours}
+        )
+
     def catch_up(self) -> None:
         """Read the catalogue to its end, and the events as far as the group has answered them."""
         items = self.catalogue.read_to_end()
@@ -220,6 +228,7 @@ def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
     rights.require(settings, rights.of_worker(settings), member=True)
+    say_grown(settings)
     topics.require(settings)
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)
@@ -241,6 +250,9 @@ def run(settings: Settings) -> None:
     watchdog = Watchdog(
         settings, worker.assignment.our_positions, worker.assignment.all_have_room, health
     )
+    watch = TopicWatch(
+        settings, worker.input, health, worker.assignment.abandon, worker.know_partitions
+    )
     try:
         runner = faust.Worker(
             app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
@@ -250,8 +262,9 @@ def run(settings: Settings) -> None:
     finally:
         worker.stop()
         watchdog.close()
-        if watchdog.stuck:
-            sys.exit(EXIT_STATUS)
+        watch.close()
+        if watchdog.stuck or watch.status:
+            sys.exit(watch.status or EXIT_STATUS)
 
 
 def _serve(worker: Worker, health: Health) -> None:

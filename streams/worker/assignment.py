@@ -43,6 +43,7 @@ class Assignment:
         self._changing = threading.Lock()
         self._stopping = threading.Event()
         self._leased = settings.worker.delivery == "leased"
+        self._abandoned = False
         self._lease = Lease(settings.worker.session_seconds)
         self._producer = SharedProducer(settings) if self._leased else None
         self.add(input_.lows)
@@ -98,6 +99,7 @@ class Assignment:
         closing = [self.partitions[n] for n in sorted(partitions) if self.partitions[n].ours]
         for partition in closing:  # first: what is claimed again meanwhile is new
             partition.ours = False
+        lost = lost or self._abandoned
         if lost:
             self._lease.end()
         seconds = 0.0 if lost else self._settings.worker.session_seconds / 2
@@ -112,6 +114,11 @@ class Assignment:
 
     def _tell(self) -> None:
         self.on_change({n: p.next_offset for n, p in self.partitions.items() if not p.ours})
+
+    def abandon(self) -> None:
+        """Write and commit nothing any more: the input is another topic now. For any thread."""
+        self._abandoned = True
+        self._lease.end()
 
     def stop(self) -> None:
         """End whatever waits for the broker, and the producer."""
@@ -153,7 +160,7 @@ class Assignment:
     async def commit_out(self) -> None:
         """Commit how far our partitions are answered: others follow, and the lease is renewed."""
         offsets = {p.number: p.writer.queue.out for p in self.ours()}
-        if not offsets:
+        if not offsets or self._abandoned:
             return
         sent = now()
         if await self.commit(offsets) and any(p.ours for p in self.partitions.values()):

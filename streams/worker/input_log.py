@@ -74,10 +74,20 @@ class Input:
         return None
 
 
+def describe(admin: AdminClient, topic: str) -> tuple[str, int]:
+    """A topic's id, without signs that part folders, and how many partitions it has.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer, or knows no such topic.
+    """
+    described = admin.describe_topics(TopicCollection([topic]))[topic]
+    found = described.result(clients.TIMEOUT_SECONDS)
+    return str(found.topic_id).replace("/", "_"), len(found.partitions)  # base64 has slashes
+
+
 def _topic_id(settings: Settings, topic: str) -> str:
     if settings.broker.embedded:  # which does not tell
         return "embedded"
-    admin = AdminClient(clients.common(settings))
-    described = admin.describe_topics(TopicCollection([topic]))[topic]
-    # Base64, of which one sign parts folders.
-    return str(described.result(clients.TIMEOUT_SECONDS).topic_id).replace("/", "_")
+    return describe(AdminClient(clients.common(settings)), topic)[0]

@@ -52,8 +52,14 @@ class Follower:
     def catch_up(self, positions: dict[int, int], apply: Apply) -> int:
         """Apply what is committed of these partitions, from `positions` on; returns how many."""
         self._ask(positions)  # before the first fetch, behind which it would wait
+        ends = {}
+        for number, position in positions.items():
+            # A commit may be of an earlier topic of this name, and lie beyond the end of this one.
+            place = TopicPartition(self._topic, number)
+            high = self._consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)[1]
+            if (end := min(self._committed.get(number, -1), high)) > position:
+                ends[number] = end
         self._assign(positions)
-        ends = {n: self._committed[n] for n in positions if self._committed[n] > positions[n]}
         total = sum(end - positions[n] for n, end in ends.items())
         applied, said = 0, time.monotonic()
         while ends:

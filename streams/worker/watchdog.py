@@ -132,6 +132,7 @@ class Watchdog:
             self._health.waiting_for = f"catching up: {sum(waiting.values())} messages to go"
         else:
             self._health.waiting_for = ""
+            self._health.was_ready = True
         if self._still >= self._seconds:
             self.stuck = True
             log.critical(
