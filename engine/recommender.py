@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -90,12 +91,39 @@ class Recommender(Knowledge):
     # ------------------------------------------------------------------ what it is told
 
     def observe(self, interaction: Interaction, answer: bool = True) -> Answer:
-        """Learn from an interaction, then answer for its user.
+        """Learn from an interaction, then answer for its user: `observe_many` of one."""
+        return self.observe_many((interaction,), (answer,))[0]
+
+    def observe_many(
+        self, interactions: Sequence[Interaction], answers: Sequence[bool] | None = None
+    ) -> list[Answer]:
+        """Learn from each interaction in turn, and answer for its user before the next.
 
         The model's step uses the state from before the interaction; the answer, from after it.
-        A `forget` removes the user and answers as for somebody unknown. What is learnt does not
-        depend on whether it is asked to `answer`; without, the list is empty.
+        A `forget` removes the user and answers as for somebody unknown. State and answers are the
+        same however a log is cut into batches.
+
+        Parameters
+        ----------
+        answers
+            Whether each is to be answered; without, all are. What is learnt does not depend on
+            it; the list of one that is not answered is empty.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many `answers` as interactions; nothing is learnt then.
         """
+        if answers is None:
+            return [self._observe(interaction, True) for interaction in interactions]
+        if len(answers) != len(interactions):
+            raise ValueError(f"{len(interactions)} interactions, {len(answers)} answers")
+        return [
+            self._observe(interaction, answer)
+            for interaction, answer in zip(interactions, answers, strict=True)
+        ]
+
+    def _observe(self, interaction: Interaction, answer: bool) -> Answer:
         if interaction.kind == "forget" or interaction.item is None:
             self.forget(interaction.user)
             return self.recommend(interaction.user) if answer else Answer([])
