@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
 from engine.events import Interaction, Item, item_text
-from engine.features import head
 from engine.features.interaction_stats import RATED, count, take_back
 from engine.rules import Rules
 from engine.settings import EngineSettings
 from engine.state.array_codec import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
-from engine.step.model import learn_head_and_taste
+from engine.step.model import learn_step
 from engine.step.ranking import Ranked, Ranking
 from engine.text.encoder import TextEncoder
 
@@ -305,14 +304,15 @@ class Recommender(Knowledge):
         if found is None:
             return
         contest, target = found
-        probabilities = head.softmax(contest.scores)
-        learn_head_and_taste(
-            contest.features, contest.weights, self.popularity.counts, contest.vectors,
-            contest.candidates, probabilities, target, self.head.weights, self.head.accumulated,
-            self.head.active, self.head.bias, self.head.bias_accumulated, contest.context,
-            self.taste.maps, self.taste.accumulated, self.taste.profiles[user],
+        e, h = self.embeddings, self.head
+        learn_step(
+            contest.features, contest.scores, contest.weights, contest.context, user, history,
+            target, self.popularity.counts, contest.vectors, contest.candidates, h.weights,
+            h.accumulated, h.active, h.bias, h.bias_accumulated, self.taste.maps,
+            self.taste.accumulated, self.taste.profiles, e.inputs, e.outputs, e.personal_outputs,
+            e._accumulated, e.users, e.personal, e.directions, e._accumulated_users, e.next_draw(),
         )  # fmt: skip
-        self.embeddings.learn(user, history, contest.candidates, probabilities, target)
+        e.learnt(user, history)
 
     def _judge(self, user: int, item: int, interaction: Interaction) -> None:
         """Remember a dislike or a low rating; a better opinion takes it back."""
