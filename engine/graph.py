@@ -60,6 +60,8 @@ class NeighbourRows:
 
     def reserve(self, nodes: int) -> None:
         """Make room for `nodes` nodes."""
+        if nodes <= len(self.degree):
+            return
         self.edges = grown(self.edges, nodes)
         self.times = grown(self.times, nodes)
         self.degree = grown(self.degree, nodes)
@@ -82,18 +84,8 @@ class NeighbourRows:
         OverflowError
             If the neighbour's number is 2^24 or more, or the weight is not in [0, 1].
         """
-        if not (neighbour < NODES and 0.0 <= weight <= 1.0):
-            raise OverflowError(f"no edge holds neighbour {neighbour} with weight {weight}")
         self.reserve(node + 1)
-        degree = int(self.degree[node])
-        edge = neighbour | round(weight * WEIGHTS) << 24
-        if later := self.later(node, time):
-            _insert_before(self.edges[node], self.times[node], degree, later, edge, time)
-        else:
-            slot = degree % self.length
-            self.edges[node, slot] = edge
-            self.times[node, slot] = time
-        self.degree[node] = degree + 1
+        _insert(self.edges, self.times, self.degree, node, _edge(neighbour, weight), time)
 
     def clear(self, node: int) -> None:
         """Forget every edge of a node."""
@@ -143,8 +135,20 @@ class InteractionGraph:
 
     def insert(self, user: int, item: int, weight: float, time: int) -> None:
         """Add the edge of one interaction, at both its ends, in its place by time."""
-        self.users.insert(user, item, weight, time)
-        self.items.insert(item, user, weight, time)
+        users, items = self.users, self.items
+        users.reserve(user + 1)
+        items.reserve(item + 1)
+        _insert_both(
+            users.edges, users.times, users.degree, items.edges, items.times, items.degree,
+            user, item, _edge(item, weight), _edge(user, weight), time,
+        )  # fmt: skip
+
+
+def _edge(neighbour: int, weight: float) -> int:
+    """The word of an edge."""
+    if not (neighbour < NODES and 0.0 <= weight <= 1.0):
+        raise OverflowError(f"no edge holds neighbour {neighbour} with weight {weight}")
+    return neighbour | round(weight * WEIGHTS) << 24
 
 
 @kernel
@@ -154,6 +158,32 @@ def _recent_ids(edges, degree, node, count):  # type: ignore[no-untyped-def]
     for q in range(len(out)):
         out[q] = edges[node, (degree[node] - 1 - q) % length] & (NODES - 1)
     return out
+
+
+@kernel
+def _insert(edges, times, degrees, node, edge, time):  # type: ignore[no-untyped-def]
+    length = edges.shape[1]
+    degree = degrees[node]
+    later = 0
+    if degree > 0 and times[node, (degree - 1) % length] > time:
+        for slot in range(min(degree, length)):
+            if times[node, slot] > time:
+                later += 1
+    if later > 0:
+        _insert_before(edges[node], times[node], degree, later, edge, time)
+    else:
+        edges[node, degree % length] = np.uint32(edge)
+        times[node, degree % length] = time
+    degrees[node] = degree + 1
+
+
+@kernel
+def _insert_both(  # type: ignore[no-untyped-def]
+    user_edges, user_times, user_degrees, item_edges, item_times, item_degrees, user, item,
+    user_edge, item_edge, time,
+):  # fmt: skip
+    _insert(user_edges, user_times, user_degrees, user, user_edge, time)
+    _insert(item_edges, item_times, item_degrees, item, item_edge, time)
 
 
 @kernel

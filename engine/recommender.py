@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
 from engine.events import Interaction, Item, item_text
-from engine.features import head
 from engine.features.interaction_stats import RATED, count, take_back
 from engine.rules import Rules
 from engine.settings import EngineSettings
 from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
-from engine.step.model import learn_head_and_taste
+from engine.step.model import learn_step
 from engine.step.ranking import Ranked, Ranking
 from engine.text.encoder import TextEncoder
 
@@ -96,12 +95,39 @@ class Recommender(Knowledge):
     # ------------------------------------------------------------------ what it is told
 
     def observe(self, interaction: Interaction, answer: bool = True) -> Answer:
-        """Learn from an interaction, then answer for its user.
+        """Learn from an interaction, then answer for its user: `observe_many` of one."""
+        return self.observe_many((interaction,), (answer,))[0]
+
+    def observe_many(
+        self, interactions: Sequence[Interaction], answers: Sequence[bool] | None = None
+    ) -> list[Answer]:
+        """Learn from each interaction in turn, and answer for its user before the next.
 
         The model's step uses the state from before the interaction; the answer, from after it.
-        A `forget` removes the user and answers as for somebody unknown. What is learnt does not
-        depend on whether it is asked to `answer`; without, the list is empty.
+        A `forget` removes the user and answers as for somebody unknown. State and answers are the
+        same however a log is cut into batches.
+
+        Parameters
+        ----------
+        answers
+            Whether each is to be answered; without, all are. What is learnt does not depend on
+            it; the list of one that is not answered is empty.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many `answers` as interactions; nothing is learnt then.
         """
+        if answers is None:
+            return [self._observe(interaction, True) for interaction in interactions]
+        if len(answers) != len(interactions):
+            raise ValueError(f"{len(interactions)} interactions, {len(answers)} answers")
+        return [
+            self._observe(interaction, answer)
+            for interaction, answer in zip(interactions, answers, strict=True)
+        ]
+
+    def _observe(self, interaction: Interaction, answer: bool) -> Answer:
         if interaction.kind == "forget" or interaction.item is None:
             self.forget(interaction.user)
             return self.recommend(interaction.user) if answer else Answer([])
@@ -143,13 +169,6 @@ class Recommender(Knowledge):
         items = self._ranking.best(self, user, self.settings.k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
-
-    def observe_many(
-        self, interactions: Sequence[Interaction], answers: Sequence[bool] | None = None
-    ) -> list[Answer]:
-        """Observe interactions in order; `answers` says which are answered, by default all."""
-        wanted = [True] * len(interactions) if answers is None else answers
-        return [self.observe(i, answer) for i, answer in zip(interactions, wanted, strict=True)]
 
     def upsert_item(self, item: Item, embedding: NDArray[np.float32] | None = None) -> None:
         """Add an item to the catalogue, or replace what it says of it.
@@ -331,14 +350,15 @@ class Recommender(Knowledge):
         if found is None:
             return
         contest, target = found
-        probabilities = head.softmax(contest.scores)
-        learn_head_and_taste(
-            contest.features, contest.weights, self.popularity.counts, contest.vectors,
-            contest.candidates, probabilities, target, self.head.weights, self.head.accumulated,
-            self.head.active, self.head.bias, self.head.bias_accumulated, contest.context,
-            self.taste.maps, self.taste.accumulated, self.taste.profiles[user],
+        e, h = self.embeddings, self.head
+        learn_step(
+            contest.features, contest.scores, contest.weights, contest.context, user, history,
+            target, self.popularity.counts, contest.vectors, contest.candidates, h.weights,
+            h.accumulated, h.active, h.bias, h.bias_accumulated, self.taste.maps,
+            self.taste.accumulated, self.taste.profiles, e.inputs, e.outputs, e.personal_outputs,
+            e._accumulated, e.users, e.personal, e.directions, e._accumulated_users, e.next_draw(),
         )  # fmt: skip
-        self.embeddings.learn(user, history, contest.candidates, probabilities, target)
+        e.learnt(user, history)
 
     def _judge(self, user: int, item: int, interaction: Interaction) -> None:
         """Remember a dislike or a low rating; a better opinion takes it back."""

@@ -72,6 +72,8 @@ class PynqAggregator:
         an error.
     """
 
+    keeps_tables = True
+
     def __init__(
         self,
         fanout: int,

@@ -63,19 +63,24 @@ class Contexts:
         One that is told late, when they took `later` others since, moves them as little as if they
         had faded it; that it also moved on what came before it is not made up for.
         """
-        levels = self.levels[user]
-        if self.lengths[user]:
-            keep = 1 - (1 - _KEEP_POPULARITY) * _KEEP_POPULARITY**later
-            popularity += (keep if later else _KEEP_POPULARITY) * (float(levels[0]) - popularity)
-            keep = 1 - (1 - _KEEP_QUALITY) * _KEEP_QUALITY**later
-            quality += (keep if later else _KEEP_QUALITY) * (float(levels[1]) - quality)
-        levels[0], levels[1] = popularity, quality
-        self.lengths[user] += 1
+        move_levels(self.lengths, self.levels, user, popularity, quality, later)
 
     def forget(self, user: int) -> None:
         """Forget a user's length and levels."""
         self.lengths[user] = 0
         self.levels[user] = 0.0
+
+
+@kernel
+def move_levels(lengths, levels, user, popularity, quality, later):  # type: ignore[no-untyped-def]
+    """See `Contexts.record`."""
+    if lengths[user] > 0:
+        keep = 1.0 - (1.0 - _KEEP_POPULARITY) * _KEEP_POPULARITY**later
+        popularity += keep * (levels[user, 0] - popularity)
+        keep = 1.0 - (1.0 - _KEEP_QUALITY) * _KEEP_QUALITY**later
+        quality += keep * (levels[user, 1] - quality)
+    levels[user, 0], levels[user, 1] = popularity, quality
+    lengths[user] += 1
 
 
 @kernel

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXT_NAMES, CONTEXTS
+from engine.features.elementwise import exp_in_place
 from engine.state.schema import ROWS, Array, State
 
 # The order is the order of the parts: what the graph says, what is popular, what the texts say.
@@ -94,15 +95,13 @@ class Head:
 
 
 @kernel
-def feature_weights(weights, context):  # type: ignore[no-untyped-def]
-    """The weight of each feature for a user: W c_u, float32[14]."""
-    out = np.empty(FEATURES, np.float32)
+def feature_weights(weights, active, context, out):  # type: ignore[no-untyped-def]
+    """Write the weight of each active feature for a user, W c_u, to `out`: float32[14]."""
     for k in range(FEATURES):
         total = 0.0
         for c in range(CONTEXTS):
             total += weights[k, c] * context[c]
-        out[k] = total
-    return out
+        out[k] = total * active[k]
 
 
 @kernel
@@ -150,17 +149,27 @@ def strongest_part(features, weights, active, positions):  # type: ignore[no-unt
 @kernel
 def dot_rows(table, vector, n, out):  # type: ignore[no-untyped-def]
     """out[j] = table[j] . vector, for the first n rows."""
-    for j in range(n):
-        total = np.float32(0.0)
+    zero = np.float32(0.0)
+    # Four rows at a time: the vector is loaded a quarter as often.
+    for j in range(0, n - 3, 4):
+        first = second = third = fourth = zero
+        for d in range(len(vector)):
+            v = vector[d]
+            first += table[j, d] * v
+            second += table[j + 1, d] * v
+            third += table[j + 2, d] * v
+            fourth += table[j + 3, d] * v
+        out[j], out[j + 1], out[j + 2], out[j + 3] = first, second, third, fourth
+    for j in range(n - n % 4, n):
+        total = zero
         for d in range(len(vector)):
             total += table[j, d] * vector[d]
         out[j] = total
 
 
 @kernel
-def combine(features, weights, bias, n):  # type: ignore[no-untyped-def]
-    """Scores of the first n candidates, from their features (float32[14, >= n]): float32[n]."""
-    out = np.empty(n, np.float32)
+def combine(features, weights, bias, n, out):  # type: ignore[no-untyped-def]
+    """Write the scores of the first n candidates, from their features (float32[14, >= n])."""
     for j in range(n):
         out[j] = bias[j]
     for k in range(FEATURES):
@@ -168,7 +177,6 @@ def combine(features, weights, bias, n):  # type: ignore[no-untyped-def]
         if weight != 0:
             for j in range(n):
                 out[j] += weight * features[k, j]
-    return out
 
 
 @kernel
@@ -192,34 +200,24 @@ def top_k(scores, k):  # type: ignore[no-untyped-def]
     return best[:found]
 
 
-def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Softmax of the scores (float32[n]), excluded items getting 0."""
-    probabilities = _below_best(scores)
-    # numpy's exponential is vectorised, numba's is not.
-    np.exp(probabilities, out=probabilities)
-    _normalise(probabilities)
-    return probabilities
-
-
 @kernel
-def _below_best(scores):  # type: ignore[no-untyped-def]
+def softmax(scores):  # type: ignore[no-untyped-def]
+    """Softmax of the scores (float32[n]), excluded items getting 0: float32[n]."""
     best = EXCLUDED
     for j in range(len(scores)):
         best = max(best, scores[j])
     out = np.empty(len(scores), np.float32)
     for j in range(len(scores)):
         out[j] = scores[j] - best
-    return out
-
-
-@kernel
-def _normalise(values):  # type: ignore[no-untyped-def]
+    exp_in_place(out)
     total = np.float32(0.0)
-    for j in range(len(values)):
-        total += values[j]
+    for j in range(len(scores)):
+        out[j] = out[j] if scores[j] > EXCLUDED else np.float32(0.0)
+        total += out[j]
     scale = np.float32(1.0) / total
-    for j in range(len(values)):
-        values[j] *= scale
+    for j in range(len(scores)):
+        out[j] *= scale
+    return out
 
 
 @kernel

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.compiled import kernel
 from engine.engine_state import Knowledge
 from engine.events import Interaction
-from engine.features.popularity import QUALITY
+from engine.features.context import move_levels
+from engine.features.popularity import INFLATION, QUALITY, recent_level, record_popularity, stage_of
+from engine.features.transitions import record_transitions
 
 RATED = ("rating", "review")
 """Kinds of interactions whose value is a rating."""
@@ -23,15 +26,46 @@ def count(
     later: int = 0,
 ) -> None:
     """Count what a user took for the first time, in transitions, popularity and context."""
-    known.transitions.record(history, item, weight)
+    t, p, c = known.transitions, known.popularity, known.contexts
+    t.make_room(len(history))
+    stage, share = stage_of(max(0, int(c.lengths[user]) - later))
+    value = event.value if event.kind in RATED else None
+    inflation = p.next_weight()
+    p.take_totals(
+        _count(
+            t.items, t.weights, t.start, t.capacity, t.degree, t._sizes, t._top, t._free,
+            t._free_counts, history, item, np.float32(weight), p.counts, p._recent, inflation,
+            p.events, p._first, p._by_stage, p._stage_total, p.stage_ratio, p.features,
+            p._value_sums, stage, share, weight, value is not None, float(value or 0.0),
+            *p._values, p._cursor, len(known.items), p.trending, p.trending_count, c.lengths,
+            c.levels, user, later,
+        )
+    )  # fmt: skip
     if later:
         _count_before(known, user, item, later)
-    level = known.popularity.level(item)
-    length = max(0, int(known.contexts.lengths[user]) - later)
-    known.popularity.record(
-        item, length, len(known.items), weight, event.value if event.kind in RATED else None
-    )
-    known.contexts.record(user, level, float(known.popularity.features[QUALITY, item]), later)
+
+
+@kernel
+def _count(  # type: ignore[no-untyped-def]
+    slots, slot_weights, starts, capacities, row_degrees, sizes, top, free, free_counts, history,
+    item, transition_weight, counts, recent, inflation, events, first, by_stage,
+    stage_total, stage_ratio, features, value_sums, stage, stage_share, weight, is_rated, value,
+    value_count, value_mean, value_squares, cursor, items, trending, held, lengths, levels, user,
+    later,
+):  # fmt: skip
+    """Transitions, popularity and context of one event; returns as `record_popularity`."""
+    record_transitions(
+        slots, slot_weights, starts, capacities, row_degrees, sizes, top, free, free_counts,
+        history, item, transition_weight, transition_weight,
+    )  # fmt: skip
+    level = recent_level(recent, inflation / INFLATION, item)
+    totals = record_popularity(
+        counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
+        value_sums, stage, stage_share, weight, item, is_rated, value, value_count, value_mean,
+        value_squares, cursor, items, trending, held,
+    )  # fmt: skip
+    move_levels(lengths, levels, user, level, features[QUALITY, item], later)
+    return totals
 
 
 def _count_before(known: Knowledge, user: int, item: int, later: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log, log2, sqrt
+from math import log, log2
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
 WINDOW = HALF_LIFE / log(2.0)
 """Events that the recent counts add up to."""
+INFLATION = 2.0 ** (1.0 / HALF_LIFE)
 TRENDING_ITEMS = 256
 _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
@@ -135,21 +136,29 @@ class Popularity:
 
         `value` is its rating, on whatever scale all ratings have.
         """
+        weight_now = self.next_weight()
+        stage, share = stage_of(history_length)
+        self.take_totals(
+            record_popularity(
+                self.counts, self._recent, weight_now, self.events, self._first, self._by_stage,
+                self._stage_total, self.stage_ratio, self.features, self._value_sums, stage, share,
+                weight, item, value is not None, float(value or 0.0), *self._values,
+                self._cursor, items, self.trending, self.trending_count,
+            )
+        )  # fmt: skip
+
+    def next_weight(self) -> float:
+        """Count an event; what it weighs in the recent counts."""
         self.events += 1
-        if self.counts[item] == 0:
-            self._first[item] = self.events
-        self._inflation *= 2.0 ** (1.0 / HALF_LIFE)
+        self._inflation *= INFLATION
         if self._inflation > 1e12:
             self._recent /= self._inflation
             self._inflation = 1.0
-        if value is not None:
-            self._record_value(item, value)
-        stage, share = stage_of(history_length)
-        self._cursor, self.trending_count = _record(
-            self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
-            self._stage_total, self.stage_ratio, self.features, stage, share, weight,
-            item, self._cursor, items, self.trending, self.trending_count,
-        )  # fmt: skip
+        return self._inflation
+
+    def take_totals(self, totals: tuple[int, int, float, float, float]) -> None:
+        """Take over what `record_popularity` returned."""
+        self._cursor, self.trending_count, *self._values = totals
 
     def current(
         self, items: NDArray[np.int32], stage: int
@@ -176,28 +185,11 @@ class Popularity:
 
     def level(self, item: int) -> float:
         """An item's log share of recent interactions, up to date."""
-        return _log_share(float(self._recent[item]) / self._inflation / WINDOW)
+        return float(recent_level(self._recent, self._inflation, item))
 
     def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
         """Take back from the all-time counts what one user added: int32[n], float32[n]."""
         self.counts[items] = np.maximum(self.counts[items] - weights, 0.0)
-
-    def standard(self, value: float) -> float:
-        """A rating in standard deviations from the average one, within three."""
-        count, mean, squares = self._values
-        deviation = sqrt(squares / (count - 1)) if count > 1 else 0.0
-        return max(-3.0, min(3.0, (value - mean) / deviation)) if deviation > 0 else 0.0
-
-    def _record_value(self, item: int, value: float) -> None:
-        count, mean, squares = self._values
-        count += 1
-        delta = value - mean
-        mean += delta / count
-        self._values = [count, mean, squares + delta * (value - mean)]
-        sums = self._value_sums
-        sums[0, item] += self.standard(value)
-        sums[1, item] += 1
-        self.features[QUALITY, item] = sums[0, item] / (sums[1, item] + _PRIOR_VALUES)
 
 
 def stage_of(history_length: int) -> tuple[int, float]:
@@ -269,14 +261,38 @@ def _refresh(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _record(  # type: ignore[no-untyped-def]
+def _standardised(value, count, mean, squares):  # type: ignore[no-untyped-def]
+    """A rating in standard deviations from the average one, within three."""
+    deviation = np.sqrt(squares / (count - 1.0)) if count > 1 else 0.0
+    return max(-3.0, min(3.0, (value - mean) / deviation)) if deviation > 0 else 0.0
+
+
+@kernel
+def recent_level(recent, inflation, item):  # type: ignore[no-untyped-def]
+    """See `Popularity.level`."""
+    return _log_share(recent[item] / inflation / WINDOW)
+
+
+@kernel
+def record_popularity(  # type: ignore[no-untyped-def]
     counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-    stage, stage_share, weight, item, cursor, items, trending, held,
+    value_sums, stage, stage_share, weight, item, is_rated, value, value_count, value_mean,
+    value_squares, cursor, items, trending, held,
 ):  # fmt: skip
     """Count, then refresh `item` and the next 1/32 of the items.
 
-    Returns the new cursor and trending_count.
+    Returns the new cursor and trending_count; number, mean and squared deviations of all values.
     """
+    if counts[item] == 0:
+        first[item] = events
+    if is_rated:
+        value_count += 1.0
+        delta = value - value_mean
+        value_mean += delta / value_count
+        value_squares += delta * (value - value_mean)
+        value_sums[0, item] += _standardised(value, value_count, value_mean, value_squares)
+        value_sums[1, item] += np.float32(1.0)
+        features[QUALITY, item] = value_sums[0, item] / (value_sums[1, item] + _PRIOR_VALUES)
     counts[item] += weight
     recent[item] += weight * inflation
     by_stage[stage, item] += weight * (1.0 - stage_share)
@@ -293,7 +309,8 @@ def _record(  # type: ignore[no-untyped-def]
             cursor, stage, stage + 2,
         )  # fmt: skip
         cursor = (cursor + 1) % items
-    return cursor, _keep_trending(trending, held, recent, item)
+    held = _keep_trending(trending, held, recent, item)
+    return cursor, held, value_count, value_mean, value_squares
 
 
 @kernel

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.features.elementwise import log_in_place
 from engine.state.eviction import Departures
 from engine.state.schema import ANY, ROWS, Array, State
 
@@ -147,15 +148,20 @@ class Transitions:
 
         `between` items lie between the two, of which this is counted already.
         """
-        # Each row of the event may need a new block.
-        slots = int(self._top[0]) + (len(history) + 1) * self._length
-        self.items = grown(self.items, slots)
-        self.weights = grown(self.weights, slots)
-        _record(
+        self.make_room(len(history))
+        record_transitions(
             self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
             self._top, self._free, self._free_counts, history, item,
             np.float32(weight * _SHORT**between), np.float32(weight * _LONG**between),
         )  # fmt: skip
+
+    def make_room(self, history: int) -> None:
+        """Make room for a `record` after a history of that many items."""
+        # Each row of the event may need a new block.
+        slots = int(self._top[0]) + (history + 1) * self._length
+        if slots > len(self.items):
+            self.items = grown(self.items, slots)
+            self.weights = grown(self.weights, slots)
 
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
         """Undo a `record`, as far as the transitions are still held."""
@@ -185,12 +191,10 @@ class Transitions:
             Item numbers, and where among them an item is (or -1).
         out : float32[>= 3, >= m]
         """
-        _gather(
+        gather_transitions(
             self.items, self.weights, self.start, self.degree, history, counts, events,
             candidates, position, out,
         )  # fmt: skip
-        logarithmic = out[:2, : len(candidates)]
-        np.log(logarithmic, out=logarithmic)
 
     def around(
         self, items: NDArray[np.int32], position: NDArray[np.int32], out: NDArray[np.float32]
@@ -199,7 +203,7 @@ class Transitions:
 
         The nearest to an item get 1, by the symmetric weights.
         """
-        _around(
+        gather_around(
             self.items, self.weights, self.start, self.degree, items, position,
             self._departures.last, self._purged, out,
         )  # fmt: skip
@@ -211,7 +215,7 @@ class Transitions:
 
         Read from the targets' own rows, which hold the symmetric weights.
         """
-        return _strongest(
+        return strongest_sources(
             self.items, self.weights, self.start, self.degree, history, targets, self._marks,
             self._departures.last, self._purged,
         )  # fmt: skip
@@ -280,10 +284,11 @@ def _slot(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _record(  # type: ignore[no-untyped-def]
+def record_transitions(  # type: ignore[no-untyped-def]
     items, weights, start, capacity, degree, sizes, top, free, free_counts, history, item, short,
     long,
 ):  # fmt: skip
+    """See `Transitions.record`; `short` and `long` (float32) weigh the most recent."""
     for q in range(len(history)):
         source = history[q]
         if source != item:
@@ -337,9 +342,10 @@ def _purge(items, weights, start, degree, rows, left, purged, now):  # type: ign
 
 
 @kernel
-def _gather(  # type: ignore[no-untyped-def]
+def gather_transitions(  # type: ignore[no-untyped-def]
     items, weights, start, degree, history, counts, events, candidates, position, out
 ):
+    """See `Transitions.scores`."""
     one = np.float32(1.0)
     n = len(candidates)
     directed, symmetric, saturating = out[0], out[1], out[2]
@@ -377,10 +383,13 @@ def _gather(  # type: ignore[no-untyped-def]
         directed[c] = one + directed[c] * short_scale
         symmetric[c] = one + symmetric[c] * long_scale
         saturating[c] *= np.float32(0.3)
+    log_in_place(directed[:n])
+    log_in_place(symmetric[:n])
 
 
 @kernel
-def _around(items, weights, start, degree, sources, position, left, purged, out):  # type: ignore[no-untyped-def]
+def gather_around(items, weights, start, degree, sources, position, left, purged, out):  # type: ignore[no-untyped-def]
+    """See `Transitions.around`."""
     out[:] = np.float32(0.0)
     for s in range(len(sources)):
         since = purged[sources[s]]
@@ -397,9 +406,10 @@ def _around(items, weights, start, degree, sources, position, left, purged, out)
 
 
 @kernel
-def _strongest(  # type: ignore[no-untyped-def]
+def strongest_sources(  # type: ignore[no-untyped-def]
     items, weights, start, degree, history, targets, marks, left, purged
 ):
+    """See `Transitions.strongest`."""
     best = np.full(len(targets), -1, np.int32)
     for q in range(len(history)):
         marks[history[q]] = 1

@@ -60,6 +60,11 @@ class Aggregator(Protocol):
     """
 
     @property
+    def keeps_tables(self) -> bool:
+        """Whether it keeps copies of tables, and so wants to be told what changed in them."""
+        ...
+
+    @property
     def work(self) -> DeviceWork | None:
         """What the backend's device did, if it has one."""
         ...

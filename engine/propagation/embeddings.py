@@ -18,6 +18,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.graph import InteractionGraph
 from engine.propagation import Aggregator
+from engine.propagation.numba_backend import NumbaAggregator, aggregate_row
 from engine.state.schema import ROWS, Array, Generator, State, Value
 
 FANOUT = 32
@@ -26,8 +27,15 @@ _DECAYS = (0.9, 0.5)
 _ITEM_DECAY = 0.97
 # A mean times 1 / (1 - decay) is the decayed sum that a long history converges to.
 _GAINS = tuple(np.float32(1.0 / (1.0 - decay)) for decay in _DECAYS)
+_LONG_DECAY, _SHORT_DECAY = (np.float32(decay) for decay in _DECAYS)
+_LONG_GAIN, _SHORT_GAIN = _GAINS
+_HOP_DECAY = np.float32(_ITEM_DECAY)
 _PRIOR_USERS = 2.0
 """Users without taste that an item's second-hop embedding starts from."""
+_TAKERS_WEIGHT = (1 - _ITEM_DECAY ** np.arange(FANOUT + 1)) / (1 - _ITEM_DECAY)
+_SHRINKAGE = (3 * _TAKERS_WEIGHT / (_TAKERS_WEIGHT + _PRIOR_USERS)).astype(np.float32)
+"""Factor of the second hop by the users aggregated: shrinks the mean of few, and gives it a length
+that the head's weight for it starts well from."""
 _NEGATIVES = 96
 _LEARNING_RATE = np.float32(0.2)
 _INITIAL_DEVIATION = 0.1
@@ -124,6 +132,13 @@ class GraphEmbeddings:
 
     def propagate(self, graph: InteractionGraph, user: int, item: int) -> None:
         """Re-aggregate the user and the item that an event touched."""
+        if isinstance(self.aggregator, NumbaAggregator):
+            _propagate(
+                graph.users.edges, graph.users.degree, graph.items.edges, graph.items.degree, user,
+                item, self.inputs, self.directions, self.users, self.second_hop, FANOUT,
+                self._aggregates[0, 0],
+            )  # fmt: skip
+            return
         target = np.array([user], np.int32)
         long, short, hop = self._aggregates
         aggregate = self.aggregator.aggregate
@@ -133,9 +148,7 @@ class GraphEmbeddings:
         target[0] = item
         aggregate(graph.items, target, "directions", self.directions, _ITEM_DECAY, hop)
         takers = min(int(graph.items.degree[item]), FANOUT, graph.items.length)
-        weight = (1 - _ITEM_DECAY**takers) / (1 - _ITEM_DECAY)
-        # Shrunk, and of a length that the head's weight for it starts well from.
-        self.second_hop[item] = np.float32(3 * weight / (weight + _PRIOR_USERS)) * hop[0]
+        self.second_hop[item] = _SHRINKAGE[takers] * hop[0]
 
     def learn(
         self,
@@ -158,22 +171,51 @@ class GraphEmbeddings:
         target
             Position in `candidates` of what the user took.
         """
-        self._steps += 1
-        draw = (self._steps * 0.6180339887498949) % 1.0  # uniform: the golden-ratio sequence
-        _learn(
+        learn_tables(
             self.inputs, self.outputs, self.personal_outputs, self._accumulated, self.users[user],
             self.personal[user], self.directions[user], self._accumulated_users[user : user + 1],
-            history[:FANOUT], candidates, probabilities, target, draw,
+            history, candidates, probabilities, target, self.next_draw(),
         )  # fmt: skip
-        self.aggregator.changed("long", history[:FANOUT])
-        self.aggregator.changed("short", history[:FANOUT])
-        self.aggregator.changed("directions", np.array([user], np.int32))
+        self.learnt(user, history)
+
+    def next_draw(self) -> float:
+        """What the next step samples negatives from: uniform in [0, 1), the golden-ratio sequence.
+
+        Counts the step.
+        """
+        self._steps += 1
+        return (self._steps * 0.6180339887498949) % 1.0
+
+    def learnt(self, user: int, history: NDArray[np.int32]) -> None:
+        """Tell the aggregator which rows a step on the user's history (int32[n]) changed."""
+        if self.aggregator.keeps_tables:
+            self.aggregator.changed("long", history[:FANOUT])
+            self.aggregator.changed("short", history[:FANOUT])
+            self.aggregator.changed("directions", np.array([user], np.int32))
 
     def forget(self, user: int) -> None:
         """Forget a user's embeddings."""
         self.users[user] = self.personal[user] = self.directions[user] = 0.0
         self._accumulated_users[user] = 1.0
         self.aggregator.changed("directions", np.array([user], np.int32))
+
+
+@kernel
+def _propagate(  # type: ignore[no-untyped-def]
+    user_edges, user_degrees, item_edges, item_degrees, user, item, inputs, directions, users,
+    second_hop, fanout, scratch,
+):  # fmt: skip
+    """See `GraphEmbeddings.propagate`; scratch is float32[d]."""
+    row = users[user]
+    aggregate_row(user_edges, user_degrees, user, inputs[0], _LONG_DECAY, fanout, row)
+    aggregate_row(user_edges, user_degrees, user, inputs[1], _SHORT_DECAY, fanout, scratch)
+    for d in range(len(row)):
+        row[d] = _LONG_GAIN * row[d] + _SHORT_GAIN * scratch[d]
+    hop = second_hop[item]
+    aggregate_row(item_edges, item_degrees, item, directions, _HOP_DECAY, fanout, hop)
+    factor = _SHRINKAGE[min(item_degrees[item], fanout, item_edges.shape[1])]
+    for d in range(len(hop)):
+        hop[d] *= factor
 
 
 @kernel
@@ -207,10 +249,11 @@ def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untype
 
 
 @kernel
-def _learn(  # type: ignore[no-untyped-def]
+def learn_tables(  # type: ignore[no-untyped-def]
     inputs, outputs, personal_outputs, accumulated, user, personal, direction, accumulated_user,
     history, candidates, probabilities, target, draw,
 ):  # fmt: skip
+    """See `GraphEmbeddings.learn`."""
     dimensions = len(user)
     one = np.float32(1.0)
     user_energy = _energy(user)
@@ -247,7 +290,7 @@ def _learn(  # type: ignore[no-untyped-def]
 
     energy = _energy(gradient)
     long = short = one
-    for q in range(len(history)):
+    for q in range(min(len(history), FANOUT)):
         h = history[q]
         accumulated[_LONG, h] = _step(inputs[0, h], accumulated[_LONG, h], long, gradient, energy)
         if short > np.float32(1e-3):

@@ -14,6 +14,7 @@ class Int8Aggregator:
     """Eq. 1 in integers, over quantised copies of the tables, on the calling thread."""
 
     work = None
+    keeps_tables = True
 
     def __init__(self, fanout: int, dimensions: int) -> None:
         if not 1 <= fanout <= int8.MOST:

@@ -12,6 +12,7 @@ class NumpyAggregator:
     """Eq. 1 in plain numpy, in float64."""
 
     work = None
+    keeps_tables = False
 
     def __init__(self, fanout: int) -> None:
         self.fanout = fanout

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.engine_state import Knowledge
 from engine.features import head
-from engine.features.context import context_of
+from engine.features.context import CONTEXTS
 from engine.features.popularity import RECENT, stage_of
 from engine.rules import Rules, choose, restrict
 from engine.state.eviction import Evicted
-from engine.step.model import score_candidates
+from engine.step.model import best_explained, explain, score_candidates
 from engine.text.taste import direction
 
 _ENOUGH_TRENDING = 100
@@ -56,6 +56,9 @@ class Ranking:
     def __init__(self) -> None:
         # Scratch: features of the candidates.
         self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
+        self._scores: NDArray[np.float32] = np.zeros(1024, np.float32)
+        self._weights: NDArray[np.float32] = np.zeros(head.FEATURES, np.float32)
+        self._context: NDArray[np.float32] = np.zeros(CONTEXTS, np.float32)
         self._kept: _Kept | None = None
 
     def forget_last(self) -> None:
@@ -83,18 +86,23 @@ class Ranking:
         candidates = contest.candidates
         scores = contest.scores.copy() if rules.restrict else contest.scores
         restrict(rules, known.categories, candidates, scores)
-        best = _chosen(known, rules, candidates, scores, contest.vectors, k)
-        numbers = candidates[best]
-        parts = head.strongest_part(
-            contest.features, contest.weights, known.head.active, best
-        ).tolist()
-        sources = known.transitions.strongest(history, numbers).tolist()
-        names, rounded = known.items.names, scores[best].round(4).tolist()
+        t = known.transitions
+        of_transitions = (t.items, t.weights, t.start, t.degree)
+        if rules.look_at_lists:
+            best = _chosen(known, rules, candidates, scores, contest.vectors, k)
+            told = explain(
+                best, scores, contest.features, contest.weights, known.head.active, candidates,
+                *of_transitions, history, t._marks, known.departures.last, t._purged,
+            )  # fmt: skip
+        else:
+            told = best_explained(
+                k, scores, contest.features, contest.weights, known.head.active, candidates,
+                *of_transitions, history, t._marks, known.departures.last, t._purged,
+            )  # fmt: skip
+        names = known.items.names
         return [
-            Ranked(names[item], score, _reason(known, part, source))
-            for item, score, part, source in zip(
-                numbers.tolist(), rounded, parts, sources, strict=True
-            )
+            Ranked(names[int(item)], score, _reason(known, part, int(source)))
+            for item, score, part, source in zip(*told.tolist(), strict=True)
         ]
 
     def _trending(self, known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranked]:
@@ -145,7 +153,7 @@ class Ranking:
         self, known: Knowledge, user: int, history: NDArray[np.int32], candidates: NDArray[np.int32]
     ) -> Contest:
         """Score these candidates (int32[n], ascending) for a user."""
-        self._kept = None  # its features are overwritten
+        self._kept = None  # its arrays are overwritten
         p, e, h = known.popularity, known.embeddings, known.head
         length = int(known.contexts.lengths[user])
         stage, share = stage_of(length)
@@ -166,24 +174,21 @@ class Ranking:
                 e.second_hop.take(candidates, 0),
             )
         n = len(candidates)
-        self._features = grown(self._features, n, axis=1)
-        features = self._features
-        if h.active[head.GRAPH]:
-            known.transitions.scores(history, p.counts, p.events, candidates, position, features)
-            known.transitions.around(known.dislikes.of(user), position, features[head.DISLIKED, :n])
-        context = context_of(
-            length, known.contexts.levels[user], known.graph.users.times[user],
-            known.graph.users.degree[user],
-        )  # fmt: skip
-        scores, weights = score_candidates(
-            features, counts, popular, stages, stage, np.float32(share), vectors, *tables, bias,
-            known.taste.maps, known.taste.profiles[user], e.users[user], e.personal[user],
-            e.directions[user], h.weights, h.active, context,
-            candidates, position, known._hidden, known._seen.of(user),
+        self._features = features = grown(self._features, n, axis=1)
+        self._scores = grown(self._scores, n)
+        scores = self._scores[:n]
+        t, c, rows = known.transitions, known.contexts, known.graph.users
+        score_candidates(
+            features, scores, self._weights, self._context, user, history,
+            known.dislikes.of(user), known._seen.of(user), candidates, position, known._hidden,
+            c.lengths, c.levels, rows.times, rows.degree, t.items, t.weights, t.start, t.degree,
+            known.departures.last, t._purged, p.counts, p.events, counts, popular, stages, stage,
+            np.float32(share), vectors, *tables, bias, known.taste.maps, known.taste.profiles,
+            e.users, e.personal, e.directions, h.weights, h.active,
         )  # fmt: skip
         if not exact:
             known._candidates.clear(candidates)
-        return Contest(candidates, scores, features, weights, context, vectors)
+        return Contest(candidates, scores, features, self._weights, self._context, vectors)
 
 
 def _competing(
@@ -233,7 +238,7 @@ def _chosen(
         size *= 8  # one category fills the pool
 
 
-def _reason(known: Knowledge, part: int, source: int) -> str:
+def _reason(known: Knowledge, part: float, source: int) -> str:
     """What spoke most for an item: the user's own items, its text, or what others take."""
     if part == head.TEXT_PART:
         return "similar text"

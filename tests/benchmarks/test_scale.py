@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from rich.console import Console
 
-from benchmarks.scale import bytes_per_user, interactions, measure_size
+from benchmarks.scale import bytes_per_user, interactions, measure_dataset, measure_size
 from engine import EngineSettings
 
 
@@ -14,6 +16,15 @@ def test_a_row_says_what_was_measured() -> None:
     assert (row["items"], row["users"], row["events_before"]) == (400, 400, 4000)
     assert 0 < row["total_us"]["p50"] <= row["total_us"]["p99"]
     assert row["bytes_per_user"] == bytes_per_user(EngineSettings())
+
+
+def test_a_data_set_is_measured_event_by_event_and_in_batches(tmp_path: Path) -> None:
+    lines = [f"{n % 5}\t{n % 7}\t{1 + n % 5}\t{880_000_000 + n}" for n in range(300)]
+    (tmp_path / "u.data").write_text("\n".join(lines) + "\n")
+    row = measure_dataset(tmp_path, EngineSettings(model="gnn"), Console(quiet=True))
+    assert (row["items"], row["users"]) == (7, 5)
+    assert 0 < row["total_us"]["p50"] <= row["total_us"]["p99"]
+    assert row["batch_events_per_second"] > 0
 
 
 def test_the_history_is_of_real_like_degrees() -> None:

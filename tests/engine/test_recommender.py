@@ -5,13 +5,16 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import itertools
 import pkgutil
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import engine
-from engine import EngineSettings, Item, Recommender, Rules
+from engine import Answer, EngineSettings, Item, Recommender, Rules
 from engine.events import item_text
 from engine.recommender import KIND_WEIGHTS
 from tests.engine.builders import (
@@ -40,6 +43,38 @@ def test_equal_calls_give_equal_answers_and_equal_state(settings: EngineSettings
         assert one.observe(event).items == two.observe(event).items
     assert state(one) == state(two)
     assert len(state(one)) > 40
+
+
+@both
+@hypothesis.settings(max_examples=10, deadline=None)
+@hypothesis.given(
+    cuts=st.lists(st.integers(1, 70), min_size=1, max_size=20), seed=st.integers(0, 3)
+)
+def test_a_log_cut_into_batches_anyhow_gives_equal_answers_and_equal_state(
+    settings: EngineSettings, cuts: list[int], seed: int
+) -> None:
+    log = mixed(seed, events=200)
+    answered = [number % 5 != seed for number in range(len(log))]
+    single, batched = known(settings), known(settings)
+    expected = [
+        single.observe(event, answer).items for event, answer in zip(log, answered, strict=True)
+    ]
+    answers: list[Answer] = []
+    for cut in itertools.cycle(cuts):
+        at = slice(len(answers), len(answers) + cut)
+        if len(answers) == len(log):
+            break
+        answers += batched.observe_many(log[at], answered[at])
+    assert [answer.items for answer in answers] == expected
+    assert state(batched) == state(single)
+
+
+def test_as_many_answers_are_asked_for_as_interactions_are_told() -> None:
+    made = known(WITHOUT_TEXT)
+    before = state(made)
+    with pytest.raises(ValueError, match="2 interactions, 1 answers"):
+        made.observe_many(stream()[:2], [True])
+    assert state(made) == before
 
 
 def test_a_seed_decides_the_answers() -> None:

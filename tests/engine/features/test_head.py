@@ -63,9 +63,9 @@ def test_the_error_is_the_gradient_of_the_cross_entropy_by_the_weights(seed: int
 def test_a_step_lowers_the_loss_of_what_was_taken() -> None:
     features, learnt = random_features(7, items=30), Head()
     context = np.array([1.0, 0.4, -0.3, 0.2, 0.1], np.float32)
-    losses = []
+    losses, weights = [], np.zeros(FEATURES, np.float32)
     for _ in range(20):
-        weights = head.feature_weights(learnt.weights, context)
+        head.feature_weights(learnt.weights, learnt.active, context, weights)
         probabilities = head.softmax((weights @ features).astype(np.float32))
         losses.append(-float(np.log(probabilities[3])))
         error = head.expected_features(features, probabilities) - features[:, 3]
@@ -112,7 +112,8 @@ def test_a_score_is_the_bias_and_the_weighted_sum() -> None:
     features = random_features(1, items=8)
     weights = np.arange(FEATURES, dtype=np.float32)
     bias = np.linspace(-1, 1, 8).astype(np.float32)
-    out = head.combine(features, weights, bias, 6)
+    out = np.empty(6, np.float32)
+    head.combine(features, weights, bias, 6, out)
     np.testing.assert_allclose(out, (weights @ features + bias)[:6], rtol=1e-4)
 
 
@@ -131,7 +132,9 @@ def test_the_context_of_a_user_gates_the_weights() -> None:
     made = Head()
     made.weights[head.TEXT] = (1.0, -0.5, 0.0, 2.0, 0.0)
     context = np.array([1.0, 0.4, 9.0, 0.25, 9.0], np.float32)
-    assert head.feature_weights(made.weights, context)[head.TEXT] == pytest.approx(1.3)
+    weights = np.empty(FEATURES, np.float32)
+    head.feature_weights(made.weights, made.active, context, weights)
+    assert weights[head.TEXT] == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""The kernels' cache is never stale, and one that cannot be written stops nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Prints what a kernel makes of a constant of another file, and how many kernels of how many files
+# came from the cache, or did not.
+SCRIPT = """
+import numpy as np
+from engine.features.head import top_k
+from engine.graph import _recent_ids
+from engine.step.model import exclude
+
+number, scores = np.zeros(1, np.int32), np.zeros(1, np.float32)
+exclude(scores, number, number, np.ones(1, np.bool_), number)
+top_k(scores, 1)
+_recent_ids(np.zeros((1, 8), np.uint32), np.ones(1, np.int64), 0, 1)
+used = (exclude, top_k, _recent_ids)
+print(
+    scores[0], sum(sum(k.stats.cache_hits.values()) for k in used),
+    sum(sum(k.stats.cache_misses.values()) for k in used),
+)
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    copied = tmp_path / "tree"
+    shutil.copytree(
+        ROOT / "engine", copied / "engine", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return copied
+
+
+def run(tree: Path, **variables: str | None) -> tuple[str, str]:
+    """What the script printed to its output, and to its error output."""
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    for name, value in variables.items():
+        environment.pop(name, None)
+        if value is not None:
+            environment[name] = value
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=tree, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_changed_constant_of_one_file_recompiles_the_kernels_of_all(tree: Path) -> None:
+    kept = str(tree.parent / "cache")
+    assert run(tree, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 0 3"
+    assert run(tree, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 3 0"
+    head = tree / "engine" / "features" / "head.py"
+    text = head.read_text()
+    head.write_text(text.replace("EXCLUDED = np.float32(-1e30)", "EXCLUDED = np.float32(-2e30)"))
+    assert run(tree, NUMBA_CACHE_DIR=kept)[0] == "-2e+30 0 3"
+    # The other state's kernels are there still, for workers that run it.
+    head.write_text(text)
+    assert run(tree, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 3 0"
+
+
+def test_folders_of_old_sources_are_removed_but_for_the_latest(tree: Path) -> None:
+    kept = tree.parent / "cache"
+    for age in range(12):
+        folder = kept / f"millrace-{age:016x}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (10**9 - age, 10**9 - age))
+    (kept / "of-another-program").mkdir()
+    run(tree, NUMBA_CACHE_DIR=str(kept))
+    left = {path.name for path in kept.iterdir()}
+    assert len(left) == 10
+    assert "of-another-program" in left
+    assert {f"millrace-{age:016x}" for age in range(8)} < left
+
+
+def test_a_cache_that_cannot_be_written_is_told_once_and_done_without(tree: Path) -> None:
+    blocked = tree.parent / "file"
+    blocked.write_text("no folder")
+    out, error = run(tree, NUMBA_CACHE_DIR=str(blocked / "cache"))
+    assert out == "-1e+30 0 3"
+    assert error.count("\n") == 1
+    assert "NUMBA_CACHE_DIR" in error
+
+
+def test_without_a_home_kernels_are_compiled_all_the_same(tree: Path) -> None:
+    blocked = tree.parent / "file"
+    blocked.write_text("no folder")
+    variables = {"NUMBA_CACHE_DIR": None, "HOME": str(blocked), "XDG_CACHE_HOME": None}
+    out, error = run(tree, **variables)
+    assert out == "-1e+30 0 3"
+    assert error.count("\n") == 1
+    assert not list(tree.glob("*millrace*"))
+
+
+def test_damaged_files_are_compiled_anew(tree: Path) -> None:
+    kept = tree.parent / "cache"
+    run(tree, NUMBA_CACHE_DIR=str(kept))
+    for path in kept.rglob("*.nb?"):
+        path.write_bytes(b"damaged")
+    out, _ = run(tree, NUMBA_CACHE_DIR=str(kept))
+    assert out == "-1e+30 0 3"
+    assert run(tree, NUMBA_CACHE_DIR=str(kept))[0] == "-1e+30 3 0"
