@@ -52,16 +52,18 @@ PRIVATE = {
 
 RUN_RECORDS = 64
 """Records of one partition that are handed over in one go: events of others wait so long."""
-_HELD_RECORDS = 128
-"""Records that wait in Python, of all partitions; librdkafka's queues hold the rest."""
-_QUEUED_RECORDS = 400
-"""Records of a partition in librdkafka's queue at which no more of it are fetched.
+_HELD_RECORDS, _HELD_BYTES = 20_000, 16 * 1024 * 1024
+"""What is held here of one partition, at most; with more it is paused until half is gone.
 
-The queue is one for all partitions, first in, first out: an event of a quiet partition waits
-behind these. But it must last for as long as a fetch that finds nothing waits (`_FETCH_WAIT_MS`),
-since one fetch is under way at a time: a busy partition would run dry beside quiet ones.
+librdkafka has one queue for all partitions, first in, first out, and a fetch brings whole batches
+of a producer, thousands of records. So what is there is taken out of that queue at once: an event
+of a quiet partition then waits for a few runs of a busy one, not for all of its batch.
 """
-_FETCH_BYTES = 65_536
+_QUEUED_RECORDS = 1_000
+"""Records of a partition in librdkafka's queue at which no more of it are fetched."""
+_TAKEN_RECORDS = 256
+"""Records that are taken out of that queue in one go."""
+_FETCH_BYTES = 262_144
 _FETCH_WAIT_MS = {True: 5, False: 40}
 """How long a fetch waits for a message, by whether the broker is the embedded one, which answers
 a waiting fetch only when its time is up."""
@@ -165,6 +167,7 @@ class RunConsumer(faust_consumer.Consumer):
         self._assigned: dict[TP, int] = {}
         self._held: dict[TP, deque[Record]] = {}
         self._next: dict[TP, int] = {}
+        self._bytes: dict[TP, int] = {}
         self._paused: set[TP] = set()
         self._asked: list[tuple[list[TopicPartition], Future[bool]]] = []
         self._under_way: deque[Future[bool]] = deque()
@@ -222,17 +225,11 @@ class RunConsumer(faust_consumer.Consumer):
             )
             while not self._closing.is_set():
                 self._pause(client, self._full())
-                with self._changed:
-                    self._changed.wait_for(self._has_room, _POLL_SECONDS)
-                    room = _HELD_RECORDS - self._count()
-                if room <= 0:
-                    # The group's callbacks have to be served all the same.
-                    self._pause(client, set(self._held))
                 self._commit_asked(client, wait=False)
                 first = client.poll(_POLL_SECONDS)
                 if first is not None:
                     # `consume` waits for as many as it is asked for: only for what is there.
-                    self._hold([first, *client.consume(max(1, room), 0.0)])
+                    self._hold([first, *client.consume(_TAKEN_RECORDS, 0.0)])
         except BaseException as error:
             self._call(self.crash(error))
         finally:
@@ -276,7 +273,15 @@ class RunConsumer(faust_consumer.Consumer):
         return True
 
     def _full(self) -> set[TP]:
-        """The partitions whose answers wait for the broker."""
+        """The partitions of which enough is held, or whose answers wait for the broker."""
+        full = self._without_room()
+        for tp, held in self._held.items():
+            share = 0.5 if tp in self._paused else 1.0
+            if len(held) >= share * _HELD_RECORDS or self._bytes[tp] >= share * _HELD_BYTES:
+                full.add(tp)
+        return full
+
+    def _without_room(self) -> set[TP]:
         return {
             tp for tp in self._held
             if tp.topic == self.placed_topic and not self.who_places.has_room(tp.partition)
@@ -291,13 +296,6 @@ class RunConsumer(faust_consumer.Consumer):
                 change([TopicPartition(tp.topic, tp.partition) for tp in places & set(self._held)])
         self._paused = wanted
 
-    def _count(self) -> int:
-        """Records that are held, but for those of partitions that are full."""
-        return sum(len(held) for tp, held in self._held.items() if tp not in self._paused)
-
-    def _has_room(self) -> bool:
-        return self._count() < _HELD_RECORDS or self._closing.is_set()
-
     def _hold(self, messages: list[Message]) -> None:
         kept = False
         with self._changed:
@@ -308,7 +306,9 @@ class RunConsumer(faust_consumer.Consumer):
                     continue
                 tp = TP(str(message.topic()), cast(int, message.partition()))
                 if tp in self._held and self._goes_on(tp, cast(int, message.offset())):
-                    self._held[tp].append(Record.of(message))
+                    record = Record.of(message)
+                    self._held[tp].append(record)
+                    self._bytes[tp] += len(record.value or b"")
                     kept = True
         if kept:
             self.loop.call_soon_threadsafe(self._arrived.set)
@@ -339,6 +339,7 @@ class RunConsumer(faust_consumer.Consumer):
             self._assigned = {TP(p.topic, p.partition): p.offset for p in partitions}
             self._held = {tp: deque() for tp in assigned}
             self._next = dict.fromkeys(assigned, 0)
+            self._bytes = dict.fromkeys(assigned, 0)
             self._paused = set()
         client.assign(partitions)
         self._wait(self._tell_assigned(assigned, self._generation))
@@ -412,14 +413,13 @@ class RunConsumer(faust_consumer.Consumer):
         runs: dict[TP, list[Run]] = {}
         if not self.flow_active:
             return runs
-        full = self._full()
+        full = self._without_room()
         with self._changed:
             for tp, held in self._held.items():
                 if held and (active is None or tp in active) and tp not in full:
                     records = [held.popleft() for _ in range(min(RUN_RECORDS, len(held)))]
+                    self._bytes[tp] -= sum(len(record.value or b"") for record in records)
                     runs[tp] = [Run(records, self._generation)]
-            if runs:
-                self._changed.notify_all()
         return runs
 
     def _to_message(self, tp: TP, run: Run) -> ConsumerMessage:
@@ -434,12 +434,15 @@ class RunConsumer(faust_consumer.Consumer):
         """Where the partitions were placed when they were assigned; there is nothing to seek."""
         return {tp: offset for tp, offset in self._assigned.items() if offset >= 0}
 
-    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit as a member of the group; whether the group's coordinator took it."""
-        return await self._commit(offsets)
-
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        places = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
+        return await self.commit_offsets(offsets)
+
+    async def commit_offsets(self, offsets: Mapping[TP, int], metadata: str = "") -> bool:
+        """Commit as a member of the group; whether the group's coordinator took it."""
+        places = [
+            TopicPartition(tp.topic, tp.partition, offset, metadata=metadata)
+            for tp, offset in offsets.items()
+        ]
         done: Future[bool] = Future()
         with self._changed:
             if self._closing.is_set():

@@ -73,7 +73,7 @@ class Worker:
         notes = found.notes if found else Notes(self.input.name, {}, {})
         self.catalogue = Catalogue(settings, self.engine, notes.catalogue, notes.items)
         self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_unreadable)
-        self.follower = Follower(settings)
+        self.follower = Follower(settings, self.input.topic_id)
         self.assignment.on_change = self.follower.follow
         self.access = EngineAccess()
         if found:
@@ -102,7 +102,9 @@ class Worker:
         made = driver.transport(self.settings, topics.interactions, self.assignment)
         app.transport = made(app.conf.broker_consumer, app)
 
-        self.assignment.commit = lambda offsets: _commit(app, topics.interactions, offsets)
+        self.assignment.commit = lambda offsets: _commit(
+            app, topics.interactions, offsets, self.input.topic_id
+        )
 
         @app.agent(_runs(app, topics.interactions), name="interactions", concurrency=1)
         async def interactions(stream: Any) -> None:
@@ -125,14 +127,17 @@ class Worker:
             self.catalogue.follow(hand_over)
             self.follower.start(hand_over, self.follow)
 
-        @app.timer(worker.commit_seconds)  # type: ignore[untyped-decorator]
+        @app.task  # type: ignore[untyped-decorator]
         async def look_after() -> None:
-            for failure in (self.catalogue.failure, self.follower.failure):
-                if failure is not None:
-                    raise failure
-            self.outbox.wait(0)
-            await self.assignment.look_after()
-            await self.commit_items(app)
+            # No timer of Faust's: those warn whenever a commit takes longer than their interval.
+            while not app.should_stop:
+                await app.sleep(worker.commit_seconds)
+                for failure in (self.catalogue.failure, self.follower.failure):
+                    if failure is not None:
+                        raise failure
+                self.outbox.wait(0)
+                await self.assignment.look_after()
+                await self.commit_items(app)
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
@@ -337,11 +342,14 @@ def _consumer(app: faust.App) -> driver.RunConsumer:
     return cast(driver.RunConsumer, app.consumer)
 
 
-async def _commit(app: faust.App, topic: str, offsets: dict[int, int]) -> bool:
-    """Commit those of the partitions that are assigned to us; whether all were taken."""
+async def _commit(app: faust.App, topic: str, offsets: dict[int, int], topic_id: str = "") -> bool:
+    """Commit those of the partitions that are assigned to us; whether all were taken.
+
+    The topic's id goes with them: a commit outlives a topic that is deleted and made anew.
+    """
     consumer = _consumer(app)
     ours = consumer.assignment()
     places = {TP(topic, number): offset for number, offset in offsets.items()}
     if not places.keys() <= ours:
         places = {tp: offset for tp, offset in places.items() if tp in ours}
-    return bool(places) and await consumer.commit_offsets(places)
+    return bool(places) and await consumer.commit_offsets(places, topic_id)

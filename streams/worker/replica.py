@@ -35,8 +35,8 @@ _SAY_SECONDS = 5.0
 class Follower:
     """Reads partitions up to where the group has committed, outside of its membership."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._topic = settings.topics.interactions
+    def __init__(self, settings: Settings, topic_id: str) -> None:
+        self._topic, self._topic_id = settings.topics.interactions, topic_id
         self._every = settings.worker.commit_seconds
         # The group's name is for `committed` alone: it assigns, and so is no member.
         self._consumer = clients.reader(settings, **{"group.id": settings.worker.group})
@@ -54,10 +54,7 @@ class Follower:
         self._ask(positions)  # before the first fetch, behind which it would wait
         ends = {}
         for number, position in positions.items():
-            # A commit may be of an earlier topic of this name, and lie beyond the end of this one.
-            place = TopicPartition(self._topic, number)
-            high = self._consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)[1]
-            if (end := min(self._committed.get(number, -1), high)) > position:
+            if (end := self._committed.get(number, -1)) > position:
                 ends[number] = end
         self._assign(positions)
         total = sum(end - positions[n] for n, end in ends.items())
@@ -144,7 +141,12 @@ class Follower:
         except KafkaException as error:
             log.warning("what others have answered cannot be read yet: %s", error)
             return
-        self._committed = {place.partition: place.offset for place in found}
+        # A commit outlives its topic: what was answered of an earlier one says nothing of ours.
+        self._committed = {
+            place.partition: place.offset
+            for place in found
+            if (place.metadata or self._topic_id) == self._topic_id
+        }
 
     def _read(self, seconds: float) -> None:
         for message in self._consumer.consume(500, timeout=seconds):
