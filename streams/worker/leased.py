@@ -143,6 +143,10 @@ class LeasedWriter:
         while not stopping.is_set():
             try:
                 written = self._settled(stopping)
+                # A producer that has known the topics for long knows of no partition added since.
+                for topic in (self._settings.topics.recommendations,
+                              self._settings.topics.dead_letters):  # fmt: skip
+                    clients.partitions(self._shared.current, topic)
                 break
             except (KafkaException, TimeoutError) as error:
                 code = error.args[0].code() if isinstance(error, KafkaException) else None
@@ -196,11 +200,16 @@ class LeasedWriter:
             def reported(error: KafkaError | None, message: Message) -> None:
                 self._reported(number, producer, error, message)
 
-            for output in lot:
-                clients.produce(
-                    producer, output.topic, output.value, output.key, self._number,
-                    headers=output.headers, on_delivery=reported,
-                )  # fmt: skip
+            try:
+                for output in lot:
+                    clients.produce(
+                        producer, output.topic, output.value, output.key, self._number,
+                        headers=output.headers, on_delivery=reported,
+                    )  # fmt: skip
+            except KafkaException as error:
+                self._lot += 1  # those that were queued may be written: the tail will tell
+                self._under_way = 0
+                self._fail(producer, error.args[0], output.topic)
 
     def _reported(
         self, lot: int, producer: Producer, error: KafkaError | None, message: Message
@@ -210,19 +219,22 @@ class LeasedWriter:
                 return
             self._under_way -= 1
             if error is not None and self.failure is None:
-                if error.code() in clients.LASTING:
-                    self.failure = BrokerError(
-                        f"the broker refuses to write to topic {message.topic()}: {error.str()}"
-                    )
-                else:
-                    self.failure = DisownedError(f"not acknowledged in time: {error.str()}")
-                self._failed_with = producer
+                self._fail(producer, error, message.topic())
             if self._under_way:
                 return
             if self.failure is None:
                 self.queue.sent_are_written()
                 self.durations.observe((time.perf_counter() - self._sent_at) * 1e6)
         self.advance()
+
+    def _fail(self, producer: Producer, error: KafkaError, topic: str | None) -> None:
+        self._failed_with = producer
+        if error.code() in clients.LASTING:
+            self.failure = BrokerError(
+                f"the broker refuses to write to topic {topic}: {error.str()}"
+            )
+        else:
+            self.failure = DisownedError(f"not written to topic {topic}: {error.str()}")
 
     @property
     def may_reopen(self) -> bool:

@@ -142,3 +142,35 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_the_broker_goes_away(
         assert offsets(path) == list(range(sent))
         for producer in writers.producers:
             producer.close()
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_partition_that_the_producer_does_not_know_ends_the_lot_and_not_the_worker(
+    path: Path, writers: Writers
+) -> None:
+    writer = writers.make(held())
+    writer.open(RUNNING)
+    writer.put([answer(path, 0)], 1)
+    until(lambda: writer.queue.out == 1)
+    writer._number = 1  # as of an output topic that has fewer partitions than the input
+    writer.put([answer(path, 1)], 2)
+    until(lambda: writer.failure is not None)
+    assert isinstance(writer.failure, DisownedError)
+    writer.close(1)  # and it does not wait for what was never sent
+    writer._number = 0
+    writer.reopen(RUNNING)
+    until(lambda: writer.queue.out == 2)
+    writer.close(10)
+    assert offsets(path) == [0, 1]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_what_the_broker_will_never_take_ends_it(path: Path, writers: Writers) -> None:
+    writer = writers.make(held())
+    writer.open(RUNNING)
+    writer.put([answer(path, 0)._replace(value=b"x" * (64 * 1024 * 1024))], 1)
+    until(lambda: writer.failure is not None)
+    assert not isinstance(writer.failure, DisownedError)
+    assert "too large" in str(writer.failure)
+    writer.close(10)
+    assert writer.queue.waiting == 1
