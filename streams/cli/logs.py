@@ -21,7 +21,6 @@ def log_to_stderr(form: Literal["auto", "text", "json"] = "auto") -> None:
         `partition`, `offset`).
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_NotAgain())
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
         handler.setFormatter(
             JsonFormatter(
@@ -50,24 +49,3 @@ def _log_exception(
     logging.getLogger("millrace").critical(
         "%s: %s", kind.__name__, error, exc_info=(kind, error, traceback)
     )
-
-
-class _NotAgain(logging.Filter):
-    """Lets what a client of Kafka says through once in half a minute: it tries many times a second.
-
-    Messages count as the same when they are of one template.
-    """
-
-    _SECONDS = 30.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
-            return True
-        due = record.created - self._said.get(str(record.msg), -self._SECONDS) >= self._SECONDS
-        if due:
-            self._said[str(record.msg)] = record.created
-        return due

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import Future
@@ -73,6 +74,7 @@ _COMMIT_SECONDS = 0.005
 """The same while it waits for the event loop in a rebalance."""
 _CLOSED_SECONDS = 30.0
 _NEVER = 2**63
+_SAY_SECONDS = 30.0
 
 
 class Placing(Protocol):
@@ -168,6 +170,7 @@ class RunConsumer(faust_consumer.Consumer):
         self._held: dict[TP, deque[Record]] = {}
         self._next: dict[TP, int] = {}
         self._bytes: dict[TP, int] = {}
+        self._said = float("-inf")
         self._paused: set[TP] = set()
         self._asked: list[tuple[list[TopicPartition], Future[bool]]] = []
         self._under_way: deque[Future[bool]] = deque()
@@ -186,7 +189,9 @@ class RunConsumer(faust_consumer.Consumer):
     async def on_start(self) -> None:
         """Make the client; it joins the group with `subscribe`."""
         await super().on_start()
-        self._client = KafkaConsumer(self._configuration() | {"on_commit": self._committed})
+        self._client = KafkaConsumer(
+            self._configuration() | {"on_commit": self._committed, "error_cb": self._say}
+        )
 
     async def on_stop(self) -> None:
         """Give the partitions up, then leave the group: in this order, or two would answer."""
@@ -238,6 +243,12 @@ class RunConsumer(faust_consumer.Consumer):
                 asked, self._asked = self._asked, []
             for done in (*(done for _, done in asked), *self._under_way):
                 _tell(done, False)
+
+    def _say(self, error: KafkaError) -> None:
+        """Log what the client reports of its brokers: it tries again, many times a second."""
+        if time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            log.warning("the Kafka consumer tries again: %s", error.str())
 
     def _commit_asked(self, client: KafkaConsumer, wait: bool) -> None:
         """Commit what the event loop has asked for: the client is for this thread alone.

@@ -1,4 +1,4 @@
-"""The settings of [security] as each of the three Kafka libraries wants them."""
+"""The settings of [security] as each of the two Kafka libraries wants them."""
 
 from __future__ import annotations
 
@@ -33,27 +33,6 @@ def for_librdkafka(security: SecuritySettings) -> dict[str, str]:
             "sasl.password": security.password.get_secret_value(),
         }
     return found
-
-
-def for_faust(security: SecuritySettings) -> Any:
-    """`broker_credentials` of a Faust app, which hands them to aiokafka; None for plaintext.
-
-    Raises
-    ------
-    SettingsError
-        As `for_librdkafka` does.
-    """
-    from faust.auth import SASLCredentials, SSLCredentials  # noqa: PLC0415
-
-    context = tls_context(security)
-    if security.protocol.startswith("sasl"):
-        return SASLCredentials(
-            username=security.user,
-            password=security.password.get_secret_value(),
-            mechanism=security.mechanism,
-            ssl_context=context,
-        )
-    return SSLCredentials(context) if context else None
 
 
 def for_kafka_python(security: SecuritySettings) -> dict[str, Any]:

@@ -120,8 +120,10 @@ class Worker:
 
         @app.task  # type: ignore[untyped-decorator]
         async def started() -> None:
-            # Faust's monitor takes a tenth of an event's time, for figures that nobody reads.
+            # Faust's monitor takes a tenth of an event's time, for figures that nobody reads; it
+            # warns of each rebalance that is not measured then.
             app.sensors.remove(app.monitor)
+            logging.getLogger("faust.app.base").setLevel(logging.ERROR)
             self.access.open(asyncio.get_running_loop())
             hand_over = asyncio.get_running_loop().call_soon_threadsafe
             self.catalogue.follow(hand_over)

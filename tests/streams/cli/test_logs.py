@@ -24,8 +24,6 @@ log_to_stderr({form!r})
 place = {{"topic": "t", "partition": 2, "offset": 7}}
 logging.getLogger("millrace.worker").warning('%s "stands" still\\n', "ö", extra=place)
 logging.getLogger("other").info("nobody wants this")
-for number in range(9):
-    logging.getLogger("aiokafka.conn").error("no connection to %d", number)
 1 / 0
 """
 TOKEN = "open-sesame"
@@ -47,11 +45,10 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("form", ["auto", "json"])
 def test_each_line_is_an_object_with_what_it_is_about(form: str) -> None:
-    place, client, end = objects(said(form))
+    place, end = objects(said(form))
     assert (place["level"], place["logger"]) == ("WARNING", "millrace.worker")
     assert place["message"] == 'ö "stands" still\n'
     assert (place["topic"], place["partition"], place["offset"]) == ("t", 2, 7)
-    assert client["message"] == "no connection to 0"  # once, of nine
     assert (end["level"], end["message"]) == ("CRITICAL", "ZeroDivisionError: division by zero")
     assert end["exc_info"].startswith("Traceback")
 
@@ -68,7 +65,6 @@ def test_people_get_text() -> None:
     os.close(ours)
     assert done.returncode == 1
     assert 'WARNING millrace.worker: ö "stands" still' in seen
-    assert seen.count("no connection") == 1
     assert "Traceback" in seen
     assert "{" not in seen
 

@@ -19,7 +19,7 @@ import pytest
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
 from streams.kafka import rights, topics
-from streams.kafka.security import for_faust, for_kafka_python, for_librdkafka
+from streams.kafka.security import for_kafka_python, for_librdkafka
 from streams.messages.schemas import Source
 from streams.processes import Child
 from streams.settings import (
@@ -281,7 +281,7 @@ def test_the_password_is_in_no_text_that_settings_give(monkeypatch: pytest.Monke
     for text in (as_toml(settings), repr(settings), str(settings), repr(settings.model_dump())):
         assert WRONG not in text
     assert "# password comes from MILLRACE_SECURITY__PASSWORD" in as_toml(settings)
-    assert WRONG not in repr(for_faust(settings.security))
+    assert WRONG not in repr(settings.security)
 
 
 def test_a_child_gets_the_password_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +322,7 @@ def test_a_secret_is_not_taken_from_the_command_line() -> None:
     assert WRONG not in str(error.value)
 
 
-@pytest.mark.parametrize("translate", [for_librdkafka, for_faust, for_kafka_python])
+@pytest.mark.parametrize("translate", [for_librdkafka, for_kafka_python])
 def test_a_file_that_is_none_is_told_by_each_translation(
     tmp_path: FilePath, translate: Callable[[SecuritySettings], object]
 ) -> None:
