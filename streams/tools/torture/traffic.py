@@ -31,7 +31,7 @@ RUBBISH: tuple[bytes | None, ...] = (
     b'{"user": "\xff\xfe"}',
     b'["an", "array"]',
     b'{"properties": ' + b"[" * 10_000,
-    b'{"event_id": 5, "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "view"}',
+    b'{"event_id": 5.5, "user": "ann", "item": "m", "timestamp": 1600000000000, "kind": "view"}',
     b'{"event_id": "r", "user": "", "item": "m", "timestamp": 1600000000000, "kind": "view"}',
     b'{"event_id": "r", "user": "ann", "timestamp": 1600000000000, "kind": "view"}',
     b'{"event_id": "r", "user": "ann", "item": "m", "timestamp": 1600000000, "kind": "view"}',
