@@ -29,9 +29,8 @@ def json_schemas() -> dict[str, dict[str, Any]]:
         "if": {"properties": {"kind": {"const": "forget"}}},
         "else": {"required": ["item"], "properties": {"item": {"type": ["string", "integer"]}}},
     }
-    for name in ("interaction", "item"):
-        properties = schemas[name]["$defs"][name.capitalize()]["properties"]
-        for field in {"event_id", "user", "item"} & properties.keys():
-            # what `streams.messages.decoding` takes beside text
-            properties[field] = {"anyOf": [properties[field], {"type": "integer"}]}
+    properties = schemas["interaction"]["$defs"]["Interaction"]["properties"]
+    for field in ("event_id", "user", "item"):
+        # what `streams.messages.decoding` takes beside text; an item's id is text alone
+        properties[field] = {"anyOf": [properties[field], {"type": "integer"}]}
     return schemas

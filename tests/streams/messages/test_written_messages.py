@@ -15,6 +15,7 @@ from engine.events import EARLIEST_MS, KINDS, Item
 from streams.kafka.record import Record
 from streams.messages.bad_message import ERROR_CLASSES, BadMessage
 from streams.messages.dead_letters import dead_letter
+from streams.messages.decoding import decode_item
 from streams.messages.json_schemas import json_schemas
 from streams.messages.packing import pack, unpack
 from streams.messages.schemas import (
@@ -153,6 +154,11 @@ def test_the_schemas_say_what_the_messages_are() -> None:
     assert interaction["timestamp"]["minimum"] == EARLIEST_MS
     assert interaction["user"]["anyOf"][0]["maxLength"] == 256
     assert interaction["user"]["anyOf"][1] == {"type": "integer"}
+    item = schemas["item"]["$defs"]["Item"]["properties"]["item"]
+    assert item["type"] == "string"
+    with pytest.raises(BadMessage, match="item") as refused:
+        decode_item(b'{"item": 42, "title": "Alien"}')
+    assert refused.value.error_class == "WrongType"
     assert schemas["interaction"]["else"]["required"] == ["item"]
     headers = schemas["dead-letter-headers"]["$defs"]["DeadLetterHeaders"]["properties"]
     assert set(headers["error.class"]["enum"]) == set(ERROR_CLASSES)
