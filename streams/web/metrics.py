@@ -88,6 +88,7 @@ class WorkerMetrics(Collector):
             ("duplicates", counts.duplicates, "Events whose event_id was known already."),
             ("replayed", counts.replayed, "Events learnt again after a restart, answered before."),
             ("followed", counts.followed, "Events learnt that other workers answered."),
+            ("foreign_keys", counts.foreign_keys, "Events whose key is not their user's id."),
             ("late", counts.late, "Events more than worker.grace_seconds behind the latest."),
         ):
             yield CounterMetricFamily(f"millrace_worker_{name}", text, value=value)

@@ -31,7 +31,7 @@ from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.record import Record
 from streams.messages.schemas import Model
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.web import metrics
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
@@ -307,11 +307,30 @@ def wait_for_broker(settings: Settings) -> None:
 
 
 def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
-    """The folder of this group's checkpoints. The embedded broker's log dies with it."""
+    """The folder of this group's checkpoints. The embedded broker's log dies with it.
+
+    Raises
+    ------
+    SettingsError
+        If a folder that the settings name cannot be used; without the default one it goes on.
+    """
     if not settings.worker.checkpoints or settings.broker.embedded:
         return None
     folder = Path(settings.worker.checkpoints) / settings.worker.group / log_.name
-    return Checkpoints(folder, settings.worker.checkpoints_kept)
+    try:
+        return Checkpoints(folder, settings.worker.checkpoints_kept)
+    except OSError as error:
+        name = settings.worker.checkpoints
+        if name != WorkerSettings().checkpoints:
+            raise SettingsError(
+                f"worker.checkpoints = {name!r} cannot be used: {error}; name a folder that can be "
+                "written, or an empty one for no checkpoints"
+            ) from None
+        log.warning(
+            "no checkpoints: %s; a restart reads the log again. worker.checkpoints names a folder",
+            error,
+        )
+        return None
 
 
 def _skip_what_is_gone(settings: Settings, partition: Partition, low: int) -> None:

@@ -14,6 +14,9 @@ class Counts:
     ----------
     received, followed
         Messages of our own partitions; of those that others answer.
+    foreign_keys
+        Messages whose key is not their user's id: their user's events may lie in several
+        partitions, out of order.
     recommendations, duplicates, late, replayed, dead_letters
         Answers; events whose id was known; late ones; ones that were answered before; by class.
     checkpoints, checkpoint_pause_seconds
@@ -28,6 +31,7 @@ class Counts:
 
     received: int = 0
     followed: int = 0
+    foreign_keys: int = 0
     recommendations: int = 0
     duplicates: int = 0
     late: int = 0

@@ -8,6 +8,7 @@ Results do not depend on where batches begin.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns, time
 
@@ -34,6 +35,8 @@ from streams.worker.counts import Counts
 from streams.worker.delivery import Output
 from streams.worker.durations import StageDurations
 from streams.worker.partition import Partition
+
+log = logging.getLogger("millrace.worker")
 
 News = tuple[Interaction, Recommendation | None] | Output
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
@@ -146,6 +149,8 @@ class Pipeline:
         """
         check_size(record.key, record.value, record.headers, self._topics.message_bytes)
         event = decode_interaction(record.value, record.headers, record.timestamp_ms)
+        if record.key != event.user.encode():
+            self._count_key(record)
         if partition.is_duplicate(event.event_id):
             self.counts.duplicates += 1
             return None
@@ -156,6 +161,19 @@ class Pipeline:
         partition.count(event.event_id, event.timestamp)
         self.counts.newest_ms = max(self.counts.newest_ms, event.timestamp)
         return event
+
+    def _count_key(self, record: Record) -> None:
+        """Count a key that is not the user's id, and log the first."""
+        self.counts.foreign_keys += 1
+        if self.counts.foreign_keys == 1:
+            log.warning(
+                "%s[%d] at %d: its key is not its user's id, so events of one user may lie in "
+                "several partitions, out of order and unknown as duplicates; more are counted, not "
+                "logged",
+                self._topics.interactions, record.partition, record.offset,
+                extra={"topic": self._topics.interactions, "partition": record.partition,
+                       "offset": record.offset},
+            )  # fmt: skip
 
     def _encode(
         self,

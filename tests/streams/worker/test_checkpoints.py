@@ -11,6 +11,8 @@ import pytest
 from engine import EngineSettings, Recommender
 from engine.datasets import Synthetic
 from engine.state.snapshot import VERSION
+from streams.settings import Settings, SettingsError, WorkerSettings
+from streams.worker import app
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Progress
@@ -187,3 +189,24 @@ def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
         else:
             assert found is None
             assert "saved in version 1 of the format" in caplog.text
+
+
+def test_a_folder_that_cannot_be_used_costs_checkpoints_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where there is no home: the default is done without, what somebody named is told."""
+    file = tmp_path / "file"
+    file.touch()
+    log = Input("log", "", {0: 0}, {0: 0})
+    named = Settings(worker=WorkerSettings(checkpoints=str(file / "x")))
+    with pytest.raises(SettingsError, match=r"worker\.checkpoints = '.*' cannot be used"):
+        app._checkpoints(named, log)
+    monkeypatch.setattr(WorkerSettings.model_fields["checkpoints"], "default", str(file / "x"))
+    WorkerSettings.model_rebuild(force=True)
+    try:
+        with caplog.at_level(logging.WARNING, "millrace.worker"):
+            assert app._checkpoints(Settings(worker=WorkerSettings()), log) is None
+    finally:
+        monkeypatch.undo()
+        WorkerSettings.model_rebuild(force=True)
+    assert "no checkpoints: " in caplog.text
