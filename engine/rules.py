@@ -80,8 +80,11 @@ class Categories:
 
     def set_item(self, item: int, categories: Iterable[str]) -> None:
         """Replace an item's categories."""
+        new = list(categories)
+        if self._of.get(item) == new:
+            return  # told twice: it keeps its place, so that equal logs give equal bytes
         self.remove(item)
-        self._of[item] = list(categories)
+        self._of[item] = new
         for category in self._of[item]:
             self._items[category].add(item)
 

@@ -104,13 +104,24 @@ class OutputQueue:
             self._waiting.extend(outputs)
             self._handled = max(self._handled, handled)
 
-    def send(self) -> list[Output]:
-        """The next outputs to send, if none are under way: one lot must be written first."""
+    def send(self, one_topic: bool = False) -> list[Output]:
+        """The next outputs to send, if none are under way: one lot must be written first.
+
+        Parameters
+        ----------
+        one_topic
+            Only outputs of one topic. Without a transaction the order between two topics is
+            nobody's: a dead letter may be written and the answers before it not, and its offset
+            would tell the next owner that they are.
+        """
         with self._lock:
             if self._sent:
                 return []
-            count = min(MOST_OUTPUTS, len(self._waiting))
-            self._sent = [self._waiting.popleft() for _ in range(count)]
+            waiting, topic = self._waiting, self._waiting[0].topic if self._waiting else ""
+            while waiting and len(self._sent) < MOST_OUTPUTS:
+                if one_topic and waiting[0].topic != topic:
+                    break
+                self._sent.append(waiting.popleft())
             return list(self._sent)
 
     def sent_are_written(self) -> None:

@@ -12,7 +12,7 @@ there, for longer than a session, sends one lot of outputs when it wakes. And a 
 frozen itself may still take what it had received. `worker.delivery = "transactional"` closes both.
 
 Outputs of one partition are handed to the producer lot by lot, the next when all of the last are
-acknowledged: should some fail, nothing behind them is in the topic.
+acknowledged, and a lot is of one topic: should some fail, nothing behind them is in a topic.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class LeasedWriter:
         with self._advancing:
             if self._under_way or not self._open or self.failure or not self._lease.holds:
                 return
-            lot = self.queue.send()
+            lot = self.queue.send(one_topic=True)
             if not lot:
                 return
             self._lot += 1

@@ -10,7 +10,7 @@ import pytest
 
 from streams.brokers import KafkaServer
 from streams.settings import Settings
-from streams.worker.delivery import DisownedError, last_written
+from streams.worker.delivery import DisownedError, Output, OutputQueue, last_written
 from streams.worker.leased import EXPIRY, Lease, LeasedWriter, SharedProducer, now
 from tests.conftest import settings_on
 from tests.streams.conftest import Path
@@ -78,6 +78,23 @@ def test_outputs_are_written_in_order_and_known_to_be_out(path: Path, writers: W
     writer.close(10)
     assert offsets(path) == list(range(1_200))
     assert last_written(path.settings, 0, "") == 1_199
+
+
+def test_a_lot_is_of_one_topic() -> None:
+    """A dead letter that is written before the answers below it would hide that they are not."""
+    queue = OutputQueue(0)
+    topics = ["answers"] * 3 + ["letters"] + ["answers"] * 2
+    outputs = [Output(n, topic, b"", b"", ()) for n, topic in enumerate(topics)]
+    queue.put(outputs, 6)
+    lots = []
+    while lot := queue.send(one_topic=True):
+        assert queue.send(one_topic=True) == []
+        assert queue.out == lot[0].offset
+        lots.append([output.offset for output in lot])
+        queue.sent_are_written()
+    assert lots == [[0, 1, 2], [3], [4, 5]]
+    queue.put(outputs, 6)
+    assert len(queue.send()) == 6
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
