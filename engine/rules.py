@@ -84,7 +84,8 @@ class Categories:
         if self._of.get(item) == new:
             return  # told twice: it keeps its place, so that equal logs give equal bytes
         self.remove(item)
-        self._of[item] = new
+        if new:
+            self._of[item] = new
         for category in self._of[item]:
             self._items[category].add(item)
 
