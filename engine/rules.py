@@ -86,7 +86,7 @@ class Categories:
         self.remove(item)
         if new:
             self._of[item] = new
-        for category in self._of[item]:
+        for category in new:
             self._items[category].add(item)
 
     def remove(self, item: int) -> None:
