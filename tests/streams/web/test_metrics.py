@@ -32,7 +32,7 @@ DEPLOY = ROOT / "deploy"
 EVENTS = 200
 TOKEN = "open-sesame"
 SUBSYSTEMS = {
-    "build", "worker", "partition", "transaction", "checkpoint", "engine", "overlay",
+    "build", "worker", "partition", "delivery", "checkpoint", "engine", "overlay",
 }  # fmt: skip
 TARGET_LABELS = {"job", "instance"}
 """Labels that Prometheus adds to whatever it scrapes."""
