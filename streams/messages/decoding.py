@@ -9,14 +9,11 @@ looked through for it: if all of its values fit, the last one counts.
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import msgspec
 
 from engine.events import Interaction, Item
 from streams.messages.adapters import adapt_interaction, adapt_item
-from streams.messages.bad_message import BadMessage, Number, shown
+from streams.messages.bad_message import BadMessage, shown
 from streams.messages.json_reader import read
 from streams.messages.schemas import Headers
 from streams.messages.validation import UNREADABLE, decoded, explained
@@ -24,9 +21,6 @@ from streams.messages.validation import UNREADABLE, decoded, explained
 _DAY_MS = 86_400_000
 _INTERACTION = msgspec.json.Decoder(Interaction)
 _ITEM = msgspec.json.Decoder(Item)
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_IDS = ("event_id", "user", "item", "id", "UserId", "ItemId")
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,256}")
 
 
 def decode_interaction(
@@ -61,11 +55,10 @@ timestamps are milliseconds since the epoch (these look like seconds)
         interaction = _INTERACTION.decode(value or b"")
     except UNREADABLE as error:
         document = read(value)
-        data, numbers = _with_ids_as_text(value or b"", document)
-        adapted = adapt_interaction(data, document, headers)
-        if adapted is None and not numbers:
+        adapted = adapt_interaction(value or b"", document, headers)
+        if adapted is None:
             raise explained(error, document) from None
-        interaction = decoded(_INTERACTION, data, document) if adapted is None else adapted
+        interaction = adapted
     if received_ms is not None and 0 < received_ms < interaction.timestamp - _DAY_MS:
         raise BadMessage(
             "FutureTimestamp",
@@ -112,30 +105,3 @@ def decode_item_update(value: bytes | None, headers: Headers = ()) -> tuple[Item
             "and interactions in their own topic",
         )
     return decoded(_ITEM, data, document), frozenset(document) & frozenset(Item.__struct_fields__)
-
-
-def _with_ids_as_text(value: bytes, document: dict[str, Any]) -> tuple[bytes, bool]:
-    """The message with whole numbers among its ids written as strings, and whether it had any.
-
-    `document`, which was read of `value`, holds them as text from here on, too. The data of a
-    CloudEvent is looked into.
-    """
-    data = document.get("data")
-    inside = isinstance(data, dict) and any(_is_whole_number(data.get(name)) for name in _IDS)
-    found = [name for name in _IDS if _is_whole_number(document.get(name))]
-    if not found and not inside:
-        return value, False
-    try:
-        fields = _FIELDS.decode(value)
-    except UNREADABLE as error:
-        raise explained(error, document) from None
-    if inside:
-        fields["data"] = msgspec.Raw(_with_ids_as_text(bytes(fields["data"]), document["data"])[0])
-    for name in found:
-        document[name] = str.__str__(document[name])
-        fields[name] = msgspec.Raw(b'"' + document[name].encode() + b'"')
-    return msgspec.json.encode(fields), True
-
-
-def _is_whole_number(value: object) -> bool:
-    return isinstance(value, Number) and _WHOLE_NUMBER.fullmatch(value) is not None

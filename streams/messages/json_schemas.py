@@ -27,10 +27,6 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     # what Interaction checks in code: only a forget names no item
     schemas["interaction"] |= {
         "if": {"properties": {"kind": {"const": "forget"}}},
-        "else": {"required": ["item"], "properties": {"item": {"type": ["string", "integer"]}}},
+        "else": {"required": ["item"], "properties": {"item": {"type": "string"}}},
     }
-    properties = schemas["interaction"]["$defs"]["Interaction"]["properties"]
-    for field in ("event_id", "user", "item"):
-        # what `streams.messages.decoding` takes beside text; an item's id is text alone
-        properties[field] = {"anyOf": [properties[field], {"type": "integer"}]}
     return schemas

@@ -294,12 +294,6 @@ def test_what_is_encoded_decodes_to_the_same(interaction: Interaction, item: Ite
     assert decode_item(encode(item)) == item
 
 
-@pytest.mark.parametrize("number", ["7", "-7", "0", "9" * 256])
-def test_whole_numbers_are_taken_as_ids_of_interactions(number: str) -> None:
-    read = decode_interaction(raw(CLICK, event_id=number, user=number, item=number, value="2"))
-    assert (read.event_id, read.user, read.item, read.value) == (number, number, number, 2.0)
-
-
 def test_bytes_of_a_schema_registry_are_told_as_such() -> None:
     error = refused(b"\0" + (77).to_bytes(4) + raw(CLICK))
     assert error.error_class == "NotJson"
