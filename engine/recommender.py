@@ -210,9 +210,12 @@ class Recommender(Knowledge):
         if "categories" in given:
             self.categories.set_item(number, item.categories)
         if self._reads_text and ("categories" in given or "year" in item.properties):
+            before = self.vectors.vectors[number].copy()
             categories = self.categories.of(number)
             self._rotate(self.vectors.set_item(number, None, categories, _year(item)))
-            self._candidates.index_text(number, self.vectors.vectors[number])
+            after = self.vectors.vectors[number]
+            if not np.array_equal(before, after):  # told twice: an index would change all the same
+                self._candidates.index_text(number, after)
 
     def embed_item(self, name: str, embedding: NDArray[np.float32]) -> None:
         """Set the embedding (float32[384]) of an item's text; nothing of an unknown item."""

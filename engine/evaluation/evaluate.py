@@ -13,11 +13,11 @@ from rich.table import Table
 from engine.datasets import Dataset
 from engine.evaluation.prequential import PrequentialEvaluator
 from engine.evaluation.provenance import provenance
-from streams.settings import Settings
+from engine.settings import EngineSettings
 
 
 def evaluate_dataset(
-    settings: Settings, dataset: Dataset, limit: int | None, seed: int, console: Console
+    settings: EngineSettings, dataset: Dataset, limit: int | None, seed: int, console: Console
 ) -> dict[str, Any]:
     """Evaluate prequentially; returns the report as `--json` writes it."""
     with Progress(
@@ -37,7 +37,7 @@ def evaluate_dataset(
         items = list(dataset.items())
         bars.update(task, description="encoding", completed=0, total=len(items))
         evaluator = PrequentialEvaluator(
-            settings.engine, bars.track(items, task_id=task, description="encoding")
+            settings, bars.track(items, task_id=task, description="encoding")
         )
         bars.update(task, description="reading", completed=0)
         stream = islice(dataset.interactions(on_read), limit)

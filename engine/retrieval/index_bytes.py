@@ -46,8 +46,9 @@ def fault_of(
         plus a version.
     """
     try:
-        _check(data, dimensions, like)
-        keys = _keys(data)
+        keys = _read(data, _nodes(data, dimensions, like), "<u8", 1)[:, 0]
+        # What usearch takes for free is a key that nothing else has.
+        keys = keys[keys != _FREE].astype(np.int64)
         _expect((keys >= 0).all(), "has a negative key")
     except (struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         return f"its index {error}"
@@ -67,8 +68,8 @@ def _expect(holds: object, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _check(data: NDArray[np.uint8], dimensions: int, like: bytes) -> None:
-    """Raise ValueError with what is wrong with the bytes."""
+def _nodes(data: NDArray[np.uint8], dimensions: int, like: bytes) -> NDArray[np.int64]:
+    """Where each node begins: int64[n]; raises ValueError with what is wrong with the bytes."""
     nodes, width = _MATRIX.unpack_from(data.data)
     at = _MATRIX.size + nodes * width
     name, _, kinds, present, deleted, wide, multiple = _HEAD.unpack_from(data.data, at)
@@ -84,7 +85,7 @@ def _check(data: NDArray[np.uint8], dimensions: int, like: bytes) -> None:
     at += 2 * size
     if not size:
         _expect(at == len(data), "is followed by other bytes")
-        return
+        return np.zeros(0, np.int64)
     _expect(
         levels.min() >= 0 and highest == levels.max() and entry < size and levels[entry] == highest,
         "is entered where there is nothing",
@@ -106,19 +107,7 @@ def _check(data: NDArray[np.uint8], dimensions: int, like: bytes) -> None:
         links = _read(data, begin + 4, "<u4", most)[np.arange(most) < counts[:, None]]
         _expect((links < size).all(), "links to nodes that are not there")
         _expect((levels[links] >= level).all(), "links to nodes that are not at that level")
-
-
-def _keys(data: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The keys of all nodes that are not removed."""
-    nodes, width = _MATRIX.unpack_from(data.data)
-    at = _MATRIX.size + nodes * width + _HEAD.size
-    size, upper, base, *_ = _GRAPH.unpack_from(data.data, at)
-    at += _GRAPH.size
-    levels = np.frombuffer(data, "<i2", size, at).astype(np.int64)
-    lengths = _KEY_AND_LEVEL + 4 + 4 * base + (4 + 4 * upper) * levels
-    keys = _read(data, at + 2 * size + np.cumsum(lengths) - lengths, "<u8", 1)[:, 0]
-    # What usearch takes for free is a key that nothing else has.
-    return keys[keys != _FREE].astype(np.int64)
+    return starts
 
 
 def _read(

@@ -241,27 +241,14 @@ class Reader:
     def _read_array(
         self, name: str, entry: _Entry, shape: list[int], order: Literal["C", "F"]
     ) -> tuple[NDArray[Any], NDArray[Any], memoryview]:
-        # Zeros are pages that the system gives only when they are written: room takes no memory.
-        try:
-            value: NDArray[Any] = np.zeros(shape, np.dtype(_DTYPES[entry.dtype]), order)
-        except (MemoryError, ValueError) as error:
-            raise self._odd(name, f"does not fit into memory: {error}") from None
-        held = _longest_axis_first(value)
-        if held.shape[1:] != tuple(entry.shape[1:]) or entry.shape[0] > len(held):
+        longest = int(np.argmax(shape))
+        in_file = [shape[longest], *shape[:longest], *shape[longest + 1 :]]
+        if in_file[1:] != entry.shape[1:] or entry.shape[0] > in_file[0]:
             raise self._odd(name, f"is no array of shape {str(shape)[:80]}")
-        saved = held[: entry.shape[0]]
-        in_place = saved.flags.c_contiguous
-        buffer = saved if in_place else np.empty(saved.shape, saved.dtype)
-        advise(buffer)
-        data = bytes_of(buffer).data
-        self._file.readinto(data)  # type: ignore[attr-defined]
-        if not in_place:
-            saved[...] = buffer
-        if 0 < len(saved) < len(held) and bytes_of(saved[-1].copy()).any():
-            if value.nbytes > max(4 * saved.nbytes, _MOST_FILLED):
-                raise self._odd(name, f"does not fit into memory: {shape}")
-            held[len(saved) :] = saved[-1]
-        return value, saved, data
+        try:
+            return read_padded(self._file, _DTYPES[entry.dtype], shape, entry.shape[0], order)
+        except MemoryError as error:
+            raise self._odd(name, f"does not fit into memory: {error}") from None
 
     def _verify(self, name: str, data: memoryview | bytes) -> None:
         if hashlib.sha256(data).hexdigest() != self._layouts[name].sha256:
@@ -291,6 +278,43 @@ class Reader:
 
     def _odd(self, name: str, what: str) -> SavedStateError:
         return SavedStateError(f"{self._path}: {name} {what}")
+
+
+def read_padded(
+    file: BinaryIO, dtype: str, shape: list[int], rows: int, order: Literal["C", "F"]
+) -> tuple[NDArray[Any], NDArray[Any], memoryview]:
+    """An array of which a file has, from where it stands, so many rows of the longest axis.
+
+    Returns
+    -------
+    array, array, memoryview
+        All of it, the last of those rows standing for all that follow; the rows of the file; and
+        the bytes that were read.
+
+    Raises
+    ------
+    MemoryError
+        If it does not fit into memory, or no sound file would say so much of so few bytes.
+    """
+    # Zeros are pages that the system gives only when they are written: room takes no memory.
+    try:
+        value: NDArray[Any] = np.zeros(shape, np.dtype(dtype), order)
+    except ValueError as error:
+        raise MemoryError(str(error)) from None
+    held = _longest_axis_first(value)
+    saved = held[:rows]
+    in_place = saved.flags.c_contiguous
+    buffer = saved if in_place else np.empty(saved.shape, saved.dtype)
+    advise(buffer)
+    data = bytes_of(buffer).data
+    file.readinto(data)  # type: ignore[attr-defined]
+    if not in_place:
+        saved[...] = buffer
+    if 0 < len(saved) < len(held) and bytes_of(saved[-1].copy()).any():
+        if value.nbytes > max(4 * saved.nbytes, _MOST_FILLED):
+            raise MemoryError(str(shape))
+        held[len(saved) :] = saved[-1]
+    return value, saved, data
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -21,14 +21,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.state.container import Content, SavedStateError, bytes_of
+from engine.state.container import Content, SavedStateError, read_padded
 
 VERSION: Final = 2
 MAGIC: Final = b"Millrace state\r\n"
 _HEAD = struct.Struct("<16sQQ32s")
 _JSON = "json"
 _NOTES = "notes"
-_MOST_FILLED = 1 << 28
 
 
 class _Entry(msgspec.Struct):
@@ -110,20 +109,12 @@ class Reader:
 
     def _read_array(self, entry: _Entry) -> tuple[NDArray[Any], NDArray[Any]]:
         try:
-            value: NDArray[Any] = np.zeros(entry.shape, np.dtype(entry.dtype), entry.order)
-        except (MemoryError, ValueError) as error:
+            value, saved, data = read_padded(
+                self._file, entry.dtype, entry.shape, entry.rows, entry.order
+            )
+        except MemoryError as error:
             raise self._odd(entry, f"does not fit into memory: {error}") from None
-        held = np.moveaxis(value, int(np.argmax(value.shape)), 0)
-        saved = held[: entry.rows]
-        buffer = np.empty(saved.shape, saved.dtype)
-        data = bytes_of(buffer).data
-        self._file.readinto(data)  # type: ignore[attr-defined]
         self._verify(entry, data)
-        saved[...] = buffer
-        if 0 < len(saved) < len(held) and bytes_of(saved[-1].copy()).any():
-            if value.nbytes > max(4 * saved.nbytes, _MOST_FILLED):
-                raise self._odd(entry, f"does not fit into memory: {entry.shape}")
-            held[len(saved) :] = saved[-1]
         return value, saved
 
     def _verify(self, entry: _Entry, data: memoryview | bytes) -> None:

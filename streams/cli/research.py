@@ -49,7 +49,7 @@ def evaluate(
 
         dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_, model=model)
-        report = evaluate_dataset(settings, dataset, limit, seed, err)
+        report = evaluate_dataset(settings.engine, dataset, limit, seed, err)
         report_problems(dataset)
         print_evaluation(out, report)
         write_json(json_file, report)

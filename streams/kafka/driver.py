@@ -25,7 +25,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import faust
 from confluent_kafka import Consumer as KafkaConsumer
@@ -47,7 +47,7 @@ PRIVATE = {
         "_getmany", "_to_message", "_commit", "_seek", "_new_topicpartition",
         "on_partitions_revoked", "on_partitions_assigned", "perform_seek", "flow_active",
     ),
-    faust.App: ("consumer_generation_id", "on_rebalance_start", "transport", "flow_control"),
+    faust.App: ("consumer_generation_id", "on_rebalance_start", "rebalancing", "transport"),
 }  # fmt: skip
 """What this driver overrides, calls or sets of Faust, by class."""
 
@@ -74,6 +74,7 @@ _COMMIT_SECONDS = 0.005
 """The same while it waits for the event loop in a rebalance."""
 _CLOSED_SECONDS = 30.0
 _NEVER = 2**63
+"""In the place of the next offset: no record of the partition is taken any more."""
 _SAY_SECONDS = 30.0
 
 
@@ -108,9 +109,7 @@ def transport(settings: Settings, topic: str, placing: Placing) -> type[base.Tra
     """
 
     class Consumer(RunConsumer):
-        def _configuration(self) -> dict[str, Any]:
-            return configuration(settings)
-
+        client_configuration: ClassVar = configuration(settings)
         placed_topic = topic
         who_places = placing
 
@@ -154,12 +153,15 @@ class RunConsumer(faust_consumer.Consumer):
 
     Attributes
     ----------
+    client_configuration
+        That of the confluent-kafka client.
     placed_topic, who_places
         The topic that is placed by us, and by whom.
     """
 
     logger = get_logger(__name__)
     consumer_stopped_errors = ()
+    client_configuration: ClassVar[dict[str, Any]]
     placed_topic: str
     who_places: Placing
 
@@ -179,10 +181,6 @@ class RunConsumer(faust_consumer.Consumer):
         self._generation = 0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._highwaters: dict[TP, int] = {}
-
-    def _configuration(self) -> dict[str, Any]:
-        raise NotImplementedError
 
     # ------------------------------------------------------------------ life
 
@@ -190,7 +188,7 @@ class RunConsumer(faust_consumer.Consumer):
         """Make the client; it joins the group with `subscribe`."""
         await super().on_start()
         self._client = KafkaConsumer(
-            self._configuration() | {"on_commit": self._committed, "error_cb": self._say}
+            self.client_configuration | {"on_commit": self._committed, "error_cb": self._say}
         )
 
     async def on_stop(self) -> None:
@@ -248,7 +246,7 @@ class RunConsumer(faust_consumer.Consumer):
         """Log what the client reports of its brokers: it tries again, many times a second."""
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
-            log.warning("the Kafka consumer tries again: %s", error.str())
+            log.warning("the Kafka consumer keeps trying after: %s", error.str())
 
     def _commit_asked(self, client: KafkaConsumer, wait: bool) -> None:
         """Commit what the event loop has asked for: the client is for this thread alone.
@@ -332,7 +330,11 @@ class RunConsumer(faust_consumer.Consumer):
         """
         if offset < self._next[tp]:
             if self._next[tp] < _NEVER:
-                log.error("%s[%d] goes on at %d, it was at %d", *tp, offset, self._next[tp])
+                log.error(
+                    "%s[%d]: offsets fell from %d to %d, so the topic was made anew or its log was "
+                    "cut off; its records are passed over until the partition is assigned again",
+                    *tp, self._next[tp], offset,
+                )  # fmt: skip
             self._next[tp] = _NEVER
             return False
         self._next[tp] = offset + 1
@@ -435,7 +437,6 @@ class RunConsumer(faust_consumer.Consumer):
 
     def _to_message(self, tp: TP, run: Run) -> ConsumerMessage:
         last = run.records[-1]
-        self._highwaters[tp] = last.offset + 1
         return ConsumerMessage(
             tp.topic, tp.partition, last.offset, last.timestamp_ms / 1000, 0, None, None,
             cast(Any, run), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
@@ -466,8 +467,8 @@ class RunConsumer(faust_consumer.Consumer):
         return set(self._assigned)
 
     def highwater(self, tp: TP) -> int:
-        """The offset behind the last record that was handed over: nobody asks for more."""
-        return self._highwaters.get(tp, 0)
+        """The offset behind the last record that was fetched: nobody asks for more."""
+        return self._next.get(tp, 0)
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)

@@ -36,16 +36,8 @@ class Outbox:
         KafkaException
             If an earlier message was refused for good.
         """
-        while True:
-            self._raise_failure()
-            try:
-                self.producer.produce(
-                    topic, value, key, partition, self._delivered, headers=list(headers)
-                )
-            except BufferError:
-                self.producer.poll(0.1)
-            else:
-                return
+        self._raise_failure()
+        clients.produce(self.producer, topic, value, key, partition, headers, self._delivered)
 
     def wait(self, seconds: float) -> None:
         """Pass that time, or less, on delivery reports; raises as `send` does."""

@@ -75,7 +75,7 @@ class _Pretty:
         return self._titles.get(item or "", item or "nothing")
 
     def _read(self, message: Message) -> None:
-        found = decode_embedding(f"{message.topic()}", message.value())
+        found = decode_embedding(message)
         if found is not None and found[0].title:
             self._titles[found[0].item] = found[0].title
 

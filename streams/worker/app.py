@@ -158,13 +158,6 @@ class Worker:
         for number, run in groupby(records, attrgetter("partition")):
             self.pipeline.follow(self.assignment.partitions[number], list(run))
 
-    def know_partitions(self, numbers: set[int]) -> None:
-        """Follow partitions that were added, until they are ours. Any thread may call."""
-        self.assignment.add(numbers)
-        self.follower.follow(
-            {n: p.next_offset for n, p in self.assignment.partitions.copy().items() if not p.ours}
-        )
-
     def catch_up(self) -> None:
         """Read the catalogue to its end, and the events as far as the group has answered them."""
         items = self.catalogue.read_to_end()
@@ -258,7 +251,7 @@ def run(settings: Settings) -> None:
         settings, worker.assignment.our_positions, worker.assignment.all_have_room, health
     )
     watch = TopicWatch(
-        settings, worker.input, health, worker.assignment.abandon, worker.know_partitions
+        settings, worker.input, health, worker.assignment.abandon, worker.assignment.know
     )
     try:
         runner = faust.Worker(

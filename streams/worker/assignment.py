@@ -105,15 +105,21 @@ class Assignment:
         seconds = 0.0 if lost else self._settings.worker.session_seconds / 2
         await asyncio.to_thread(self._close, closing, seconds)
         if closing and not lost:
-            await self.commit({p.number: p.writer.queue.out for p in closing})
+            await self.commit(_out(closing))
         self._tell()
 
     def _close(self, closing: list[Partition], seconds: float) -> None:
         with self._changing, ThreadPoolExecutor(max(1, len(closing))) as pool:
             list(pool.map(lambda partition: partition.writer.close(seconds), closing))
 
+    def know(self, numbers: Collection[int]) -> None:
+        """Know partitions that were added to the input, too. Any thread may call."""
+        self.add(numbers)
+        self._tell()
+
     def _tell(self) -> None:
-        self.on_change({n: p.next_offset for n, p in self.partitions.items() if not p.ours})
+        others = self.partitions.copy()
+        self.on_change({n: p.next_offset for n, p in others.items() if not p.ours})
 
     def abandon(self) -> None:
         """Write and commit nothing any more: the input is another topic now. For any thread."""
@@ -147,7 +153,8 @@ class Assignment:
                 raise writer.failure
             if writer.may_reopen:
                 log.warning(
-                    "partition %d: writing again after: %s", partition.number, writer.failure,
+                    "partition %d: its writer is opened again; it had stopped: %s",
+                    partition.number, writer.failure,
                     extra={"partition": partition.number},
                 )  # fmt: skip
                 await asyncio.to_thread(self._reopen, partition)
@@ -159,11 +166,11 @@ class Assignment:
 
     async def commit_out(self) -> None:
         """Commit how far our partitions are answered: others follow, and the lease is renewed."""
-        offsets = {p.number: p.writer.queue.out for p in self.ours()}
+        offsets = _out(self.ours())
         if not offsets or self._abandoned:
             return
         sent = now()
-        if await self.commit(offsets) and any(p.ours for p in self.partitions.values()):
+        if await self.commit(offsets) and self.ours():
             self._lease.renew(sent)
 
     # ------------------------------------------------------------------ where they stand
@@ -197,6 +204,11 @@ class Assignment:
             for number, partition in self.partitions.items()
             if number in positions and partition.writer.queue.waiting
         )
+
+
+def _out(partitions: Collection[Partition]) -> dict[int, int]:
+    """Up to which offset each is answered."""
+    return {partition.number: partition.writer.queue.out for partition in partitions}
 
 
 async def _nothing_to_commit(offsets: dict[int, int]) -> bool:

@@ -101,7 +101,7 @@ class Catalogue:
         return partial(self._engine.describe_item, item, given)
 
     def _embedding(self, message: Message) -> Change | None:
-        found = decode_embedding(self._embeddings_place(message), message.value())
+        found = decode_embedding(message)
         if found is None:
             return None
         item, embedding = found
@@ -110,10 +110,6 @@ class Catalogue:
         if embedding is None:
             return None
         return partial(self._engine.embed_item, item.item, embedding)
-
-    @staticmethod
-    def _embeddings_place(message: Message) -> str:
-        return f"{message.topic()}[{message.partition()}] at {message.offset()}"
 
 
 def item_facts(record: Record) -> tuple[Item, frozenset[str] | None]:
@@ -142,13 +138,12 @@ def deleted_item(key: bytes | None) -> Item | None:
         return None
 
 
-def decode_embedding(
-    place: str, value: bytes | None
-) -> tuple[Item, NDArray[np.float32] | None] | None:
+def decode_embedding(message: Message) -> tuple[Item, NDArray[np.float32] | None] | None:
     """Item and embedding (None if another encoder made it); None of a tombstone or of neither.
 
     The topic keeps a message for ever, so one that is not ours must not end whoever reads it.
     """
+    value = message.value()
     if value is None:
         return None
     try:
@@ -156,7 +151,12 @@ def decode_embedding(
         same = entry.encoder == TextEncoder.name
         return entry.item, unpack(entry.embedding, TextEncoder.dimensions) if same else None
     except (*UNREADABLE, ValueError) as error:
-        log.warning("%s is passed over, it is no item's embedding: %s", place, error)
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        log.warning(
+            "%s[%s] at %s is passed over, it is no item's embedding: %s",
+            topic, partition, offset, error,
+            extra={"topic": topic, "partition": partition, "offset": offset},
+        )  # fmt: skip
         return None
 
 

@@ -6,21 +6,28 @@ of the input, by one of two writers: `streams.worker.leased` or `streams.worker.
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer, KafkaException, Message
 
+from streams.brokers.errors import BrokerError
 from streams.kafka import clients
 from streams.messages.schemas import Headers, Source
 from streams.settings import Settings
 from streams.worker.durations import Histogram
 
+log = logging.getLogger("millrace.worker")
+
 MOST_OUTPUTS = 500
 """Outputs that are handed to the producer in one go."""
+_PAUSE, _SAY_SECONDS = 0.1, 10.0
+"""Seconds between two tries to take a partition over, and between two lines that tell of them."""
 _TAILS = (4, 256, 16_384, 2**62)
 """Sizes of successively larger tails of an output topic that are scanned for our last output."""
 
@@ -163,6 +170,40 @@ class OutputQueue:
         if self._sent:
             return self._sent[0].offset
         return self._waiting[0].offset if self._waiting else self._handled
+
+
+def until_taken_over(
+    number: int, take_over: Callable[[], int], refused: str, stopping: threading.Event
+) -> int | None:
+    """What `take_over` returns, once the broker lets it; None if `stopping` is set before.
+
+    Parameters
+    ----------
+    number
+        The input partition.
+    refused
+        How the error begins when the broker refuses it for good.
+
+    Raises
+    ------
+    BrokerError
+        If the broker refuses it for good.
+    """
+    said = float("-inf")
+    while not stopping.is_set():
+        try:
+            return take_over()
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and error.args[0].code() in clients.LASTING:
+                raise BrokerError(f"{refused}: {error.args[0].str()}") from None
+            if time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                log.warning(
+                    "partition %d cannot be taken over yet: %s", number, error,
+                    extra={"partition": number},
+                )  # fmt: skip
+            stopping.wait(_PAUSE)
+    return None
 
 
 def last_written(settings: Settings, number: int, topic_id: str) -> int:

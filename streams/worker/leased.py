@@ -17,7 +17,6 @@ acknowledged, and a lot is of one topic: should some fail, nothing behind them i
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -28,17 +27,19 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients
 from streams.settings import Settings
-from streams.worker.delivery import DisownedError, Output, OutputQueue, last_written
+from streams.worker.delivery import (
+    DisownedError,
+    Output,
+    OutputQueue,
+    last_written,
+    until_taken_over,
+)
 from streams.worker.durations import Histogram
-
-log = logging.getLogger("millrace.worker")
 
 EXPIRY = 0.4
 """Share of a session after which the producer drops what is not acknowledged."""
 _CLOCK_DRIFT = 0.05
 """Share of a session by which a lease ends before the session does: clocks differ."""
-_PAUSE = 0.1
-"""Seconds between two tries to read what is written."""
 _CLOSE_STEP = 0.005
 
 
@@ -129,7 +130,6 @@ class LeasedWriter:
         self._advancing = threading.RLock()
         self._open = False
         self._under_way = 0
-        self._failed = False
         self._sent_at = 0.0
         self._lot = 0
         self._failed_with: Producer | None = None
@@ -139,27 +139,19 @@ class LeasedWriter:
 
     def open(self, stopping: threading.Event) -> None:
         """Read what is written, and go on behind it."""
-        said = 0.0
-        while not stopping.is_set():
-            try:
-                written = self._settled(stopping)
-                # A producer that has known the topics for long knows of no partition added since.
-                for topic in (self._settings.topics.recommendations,
-                              self._settings.topics.dead_letters):  # fmt: skip
-                    clients.partitions(self._shared.current, topic)
-                break
-            except (KafkaException, TimeoutError) as error:
-                code = error.args[0].code() if isinstance(error, KafkaException) else None
-                if code in clients.LASTING:
-                    raise BrokerError(f"the output topics cannot be read: {error}") from None
-                if time.monotonic() - said > 10:
-                    said = time.monotonic()
-                    log.warning(
-                        "partition %d cannot be taken over yet: %s", self._number, error,
-                        extra={"partition": self._number},
-                    )  # fmt: skip
-                stopping.wait(_PAUSE)
-        else:
+
+        def take_over() -> int:
+            written = self._settled(stopping)
+            # A producer that has known the topics for long knows of no partition added since.
+            for topic in (self._settings.topics.recommendations,
+                          self._settings.topics.dead_letters):  # fmt: skip
+                clients.partitions(self._shared.current, topic)
+            return written
+
+        written = until_taken_over(
+            self._number, take_over, "the broker does not let the output topics be read", stopping
+        )
+        if written is None:
             return
         with self._advancing:
             self.queue.resume(written)

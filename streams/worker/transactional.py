@@ -24,7 +24,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients
 from streams.settings import Settings
-from streams.worker.delivery import DisownedError, Output, OutputQueue, last_written
+from streams.worker.delivery import (
+    DisownedError,
+    Output,
+    OutputQueue,
+    last_written,
+    until_taken_over,
+)
 from streams.worker.durations import Histogram
 
 log = logging.getLogger("millrace.worker")
@@ -68,26 +74,19 @@ class TransactionalWriter:
             If the broker allows us no such transactions.
         """
         name = f"{self._settings.worker.group}-{self._settings.topics.interactions}-{self._number}"
-        while not stopping.is_set():
-            try:
-                self._producers = deque(
-                    clients.transactional(self._settings, f"{name}-{turn}") for turn in _TURNS
-                )
-                for producer in self._producers:
-                    producer.init_transactions(clients.TIMEOUT_SECONDS)
-                written = last_written(self._settings, self._number, self._topic_id)
-                break
-            except (KafkaException, TimeoutError) as error:
-                if isinstance(error, KafkaException) and error.args[0].code() in clients.LASTING:
-                    raise BrokerError(
-                        f"the broker refuses transactions named {name}: {error.args[0].str()}"
-                    ) from None
-                log.warning(
-                    "partition %d cannot be written yet: %s", self._number, error,
-                    extra={"partition": self._number},
-                )  # fmt: skip
-                stopping.wait(_PAUSE)
-        else:
+
+        def take_over() -> int:
+            self._producers = deque(
+                clients.transactional(self._settings, f"{name}-{turn}") for turn in _TURNS
+            )
+            for producer in self._producers:
+                producer.init_transactions(clients.TIMEOUT_SECONDS)
+            return last_written(self._settings, self._number, self._topic_id)
+
+        written = until_taken_over(
+            self._number, take_over, f"the broker refuses transactions named {name}", stopping
+        )
+        if written is None:
             return
         self.queue.resume(written)
         self._closing, self.failure, self._fenced_since = False, None, None

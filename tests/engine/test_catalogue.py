@@ -75,3 +75,13 @@ def test_to_remove_an_unknown_item_makes_no_item() -> None:
     before = state(made)
     made.remove_item("unknown")
     assert state(made) == before
+
+
+def test_what_is_told_twice_changes_nothing_of_an_index() -> None:
+    """A worker reads an item's embedding and its message, which say the same of it."""
+    made = described(EngineSettings(exact_items=1))  # more items than are scored whole
+    before = state(made)
+    made.describe_item(Item(item="a", title="Alien", categories=["Horror"]), WHOLE)
+    assert state(made) == before
+    made.describe_item(Item(item="a", title="Alien", categories=["Horror", "Space"]), WHOLE)
+    assert state(made) != before

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streams.settings import SettingsError
+from engine.training import TrainingError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def charts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     Raises
     ------
-    SettingsError
+    TrainingError
         If matplotlib is missing; the message names the extra.
     """
     rows = [row for row in report["rows"] if not row["error"]]
@@ -66,7 +66,7 @@ def _svg(name: str, draw: Draw, rows: Sequence[Mapping[str, Any]]) -> str:
         import matplotlib  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
-        raise SettingsError("the page's charts need matplotlib: pip install '.[paper]'") from error
+        raise TrainingError("the page's charts need matplotlib: pip install '.[paper]'") from error
 
     style: Any = {
         "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "text.color": INK,
