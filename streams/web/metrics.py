@@ -149,7 +149,7 @@ class WorkerMetrics(Collector):
             )
         commits = HistogramMetricFamily(
             "millrace_delivery_write_seconds",
-            "Time from sending a lot of answers until the broker has acknowledged or committed it.",
+            "Time from sending a batch of answers until the broker has taken it.",
         )
         commits.add_metric([], *exposed(place.writer.durations for place in places.values()))
         yield commits

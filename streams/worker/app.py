@@ -47,7 +47,7 @@ from streams.worker.input_log import Input
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
 from streams.worker.replica import Follower
-from streams.worker.topic_watch import TopicWatch, say_grown
+from streams.worker.topic_watch import TopicWatch, grow_outputs
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
@@ -228,7 +228,7 @@ def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
     wait_for_broker(settings)
     rights.require(settings, rights.of_worker(settings), member=True)
-    say_grown(settings)
+    grow_outputs(settings)
     topics.require(settings)
     # Threads that write answers must not wait 5 ms each time until an event lets them.
     sys.setswitchinterval(0.0005)

@@ -57,7 +57,7 @@ class Writer(Protocol):
     queue: OutputQueue
     """What is to be written, and up to where all is."""
     durations: Histogram
-    """How long the lots took from being sent to being written."""
+    """How long the batches took from being sent to being written."""
     failure: Exception | None
     """Why it stopped: `DisownedError`, or an error that the worker must end for."""
 
@@ -112,7 +112,7 @@ class OutputQueue:
             self._handled = max(self._handled, handled)
 
     def send(self, one_topic: bool = False) -> list[Output]:
-        """The next outputs to send, if none are under way: one lot must be written first.
+        """The next outputs to send, if none are under way: one batch must be written first.
 
         Parameters
         ----------

@@ -8,11 +8,11 @@ get acknowledged in `EXPIRY` of a session it drops. A worker that was frozen and
 lease over and writes nothing.
 
 What remains is the instant between that look and the socket: a process that is frozen exactly
-there, for longer than a session, sends one lot of outputs when it wakes. And a broker that was
+there, for longer than a session, sends one batch of outputs when it wakes. And a broker that was
 frozen itself may still take what it had received. `worker.delivery = "transactional"` closes both.
 
-Outputs of one partition are handed to the producer lot by lot, the next when all of the last are
-acknowledged, and a lot is of one topic: should some fail, nothing behind them is in a topic.
+Outputs of one partition are handed to the producer batch by batch, the next when all of the last
+are acknowledged, and a batch is of one topic: should some fail, nothing behind them is in a topic.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class LeasedWriter:
         self._open = False
         self._under_way = 0
         self._sent_at = 0.0
-        self._lot = 0
+        self._batch = 0
         self._failed_with: Producer | None = None
         self.queue = OutputQueue(handled)
         self.durations = Histogram()
@@ -155,7 +155,7 @@ class LeasedWriter:
             return
         with self._advancing:
             self.queue.resume(written)
-            self._lot += 1  # reports of earlier lots mean nothing any more
+            self._batch += 1  # reports of earlier batches mean nothing any more
             self._under_way = 0
             self._open, self.failure = True, None
         self.advance()
@@ -178,36 +178,36 @@ class LeasedWriter:
             self.advance()
 
     def advance(self) -> None:
-        """Hand the next lot to the producer, if the last is written and the lease holds."""
+        """Hand the next batch to the producer, if the last is written and the lease holds."""
         with self._advancing:
             if self._under_way or not self._open or self.failure or not self._lease.holds:
                 return
-            lot = self.queue.send(one_topic=True)
-            if not lot:
+            batch = self.queue.send(one_topic=True)
+            if not batch:
                 return
-            self._lot += 1
-            self._under_way, self._sent_at = len(lot), time.perf_counter()
-            number, producer = self._lot, self._shared.current
+            self._batch += 1
+            self._under_way, self._sent_at = len(batch), time.perf_counter()
+            number, producer = self._batch, self._shared.current
 
             def reported(error: KafkaError | None, message: Message) -> None:
                 self._reported(number, producer, error, message)
 
             try:
-                for output in lot:
+                for output in batch:
                     clients.produce(
                         producer, output.topic, output.value, output.key, self._number,
                         headers=output.headers, on_delivery=reported,
                     )  # fmt: skip
             except KafkaException as error:
-                self._lot += 1  # those that were queued may be written: the tail will tell
+                self._batch += 1  # those that were queued may be written: the tail will tell
                 self._under_way = 0
                 self._fail(producer, error.args[0], output.topic)
 
     def _reported(
-        self, lot: int, producer: Producer, error: KafkaError | None, message: Message
+        self, batch: int, producer: Producer, error: KafkaError | None, message: Message
     ) -> None:
         with self._advancing:
-            if lot != self._lot:
+            if batch != self._batch:
                 return
             self._under_way -= 1
             if error is not None and self.failure is None:

@@ -56,7 +56,6 @@ class TopicWatch:
         self._settings, self._input, self._health = settings, input_, health
         self._abandon, self._added = abandon, added
         self._partitions = set(input_.lows)
-        self._gone = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         if not settings.broker.embedded:  # which tells no ids and adds no partitions
@@ -92,13 +91,12 @@ class TopicWatch:
                 f"is {topic_id}): start the worker again, and it begins with the new topic",
             )
             return
-        self._gone = False
         there = set(range(count))
         if there > self._partitions:
             log.warning(
                 "topic %s has %d partitions now, it had %d", topic, count, len(self._partitions)
             )
-            say_grown(self._settings)
+            grow_outputs(self._settings)
             self._partitions = there
             self._added(there)
 
@@ -107,10 +105,9 @@ class TopicWatch:
             log.debug("the input topic cannot be looked at: %s", error)
             return
         topic = self._settings.topics.interactions
+        if not self._health.input_gone:
+            log.error("topic %s was deleted; the worker waits until there is one again", topic)
         self._health.input_gone = f"topic {topic} is not there: it was deleted"
-        if not self._gone:
-            self._gone = True
-            log.error("topic %s was deleted; the worker waits for what becomes of it", topic)
 
     def _end(self, status: int, line: str) -> None:
         self.status = status
@@ -118,7 +115,7 @@ class TopicWatch:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def say_grown(settings: Settings) -> None:
+def grow_outputs(settings: Settings) -> None:
     """Give the output topics as many partitions as the input has, and say so.
 
     Raises

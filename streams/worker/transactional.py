@@ -139,16 +139,16 @@ class TransactionalWriter:
                 self._wake.wait()
                 if not self._closing:
                     self._wake.clear()
-                while lot := self.queue.send():
+                while batch := self.queue.send():
                     started = time.perf_counter()
-                    self._write(self._producers[0], lot)
+                    self._write(self._producers[0], batch)
                     self.durations.observe((time.perf_counter() - started) * 1e6)
                     self._producers.rotate()
                     self.queue.sent_are_written()
         except Exception as error:
             self.failure = self.failure or error
 
-    def _write(self, producer: Producer, lot: Sequence[Output]) -> None:
+    def _write(self, producer: Producer, batch: Sequence[Output]) -> None:
         """One transaction, again and again until it is committed."""
         begun = False
         while True:
@@ -158,7 +158,7 @@ class TransactionalWriter:
                 if not begun:
                     producer.begin_transaction()
                     begun = True
-                    for output in lot:
+                    for output in batch:
                         clients.produce(
                             producer, output.topic, output.value, output.key, self._number,
                             headers=output.headers, on_delivery=self._delivered,

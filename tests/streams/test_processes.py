@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from streams.processes import Child
+from tests.streams.waiting import until
 
 # ignores SIGTERM, and starts a grandchild
 STUBBORN = "trap '' TERM; sleep 600 & echo $! > \"$0\"; wait; wait"
@@ -21,13 +21,6 @@ def running(pid: int) -> bool:
     command = ["ps", "-o", "stat=", "-p", str(pid)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip()[:1] not in {"", "Z"}
-
-
-def until(condition, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def test_stop_asks_first():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
@@ -14,9 +13,9 @@ from streams.worker.delivery import DisownedError, Output, OutputQueue, last_wri
 from streams.worker.leased import EXPIRY, Lease, LeasedWriter, SharedProducer, now
 from tests.conftest import settings_on
 from tests.streams.conftest import Path
-from tests.streams.worker.test_transactional import answer, offsets, until
+from tests.streams.waiting import until
+from tests.streams.worker.outputs import RUNNING, answer, offsets
 
-RUNNING = threading.Event()  # never set: the worker goes on
 SESSION = 3.0
 
 
@@ -70,7 +69,7 @@ def test_a_lease_ends_before_its_session_does() -> None:
 def test_outputs_are_written_in_order_and_known_to_be_out(path: Path, writers: Writers) -> None:
     writer = writers.make(held())
     writer.open(RUNNING)
-    for offset in range(1_200):  # more than one lot takes
+    for offset in range(1_200):  # more than one batch takes
         writer.put([answer(path, offset)], offset + 1)
     until(lambda: writer.queue.out == 1_200)
     writer.put([], 1_205)  # duplicates have no output
@@ -80,19 +79,19 @@ def test_outputs_are_written_in_order_and_known_to_be_out(path: Path, writers: W
     assert last_written(path.settings, 0, "") == 1_199
 
 
-def test_a_lot_is_of_one_topic() -> None:
+def test_a_batch_is_of_one_topic() -> None:
     """A dead letter that is written before the answers below it would hide that they are not."""
     queue = OutputQueue(0)
     topics = ["answers"] * 3 + ["letters"] + ["answers"] * 2
     outputs = [Output(n, topic, b"", b"", ()) for n, topic in enumerate(topics)]
     queue.put(outputs, 6)
-    lots = []
-    while lot := queue.send(one_topic=True):
+    batches = []
+    while batch := queue.send(one_topic=True):
         assert queue.send(one_topic=True) == []
-        assert queue.out == lot[0].offset
-        lots.append([output.offset for output in lot])
+        assert queue.out == batch[0].offset
+        batches.append([output.offset for output in batch])
         queue.sent_are_written()
-    assert lots == [[0, 1, 2], [3], [4, 5]]
+    assert batches == [[0, 1, 2], [3], [4, 5]]
     queue.put(outputs, 6)
     assert len(queue.send()) == 6
 
@@ -133,7 +132,7 @@ def test_a_new_owner_goes_on_behind_what_is_written(path: Path, writers: Writers
 def test_nothing_is_lost_doubled_or_out_of_order_when_the_broker_goes_away(
     kafka_jars: FilePath, tmp_path: FilePath
 ) -> None:
-    """What expires while it is away ends the lot: nothing behind it may be in the topic."""
+    """What expires while it is away ends the batch: nothing behind it may be in the topic."""
     with KafkaServer() as server:
         path = Path(settings_on(server, tmp_path)(
             topics={"partitions": 1}, worker={"session_seconds": SESSION}
@@ -162,7 +161,7 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_the_broker_goes_away(
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-def test_a_partition_that_the_producer_does_not_know_ends_the_lot_and_not_the_worker(
+def test_a_partition_that_the_producer_does_not_know_ends_the_batch_and_not_the_worker(
     path: Path, writers: Writers
 ) -> None:
     writer = writers.make(held())

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
@@ -19,16 +17,9 @@ from streams.messages.schemas import encode
 from streams.settings import Settings, as_environment
 from streams.worker.topic_watch import EXIT_STATUS
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 pytestmark = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
-    return found
 
 
 def send(path: Path, partition: int, *events: Interaction) -> None:
@@ -58,7 +49,7 @@ def test_a_topic_made_anew_is_another_topic(settings: Callable[..., Settings]) -
         send(path, 0, *(interaction(n, user=f"u{n % 3}") for n in range(20)))
         assert len(path.answers(20)) == 20
         admin.delete_topics([topic])[topic].result()
-        until(lambda: topics.create(path.settings))
+        until(lambda: topics.create(path.settings), 60.0)
         assert first.wait(60) == EXIT_STATUS
         assert first.stderr is not None
         [line] = lines(first.stderr.read(), "CRITICAL")
@@ -92,7 +83,7 @@ def test_partitions_that_are_added_are_answered(settings: Callable[..., Settings
         fresh = Path(path.settings)
         for number in range(3):
             send(fresh, number, *(interaction(10 * number + n, f"u{number}") for n in range(1, 4)))
-        until(lambda: path.counts()[path.names.recommendations] == 10)
+        until(lambda: path.counts()[path.names.recommendations] == 10, 60.0)
     finally:
         running.terminate()
         _, text = running.communicate(timeout=60)

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-
 import pytest
 from confluent_kafka import KafkaException, Producer
 
 from streams.kafka import clients
-from streams.worker.delivery import DisownedError, Output, last_written
+from streams.worker.delivery import DisownedError, last_written
 from streams.worker.transactional import TransactionalWriter
 from tests.streams.conftest import Path
-
-RUNNING = threading.Event()  # never set: the worker goes on
+from tests.streams.waiting import until
+from tests.streams.worker.outputs import RUNNING, answer, offsets
 
 pytestmark = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-
-
-def answer(path: Path, offset: int) -> Output:
-    source = f'{{"topic": "{path.names.interactions}", "partition": 0, "offset": {offset}}}'
-    value = f'{{"by": {offset}, "source": {source}}}'.encode()
-    return Output(offset, path.names.recommendations, value, b"ann", [])
-
-
-def offsets(path: Path) -> list[int]:
-    count = path.counts()[path.names.recommendations]
-    messages = path.read(path.names.recommendations, count)
-    return [int((m.value() or b"").split(b'"by": ')[1].split(b",")[0]) for m in messages]
 
 
 def opened(path: Path) -> TransactionalWriter:
@@ -47,13 +31,6 @@ def crashed(path: Path, turn: str) -> Producer:
     producer.produce(output.topic, output.value, output.key, 0)
     producer.flush(10)
     return producer
-
-
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_outputs_are_written_in_order_and_known_to_be_out(path: Path) -> None:

@@ -23,6 +23,7 @@ from streams.settings import Settings, WebSettings, as_environment
 from streams.worker.health import Health
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 SECONDS = 2.0  # worker.stalled_seconds
 
@@ -47,14 +48,6 @@ watchdog.GRACE_SECONDS = {grace}
 log_to_stderr()
 run(load_settings())
 """
-
-
-def until(condition: Callable[[], object], seconds: float) -> object:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
-    return found
 
 
 # ------------------------------------------------------------------ a worker that is stuck
