@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -201,9 +201,10 @@ def check(settings: Settings) -> list[Problem]:
     if settings.broker.embedded:
         return problems
     present = [name for name in policies(settings) if name in there]
-    problems += _check_configurations(settings, present)
-    if settings.topics.interactions in there:
-        problems += _check_retention(settings)
+    found = _configurations(settings, present)
+    problems += _check_configurations(settings, found)
+    if settings.topics.interactions in found:
+        problems += _check_retention(settings, found[settings.topics.interactions])
     return problems
 
 
@@ -219,15 +220,20 @@ def policies(settings: Settings) -> dict[str, str]:
     }
 
 
-def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]:
+def _configurations(settings: Settings, names: list[str]) -> dict[str, Any]:
+    """What the broker says of the configuration of these topics, by name."""
     if not names:
-        return []
+        return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     with _admin(settings) as admin:
         found = admin.describe_configs(resources, config_filter="all")["topic"]
+    return {name: found[name] for name in names}
+
+
+def _check_configurations(settings: Settings, found: dict[str, Any]) -> list[Problem]:
     problems = []
-    for name in names:
-        policy = str(found[name]["cleanup.policy"]["value"])
+    for name, configuration in found.items():
+        policy = str(configuration["cleanup.policy"]["value"])
         if policy != policies(settings)[name]:
             problems.append(
                 Problem(
@@ -236,7 +242,7 @@ def _check_configurations(settings: Settings, names: list[str]) -> list[Problem]
                     _alter(settings, name, f"cleanup.policy={policies(settings)[name]}"),
                 )
             )
-        largest, wanted = int(found[name]["max.message.bytes"]["value"]), _largest(settings, name)
+        largest, wanted = int(configuration["max.message.bytes"]["value"]), _largest(settings, name)
         if largest < wanted:
             problems.append(
                 Problem(
@@ -255,18 +261,15 @@ def _retention(settings: Settings, name: str) -> dict[str, str]:
     return {"retention.ms": "-1", "retention.bytes": "-1"}
 
 
-def _check_retention(settings: Settings) -> list[Problem]:
+def _check_retention(settings: Settings, configuration: dict[str, Any]) -> list[Problem]:
     """Say what a worker without a checkpoint would not learn from the interactions that are kept.
 
     Messages are kept as long as both limits allow. A limit is a choice, so one problem says what it
     costs; a time shorter than the pause between two checkpoints costs events even with them.
     """
     name = settings.topics.interactions
-    resource = ConfigResource(ConfigResourceType.TOPIC, name)
-    with _admin(settings) as admin:
-        found = admin.describe_configs([resource], config_filter="all")["topic"][name]
-    kept_ms = int(found["retention.ms"]["value"])
-    kept_bytes = int(found["retention.bytes"]["value"])
+    kept_ms = int(configuration["retention.ms"]["value"])
+    kept_bytes = int(configuration["retention.bytes"]["value"])
     limits = [f"{kept_ms / 3_600_000:,.4g} hours"] * (kept_ms >= 0)
     limits += [f"{kept_bytes:,} bytes a partition"] * (kept_bytes >= 0)
     if not limits:

@@ -2,9 +2,8 @@
 
 An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
 ids end up in keys, headers, logs and terminals. Fields that Millrace does not know are skipped
-unread. An id may be a whole number, as databases have them: it is taken as its digits. A field
-that comes twice makes a message bad, except that an interaction of Millrace's own form is not
-looked through for it: if all of its values fit, the last one counts.
+unread. A field that comes twice makes a message bad, except that an interaction of Millrace's own
+form is not looked through for it: if all of its values fit, the last one counts.
 """
 
 from __future__ import annotations
