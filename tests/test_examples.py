@@ -62,8 +62,8 @@ def kafkajs() -> FilePath:
         if not found.exists() or json.loads(found.read_text())["version"] != version:
             subprocess.run(
                 ["npm", "install", "--prefix", str(NODE), "--no-package-lock", "--no-audit",
-                 "--no-fund", "--silent", f"{name}@{version}"],
-                check=True, timeout=120,
+                 "--no-fund", "--silent", "--fetch-retries=5", f"{name}@{version}"],
+                check=True, timeout=240,
             )  # fmt: skip
     return NODE / "node_modules"
 

@@ -236,8 +236,9 @@ def test_the_landed_version_s_checkpoint_goes_on_with_the_same_answers(
     assert [[item for item, _ in answer] for answer in given] == [
         [item for item, _ in answer] for answer in said["answers"]
     ]
+    # Both sides are rounded to four places: another processor's last bit may turn one of them.
     for mine, theirs in zip(given, said["answers"], strict=True):
-        assert [score for _, score in mine] == pytest.approx([s for _, s in theirs], abs=1e-4)
+        assert [score for _, score in mine] == pytest.approx([s for _, s in theirs], abs=1.5e-4)
 
 
 def test_every_name_of_the_landed_version_has_one_here() -> None:
