@@ -98,6 +98,7 @@ class Worker:
             stream_buffer_maxsize=1,
             worker_redirect_stdouts=False,
             agent_supervisor=CrashingSupervisor,
+            TableManager=driver.NoTables,
         )
         made = driver.transport(self.settings, topics.interactions, self.assignment)
         app.transport = made(app.conf.broker_consumer, app)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients
@@ -28,6 +28,7 @@ MOST_OUTPUTS = 500
 """Outputs that are handed to the producer in one go."""
 _PAUSE, _SAY_SECONDS = 0.1, 10.0
 """Seconds between two tries to take a partition over, and between two lines that tell of them."""
+_FETCH_WAIT_MS = 5
 _TAILS = (4, 256, 16_384, 2**62)
 """Sizes of successively larger tails of an output topic that are scanned for our last output."""
 
@@ -214,7 +215,11 @@ def last_written(settings: Settings, number: int, topic_id: str) -> int:
     of the same name does not count.
     """
     topics = settings.topics
-    consumer = clients.reader(settings, **{"enable.partition.eof": True})
+    # The broker answers one request of a connection at a time: while a fetch waits for messages
+    # that do not come, the questions behind it wait, too, and so does whoever takes over.
+    consumer = clients.reader(
+        settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": _FETCH_WAIT_MS}
+    )
     input_ = (topics.interactions, topic_id)
     try:
         return max(
@@ -231,11 +236,15 @@ _Input = tuple[str, str]
 def _last(
     consumer: Consumer, topic: str, number: int, read: Callable[[Message, _Input], int], of: _Input
 ) -> int:
+    place = TopicPartition(topic, number)
+    low, high = consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)
     # Other inputs' outputs and the markers of transactions lie between ours.
     for count in _TAILS:
         found = [read(message, of) for message in clients.tail(consumer, topic, number, count)]
         if max(found, default=-1) >= 0:
             return max(found)
+        if count >= high - low:
+            break
     return -1
 
 
