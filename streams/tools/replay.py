@@ -15,8 +15,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
+from aiokafka.partitioner import murmur2
 from confluent_kafka import TopicPartition
-from kafka.partitioner.default import murmur2
 
 from engine.datasets import Dataset
 from engine.events import Interaction
