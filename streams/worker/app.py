@@ -72,7 +72,7 @@ class Worker:
             _skip_what_is_gone(settings, partition, self.input.lows[number])
         notes = found.notes if found else Notes(self.input.name, {}, {})
         self.catalogue = Catalogue(settings, self.engine, notes.catalogue, notes.items)
-        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_unreadable)
+        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
         self.follower = Follower(settings, self.input.topic_id)
         self.assignment.on_change = self.follower.follow
         self.access = EngineAccess()
@@ -271,7 +271,7 @@ def run(settings: Settings) -> None:
 def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    writer = InteractionWriter(settings, len(worker.input.lows))
+    writer = InteractionWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
     page = Page(Feed(pipeline, health, worker.model), engine, worker.access)
     told = metrics.registry(

@@ -245,7 +245,7 @@ def test_who_may_not_write_to_the_input_is_told_by_the_api_alone(
     name = guest.topics.interactions
     secured.allow("guest", "READ", topic=name)
     assert rights.of_worker(guest)[name] == {rights.READ}
-    writer = InteractionWriter(guest, partitions=1)
+    writer = InteractionWriter(guest, partitions=lambda: 1)
 
     async def post() -> Source:
         return await writer.write("ann", b"{}", [])
