@@ -50,7 +50,7 @@ _IS_DRAWN = """(id) => {
     const { data } = canvas.getContext("2d").getImageData(54, 0, width, height);
     return new Set(new Uint32Array(data.buffer)).size > 3;
 }"""
-"""Whether there is a line right of the axis, whose 54 pixels hold its labels, and above the times."""
+"""Whether a line is drawn right of the axis, whose labels take 54 pixels, and above the times."""
 FLAGS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
