@@ -82,9 +82,7 @@ class Bench:
         )
         topics.create(self.settings)
         self.producer = clients.producer(self.settings)
-        self.reader = clients.reader(
-            self.settings, **{"group.id": self.settings.worker.group, "enable.partition.eof": True}
-        )
+        self.reader = clients.tail_reader(self.settings, **{"group.id": self.settings.worker.group})
 
     @property
     def environment(self) -> dict[str, str]:

@@ -28,7 +28,6 @@ MOST_OUTPUTS = 500
 """Outputs that are handed to the producer in one go."""
 _PAUSE, _SAY_SECONDS = 0.1, 10.0
 """Seconds between two tries to take a partition over, and between two lines that tell of them."""
-_FETCH_WAIT_MS = 5
 _TAILS = (4, 256, 16_384, 2**62)
 """Sizes of successively larger tails of an output topic that are scanned for our last output."""
 
@@ -215,11 +214,7 @@ def last_written(settings: Settings, number: int, topic_id: str) -> int:
     of the same name does not count.
     """
     topics = settings.topics
-    # The broker answers one request of a connection at a time: while a fetch waits for messages
-    # that do not come, the questions behind it wait, too, and so does whoever takes over.
-    consumer = clients.reader(
-        settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": _FETCH_WAIT_MS}
-    )
+    consumer = clients.tail_reader(settings)
     input_ = (topics.interactions, topic_id)
     try:
         return max(
