@@ -49,7 +49,10 @@ PRIVATE = {
         "on_partitions_revoked", "on_partitions_assigned", "perform_seek", "flow_active",
     ),
     TableManager: ("_update_channels", "on_start", "recovery"),
-    faust.App: ("consumer_generation_id", "on_rebalance_start", "rebalancing", "transport"),
+    faust.App: (
+        "_create_directories", "consumer_generation_id", "on_rebalance_start", "rebalancing",
+        "transport",
+    ),
 }  # fmt: skip
 """What this driver overrides, calls or sets of Faust, by class."""
 
@@ -517,6 +520,13 @@ class _NoProducer(faust_producer.Producer):
 
     async def flush(self) -> None:
         """Nothing is ever waiting."""
+
+
+class App(faust.App):
+    """Faust's application, without tables: it keeps nothing on disk."""
+
+    def _create_directories(self) -> None:
+        """The folders for tables are not needed, and there may be no place for them."""
 
 
 class NoTables(TableManager):

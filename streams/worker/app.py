@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -84,10 +83,9 @@ class Worker:
     def app(self) -> faust.App:
         """The Faust application: an agent for interactions, one for items, and timers."""
         topics, worker = self.settings.topics, self.settings.worker
-        app = faust.App(
+        app = driver.App(
             worker.group,
             broker=[f"kafka://{a}" for a in self.settings.broker.bootstrap.split(",")],
-            datadir=tempfile.mkdtemp(prefix="millrace-"),
             store="memory://",
             web_enabled=False,
             topic_allow_declare=False,
