@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,11 @@ from streams.settings import Settings
 # A kernel's first call may compile it.
 hypothesis.settings.register_profile("millrace", deadline=None)
 hypothesis.settings.load_profile("millrace")
+
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that. Python keeps
+# it ignored, so that the tests' Ctrl-C would do nothing.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
