@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -37,7 +38,22 @@ ModelFlag = Annotated[
     typer.Option("--model", help="Folder of a trained model to begin with (millrace train)."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON lines, for pipes.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")]
+
+
+def can_be_written(file: Path | None) -> Path | None:
+    """A file of the command line that the command will write, looked at before the work begins."""
+    if file is not None:
+        if not file.parent.is_dir():
+            raise typer.BadParameter(f"{file}: there is no folder {file.parent}")
+        if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise typer.BadParameter(f"{file} cannot be written")
+    return file
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the report to this file too.", callback=can_be_written),
+]
 SeedFlag = Annotated[
     int, typer.Option(min=0, help="Seed of the order of ties, or of the synthetic stream.")
 ]
@@ -154,5 +170,11 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # whoever read us has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except OSError as error:
+        if error.filename is None:
+            if error.errno != errno.ENOENT or "temporary directory" not in str(error):
+                raise
+            fail(f"{error.strerror}; TMPDIR names one that can be written", 2)
+        fail(f"{error.filename}: {error.strerror}; name a file or folder that can be used", 2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -17,6 +17,7 @@ from streams.cli.common import (
     SetFlag,
     StrictFlag,
     Synthetic,
+    can_be_written,
     chosen_dataset,
     effective_settings,
     err,
@@ -42,7 +43,10 @@ def paper(
     ] = False,
     json_file: JsonFile = None,
     page: Annotated[
-        Path | None, typer.Option("--page", help="Write a page with charts to this file too.")
+        Path | None,
+        typer.Option(
+            "--page", help="Write a page with charts to this file too.", callback=can_be_written
+        ),
     ] = None,
     work: Annotated[
         Path, typer.Option("--work", help="Where results are kept, for a run that goes on.")

@@ -155,11 +155,25 @@ def headers(message: Message) -> dict[str, bytes]:
     return found
 
 
+def tail_reader(settings: Settings, **extra: Any) -> Consumer:
+    """A reader for `tail`, which also asks for offsets.
+
+    The broker answers the requests of a connection one by one: while a fetch waits for messages
+    that do not come, what is asked after it waits, too. So a fetch hardly waits; and nothing but
+    `enable.partition.eof` tells of an end that is the mark of a transaction.
+    """
+    return reader(settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": 5, **extra})
+
+
 def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[Message]:
     """The last messages of a partition, oldest first, up to its end of now.
 
-    `count` is of offsets: marks of transactions take some that no message has. The client has
-    `enable.partition.eof` set, since nothing but that tells of an end that is such a mark.
+    Parameters
+    ----------
+    client
+        A `tail_reader`; it has no partition assigned afterwards.
+    count
+        Of offsets: marks of transactions take some that no message has.
 
     Raises
     ------
@@ -171,13 +185,16 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
     if high <= low:
         return
     client.assign([TopicPartition(topic, partition, max(low, high - count))])
-    while True:
-        message = client.poll(TIMEOUT_SECONDS)
-        if message is None:
-            raise TimeoutError(f"the end of {topic}[{partition}] could not be read in time")
-        error = message.error()
-        if error is not None and error.code() == KafkaError._PARTITION_EOF:
-            return
-        if error is not None:
-            raise KafkaException(error)
-        yield message
+    try:
+        while True:
+            message = client.poll(TIMEOUT_SECONDS)
+            if message is None:
+                raise TimeoutError(f"the end of {topic}[{partition}] could not be read in time")
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                return
+            if error is not None:
+                raise KafkaException(error)
+            yield message
+    finally:
+        client.unassign()

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -72,7 +71,7 @@ class Worker:
             _skip_what_is_gone(settings, partition, self.input.lows[number])
         notes = found.notes if found else Notes(self.input.name, {}, {})
         self.catalogue = Catalogue(settings, self.engine, notes.catalogue, notes.items)
-        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_unreadable)
+        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
         self.follower = Follower(settings, self.input.topic_id)
         self.assignment.on_change = self.follower.follow
         self.access = EngineAccess()
@@ -84,10 +83,9 @@ class Worker:
     def app(self) -> faust.App:
         """The Faust application: an agent for interactions, one for items, and timers."""
         topics, worker = self.settings.topics, self.settings.worker
-        app = faust.App(
+        app = driver.App(
             worker.group,
             broker=[f"kafka://{a}" for a in self.settings.broker.bootstrap.split(",")],
-            datadir=tempfile.mkdtemp(prefix="millrace-"),
             store="memory://",
             web_enabled=False,
             topic_allow_declare=False,
@@ -98,6 +96,7 @@ class Worker:
             stream_buffer_maxsize=1,
             worker_redirect_stdouts=False,
             agent_supervisor=CrashingSupervisor,
+            TableManager=driver.NoTables,
         )
         made = driver.transport(self.settings, topics.interactions, self.assignment)
         app.transport = made(app.conf.broker_consumer, app)
@@ -270,7 +269,7 @@ def run(settings: Settings) -> None:
 def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    writer = InteractionWriter(settings, len(worker.input.lows))
+    writer = InteractionWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
     page = Page(Feed(pipeline, health, worker.model), engine, worker.access)
     told = metrics.registry(

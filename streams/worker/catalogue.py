@@ -27,7 +27,7 @@ from streams.kafka.outbox import Outbox
 from streams.kafka.record import Record
 from streams.kafka.tail import Change, HandOver, TopicTail
 from streams.messages.bad_message import BadMessage
-from streams.messages.dead_letters import dead_letter
+from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_item_update
 from streams.messages.limits import check_size, check_written
 from streams.messages.packing import pack, unpack
@@ -166,10 +166,15 @@ class ItemEncoder:
     Parameters
     ----------
     count
-        Called with the error class of each message that cannot be read.
+        Called with the error and the dead letter of each message that cannot be read.
     """
 
-    def __init__(self, settings: Settings, outbox: Outbox, count: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        count: Callable[[BadMessage, DeadLetter], object],
+    ) -> None:
         self._topics = settings.topics
         self._text = settings.engine.model != "gnn"
         self._cache = settings.engine.text_cache
@@ -210,7 +215,7 @@ class ItemEncoder:
         topics = self._topics
         letter = dead_letter(error, topics.items, record, topics.message_bytes)
         self._outbox.send(topics.dead_letters, letter.value, letter.key, headers=letter.headers)
-        self._count(error.error_class)
+        self._count(error, letter)
         if error.error_class in self._said:  # a broken sender sends thousands
             return
         self._said.add(error.error_class)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients
@@ -214,7 +214,7 @@ def last_written(settings: Settings, number: int, topic_id: str) -> int:
     of the same name does not count.
     """
     topics = settings.topics
-    consumer = clients.reader(settings, **{"enable.partition.eof": True})
+    consumer = clients.tail_reader(settings)
     input_ = (topics.interactions, topic_id)
     try:
         return max(
@@ -231,11 +231,15 @@ _Input = tuple[str, str]
 def _last(
     consumer: Consumer, topic: str, number: int, read: Callable[[Message, _Input], int], of: _Input
 ) -> int:
+    place = TopicPartition(topic, number)
+    low, high = consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)
     # Other inputs' outputs and the markers of transactions lie between ours.
     for count in _TAILS:
         found = [read(message, of) for message in clients.tail(consumer, topic, number, count)]
         if max(found, default=-1) >= 0:
             return max(found)
+        if count >= high - low:
+            break
     return -1
 
 

@@ -18,7 +18,7 @@ from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
 from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
-from streams.messages.dead_letters import dead_letter
+from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
 from streams.messages.limits import check_size
@@ -39,7 +39,7 @@ from streams.worker.partition import Partition
 
 log = logging.getLogger("millrace.worker")
 
-News = tuple[Interaction, Recommendation | None] | Output
+News = tuple[Interaction, Recommendation | None] | DeadLetter
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
 
 
@@ -84,9 +84,10 @@ class Pipeline:
         """How many users and items the engine knows."""
         return {"users": len(self._engine.users), "items": len(self._engine.items)}
 
-    def count_unreadable(self, error_class: str) -> None:
-        """Count an item's message that could not be read."""
-        self.counts.dead_letters[error_class] += 1
+    def count_dead_item(self, error: BadMessage, letter: DeadLetter) -> None:
+        """Count an item's message that could not be read, and tell of it."""
+        self.counts.item_dead_letters[error.error_class] += 1
+        self.on_news(letter)
 
     # ------------------------------------------------------------------ the path of a batch
 
@@ -233,7 +234,7 @@ class Pipeline:
         letter = Output(
             record.offset, self._topics.dead_letters, found.value, found.key, found.headers
         )
-        self.on_news(letter)
+        self.on_news(found)
         self.counts.dead_letters[error.error_class] += 1
         return letter
 

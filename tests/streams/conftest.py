@@ -140,7 +140,7 @@ class Path:
 
     def counts(self) -> dict[str, int]:
         """How many messages each topic holds that its subscribers see."""
-        reader = clients.reader(self.settings, **{"enable.partition.eof": True})
+        reader = clients.tail_reader(self.settings)
         try:
             return {
                 name: sum(

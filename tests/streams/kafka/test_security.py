@@ -19,7 +19,7 @@ import pytest
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
 from streams.kafka import rights, topics
-from streams.kafka.security import for_kafka_python, for_librdkafka
+from streams.kafka.security import for_librdkafka
 from streams.messages.schemas import Source
 from streams.processes import Child
 from streams.settings import (
@@ -245,7 +245,7 @@ def test_who_may_not_write_to_the_input_is_told_by_the_api_alone(
     name = guest.topics.interactions
     secured.allow("guest", "READ", topic=name)
     assert rights.of_worker(guest)[name] == {rights.READ}
-    writer = InteractionWriter(guest, partitions=1)
+    writer = InteractionWriter(guest, partitions=lambda: 1)
 
     async def post() -> Source:
         return await writer.write("ann", b"{}", [])
@@ -322,19 +322,16 @@ def test_a_secret_is_not_taken_from_the_command_line() -> None:
     assert WRONG not in str(error.value)
 
 
-@pytest.mark.parametrize("translate", [for_librdkafka, for_kafka_python])
-def test_a_file_that_is_none_is_told_by_each_translation(
-    tmp_path: FilePath, translate: Callable[[SecuritySettings], object]
-) -> None:
+def test_a_file_that_is_none_is_told(tmp_path: FilePath) -> None:
     missing = SecuritySettings(protocol="ssl", ca=str(tmp_path / "none.pem"))
     with pytest.raises(SettingsError, match=r"security\.ca = '.*none\.pem': No such file"):
-        translate(missing)
+        for_librdkafka(missing)
     text = tmp_path / "text.pem"
     text.write_text("no certificate")
     with pytest.raises(
         SettingsError, match=r"security\.ca = '.*text\.pem': this is no file in PEM"
     ):
-        translate(SecuritySettings(protocol="ssl", ca=str(text)))
+        for_librdkafka(SecuritySettings(protocol="ssl", ca=str(text)))
 
 
 def test_a_certificate_without_its_key_is_told(secured: Secured) -> None:

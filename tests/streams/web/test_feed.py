@@ -88,6 +88,7 @@ def test_a_second_tells_of_what_came_in_it(fed: Fed) -> None:
     assert (figures.dead, figures.second) == ({"NotJson": 1}, second)
     (letter,) = figures.dead_last
     assert (letter.error_class, letter.partition, letter.offset) == ("NotJson", 0, 50)
+    assert letter.topic == "millrace.interactions"
     assert "rubbish" in letter.message
     # 5 users took 10 items each; the first list of each judged nothing.
     assert figures.queries == 45
