@@ -63,7 +63,25 @@ Synthetic = Annotated[
     typer.Option("--synthetic", min=1, metavar="N", help="N invented events, no data set."),
 ]
 DatasetPath = Annotated[
-    Path | None, typer.Argument(help="Folder or file of MovieLens, Amazon Reviews or Yelp.")
+    list[Path] | None,
+    typer.Argument(help="Events as CSV, JSON lines, Parquet, ...: a file, files or a folder."),
+]
+DataFlag = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data", help="A data set; else an invented stream. May be given again, for more files."
+    ),
+]
+ColumnsFlag = Annotated[
+    str,
+    typer.Option(
+        "--columns",
+        help="Which columns are what, as user=visitorid,item=itemid,timestamp=ts,kind=event; those "
+        "with usual names are found.",
+    ),
+]
+ItemsFlag = Annotated[
+    Path | None, typer.Option("--items", help="File of the items, if it is not beside the events.")
 ]
 
 
@@ -79,23 +97,37 @@ def effective_settings(
     return load_settings(config, overrides)
 
 
-def chosen_dataset(path: Path | None, synthetic: int | None, seed: int, strict: bool) -> Dataset:
+def chosen_dataset(
+    path: list[Path] | None, synthetic: int | None, seed: int, strict: bool = False,
+    columns: str = "", items: Path | None = None, settings: Settings | None = None,
+) -> Dataset:  # fmt: skip
+    """The data set that the flags name; what was taken for what is told."""
     from engine.datasets import Synthetic as SyntheticDataset  # noqa: PLC0415
-    from engine.datasets import open_dataset  # noqa: PLC0415
+    from engine.datasets import open_dataset, parse_columns  # noqa: PLC0415
+    from engine.events import Kinds  # noqa: PLC0415
 
-    if (path is None) == (synthetic is None):
+    if bool(path) == (synthetic is not None):
         raise typer.BadParameter("name a data set, or --synthetic N for an invented one")
-    if path is not None:
-        return open_dataset(path, strict=strict, seed=seed)
-    return SyntheticDataset(events=cast(int, synthetic), seed=seed)
+    if not path:
+        return SyntheticDataset(events=cast(int, synthetic), seed=seed)
+    dataset = open_dataset(
+        path, strict=strict, seed=seed, columns=parse_columns(columns), items=items,
+        kinds=Kinds(settings.engine.kinds if settings else None),
+    )  # fmt: skip
+    for choice in dataset.choices:
+        err.print(choice, highlight=False, markup=False, soft_wrap=True)
+    return dataset
 
 
 def report_problems(dataset: Dataset) -> None:
+    """Say what was wrong with the data set's files and rows."""
     problems = dataset.problems
+    for note in problems.notes:
+        err.print(str(note), style="yellow", highlight=False, markup=False, soft_wrap=True)
     if problems.count:
         err.print(f"[yellow]{problems.count:,} malformed rows were skipped, such as")
-        for row in problems.rows[:5]:
-            err.print(f"  {row}", highlight=False, markup=False)
+        for row in problems.malformed[:5]:
+            err.print(f"  {row}", highlight=False, markup=False, soft_wrap=True)
 
 
 def write_json(file: Path | None, report: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from engine.lookup import Neighbour, Taken
 from engine.recommender import Recommender
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.decoding import decode_interaction
+from streams.messages.dialect import Dialect
 from streams.messages.limits import check_size
 from streams.messages.schemas import Model, encode
 from streams.messages.validation import explained
@@ -108,6 +109,7 @@ class Api:
         self._access = access
         self._health = health
         self._writer = writer
+        self._dialect = Dialect.of(settings)
         self._message_bytes = settings.topics.message_bytes
         self.operations = (
             Operation(
@@ -190,7 +192,7 @@ class Api:
                 413, f"the body: at most topics.message_bytes = {most} are taken"
             ) from None
         headers = kafka_headers(request.headers.items())
-        interaction = decode_interaction(value, headers, int(time.time() * 1000))
+        interaction = decode_interaction(value, headers, int(time.time() * 1000), self._dialect)
         try:
             check_size(interaction.user.encode(), value, headers, most)
         except BadMessage as error:

@@ -62,7 +62,7 @@ class Worker:
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.assignment = Assignment(settings, self.input)
         for number, partition in self.assignment.partitions.items():

@@ -20,6 +20,7 @@ from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_interaction
+from streams.messages.dialect import Dialect
 from streams.messages.limits import check_size
 from streams.messages.schemas import (
     Headers,
@@ -61,6 +62,7 @@ class Pipeline:
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
         self._engine = engine
+        self._dialect = Dialect.of(settings)
         self._topics = settings.topics
         self._topic_id = topic_id
         self._grace_ms = settings.worker.grace_seconds * 1000
@@ -149,7 +151,7 @@ class Pipeline:
             If it is none, or comes too late.
         """
         check_size(record.key, record.value, record.headers, self._topics.message_bytes)
-        event = decode_interaction(record.value, record.headers, record.timestamp_ms)
+        event = decode_interaction(record.value, record.headers, record.timestamp_ms, self._dialect)
         if record.key != event.user.encode():
             self._count_key(record)
         if partition.is_duplicate(event.event_id):

@@ -14,6 +14,7 @@ from engine.events import Interaction
 from streams.kafka import clients
 from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
+from streams.messages.dialect import Dialect
 from streams.messages.schemas import RankedItem, Source
 from streams.settings import Settings
 
@@ -134,12 +135,13 @@ def _judge(
 def read_input(settings: Settings) -> Iterator[Sent]:
     """Every message of the interactions topic, partition by partition in order of offset."""
     known: set[str] = set()
+    dialect = Dialect.of(settings)
     for message in read_all(settings, settings.topics.interactions):
         place = cast(int, message.partition()), cast(int, message.offset())
         timestamp = message.timestamp()[1]
         headers = list(clients.headers(message).items())
         try:
-            interaction = decode_interaction(message.value(), headers, timestamp)
+            interaction = decode_interaction(message.value(), headers, timestamp, dialect)
         except BadMessage:
             yield Sent(place, timestamp, "malformed")
             continue
