@@ -14,7 +14,7 @@ demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
 
 # So many tests at a time: most of them wait for a broker or a worker.
 JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # ARGS choose tests, as in ARGS=tests/engine.
 test: install-dev
