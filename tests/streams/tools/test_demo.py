@@ -18,6 +18,7 @@ import pytest
 
 from streams.tools.answer_stats import STAGES
 from streams.tools.demo import accounted
+from tests.streams.asking import free_port
 from tests.streams.waiting import until
 
 MARK = "MILLRACE_DEMO_TEST"
@@ -28,7 +29,8 @@ def started_demo(mark: str, *arguments: str, **env: str) -> Iterator[subprocess.
     """A demo whose processes are gone after the test, also when that fails."""
     with subprocess.Popen(
         [sys.executable, "-m", "streams.cli", "demo", *arguments],
-        env=os.environ | {MARK: mark} | env,
+        # Another demo on this machine may take the default port at the same moment.
+        env=os.environ | {MARK: mark, "MILLRACE_WEB__PORT": str(free_port())} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
