@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -54,16 +53,9 @@ class Path:
     def begin_here(self) -> dict[str, int]:
         """Read what comes from now on alone; how many messages each topic has had."""
         reader = clients.reader(self.settings)
-
-        def offsets(place: TopicPartition) -> tuple[int, int] | None:
-            with suppress(KafkaException):  # a topic just made may not know its leader yet
-                return reader.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)
-            return None
-
         for name in topics.policies(self.settings):
             for partition in clients.partitions(reader, name):
-                place = TopicPartition(name, partition)
-                self._starts[name, partition] = until(lambda at=place: offsets(at))[1]
+                self._starts[name, partition] = clients.bounds(reader, name, partition)[1]
         reader.close()
         counts = dict.fromkeys(topics.policies(self.settings), 0)
         for (name, _), end in self._starts.items():
