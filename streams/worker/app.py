@@ -133,7 +133,7 @@ class Worker:
             # No timer of Faust's: those warn whenever a commit takes longer than their interval.
             while not app.should_stop:
                 await app.sleep(worker.commit_seconds)
-                for failure in (self.catalogue.failure, self.follower.failure):
+                for failure in (self.catalogue.failure, self.follower.thread.failure):
                     if failure is not None:
                         raise failure
                 self.outbox.wait(0)
@@ -216,7 +216,7 @@ class Worker:
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
-        self.follower.stop()
+        self.follower.thread.stop()
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
         if self.checkpoints is not None and self.assignment.are_out(self.assignment.positions()):

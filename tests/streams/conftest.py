@@ -54,9 +54,7 @@ class Path:
         reader = clients.reader(self.settings)
         for name in topics.policies(self.settings):
             for partition in clients.partitions(reader, name):
-                place = TopicPartition(name, partition)
-                end = reader.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)[1]
-                self._starts[name, partition] = end
+                self._starts[name, partition] = clients.bounds(reader, name, partition)[1]
         reader.close()
         counts = dict.fromkeys(topics.policies(self.settings), 0)
         for (name, _), end in self._starts.items():
