@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
-from engine.events import Interaction, Item, item_text
+from engine.events import Interaction, Item, Kinds, item_text
 from engine.features.interaction_stats import RATED, count, take_back
 from engine.rules import Rules
 from engine.settings import EngineSettings
@@ -31,17 +31,6 @@ log = logging.getLogger("millrace.state")
 
 Stage = Literal["learn", "graph", "propagate", "text", "rank"]
 
-KIND_WEIGHTS = {
-    "rating": 1.0,
-    "review": 1.0,
-    "purchase": 1.0,
-    "like": 1.0,
-    "cart": 0.8,
-    "click": 0.6,
-    "view": 0.4,
-    "dislike": 0.0,
-}
-"""Edge weight of each kind. A dislike makes no edge; what is near its item is ranked lower."""
 _ABSURD_YEAR = 10_000
 _DESCRIBING = frozenset({"title", "text", "categories", "hidden"})
 """Fields of an item of which one at least is given by a message that describes it."""
@@ -83,12 +72,14 @@ class Recommender(Knowledge):
     """
 
     STATE: ClassVar[State] = replace(
-        Knowledge.STATE, unsaved=(*Knowledge.STATE.unsaved, "rules", "_ranking", "_encoder")
+        Knowledge.STATE,
+        unsaved=(*Knowledge.STATE.unsaved, "rules", "kinds", "_ranking", "_encoder"),
     )
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         super().__init__(settings or EngineSettings())
         self.rules = Rules.of(self.settings)
+        self.kinds = Kinds(self.settings.kinds)
         self._ranking = Ranking()
         self._encoder: TextEncoder | None = None
 
@@ -104,7 +95,8 @@ class Recommender(Knowledge):
         """Learn from each interaction in turn, and answer for its user before the next.
 
         The model's step uses the state from before the interaction; the answer, from after it.
-        A `forget` removes the user and answers as for somebody unknown. State and answers are the
+        A `forget` removes the user and answers as for somebody unknown; what is to be ignored only
+        answers. State and answers are the
         same however a log is cut into batches.
 
         Parameters
@@ -128,14 +120,16 @@ class Recommender(Knowledge):
         ]
 
     def _observe(self, interaction: Interaction, answer: bool) -> Answer:
+        if interaction.kind == "ignore":
+            return self.recommend(interaction.user) if answer else Answer([])
         if interaction.kind == "forget" or interaction.item is None:
             self.forget(interaction.user)
             return self.recommend(interaction.user) if answer else Answer([])
+        weight = self._weight(interaction)
         clock = _StageClock()
         introduced = self.items.find(interaction.item) is None
         user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
         self._purge(user, item)
-        weight = KIND_WEIGHTS[interaction.kind]
         counted = self._seen.weight(user, item)
         later = self.graph.users.later(user, interaction.timestamp)
         history = self._history(user, later)
@@ -169,6 +163,13 @@ class Recommender(Knowledge):
         items = self._ranking.best(self, user, self.settings.k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
+
+    def _weight(self, interaction: Interaction) -> float:
+        try:
+            return self.kinds.weights[interaction.kind]
+        except KeyError:
+            known = ", ".join(self.kinds.known)
+            raise ValueError(f"kind: {interaction.kind!r} is unknown; known are {known}") from None
 
     def upsert_item(self, item: Item, embedding: NDArray[np.float32] | None = None) -> None:
         """Add an item to the catalogue, or replace what it says of it.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class EngineSettings(BaseModel):
@@ -51,6 +51,11 @@ class EngineSettings(BaseModel):
     low_value: float = Field(
         2.0, description="a rating or review of at most this value counts as a dislike, too"
     )
+    kinds: dict[str, Annotated[float, Field(gt=0, le=10)] | Literal["dislike", "ignore"]] = Field(
+        {},
+        description="own kinds of events, and built-in ones weighed anew: the weight of their "
+        'edge (a purchase has 1, a view .4), "dislike" or "ignore"',
+    )
     include_categories: list[str] = Field(
         [], description="recommend only items of at least one of these categories; empty: of all"
     )
@@ -83,6 +88,13 @@ class EngineSettings(BaseModel):
     text_cache: int = Field(
         50_000, ge=1, description="texts whose embedding is remembered by their hash"
     )
+
+    @field_validator("kinds")
+    @classmethod
+    def _forget_stays(cls, kinds: dict[str, float | str]) -> dict[str, float | str]:
+        if "forget" in kinds:
+            raise ValueError("forget removes a user, whatever its weight: it cannot be set")
+        return kinds
 
     def differing_shape(self, other: EngineSettings) -> list[str]:
         """Settings that differ and that a saved state cannot follow: others apply from now on."""

@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 from tomlkit.exceptions import TOMLKitError
 
+from engine.events import KindRule
 from engine.settings import EngineSettings
 
 
@@ -113,6 +114,24 @@ class TopicSettings(Section):
     )
 
 
+class EventSettings(Section):
+    """Names of the fields of a shop's own events; `data.user` is the field of an object within."""
+
+    user: str = Field("", description="field of the user; empty: events in Millrace's own form")
+    item: str = Field("item", description="field of the item")
+    timestamp: str = Field(
+        "timestamp",
+        description="field of the moment: seconds, milliseconds or microseconds, by their size, or "
+        "a date; where an event has none, when the broker received it counts",
+    )
+    kind: str = Field("kind", description="field of what was done; without it: a click")
+    value: str = Field("value", description="field of a rating, or a weight")
+    text: str = Field("text", description="field of what the user wrote")
+    event_id: str = Field(
+        "event_id", description="field of the event's id; without it: what is the same is one event"
+    )
+
+
 class WorkerSettings(Section):
     """How a worker reads, answers and reports."""
 
@@ -160,6 +179,24 @@ class WebSettings(Section):
 
     host: str = Field("127.0.0.1", description="address that it binds to")
     port: int = Field(6066, ge=0, le=65535, description="its port; 0 turns it off")
+    connections: int = Field(
+        256, ge=1, description="connections that may be open; a new one replaces an idle one"
+    )
+    idle_seconds: float = Field(
+        30.0, gt=0, description="seconds after which a connection without a request is closed"
+    )
+    body_bytes: int = Field(
+        1024 * 1024, ge=1024, description="largest body of a request, unpacked, in bytes"
+    )
+    body_seconds: float = Field(
+        10.0, gt=0, description="seconds within which the body of a request must be here"
+    )
+    pages_per_client: int = Field(
+        16, ge=1, description="live pages that one address may have open, of 64 in all"
+    )
+    requests_per_second: float = Field(
+        0.0, ge=0, description="requests that one address may make a second; 0: no limit"
+    )
     token: SecretStr = SecretStr("")
 
 
@@ -181,10 +218,29 @@ class Settings(BaseSettings):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    kinds: dict[str, KindRule] = Field(
+        {},
+        exclude=True,
+        description="Own kinds of events, and built-in ones weighed anew: as bookmark = 0.9 (a "
+        'purchase has 1, a view 0.4), skip = "dislike" or ping = "ignore"',
+    )
+    """How files write `engine.kinds`, which is what counts."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_are_the_engines(cls, data: Any) -> Any:
+        kinds = data.get("kinds") if isinstance(data, dict) else None
+        if not kinds:
+            return data
+        given = data.get("engine", {})
+        if isinstance(given, EngineSettings):
+            given = given.model_dump()
+        return {**data, "engine": {**given, "kinds": {**given.get("kinds", {}), **kinds}}}
 
     @classmethod
     def settings_customise_sources(
@@ -282,10 +338,14 @@ def as_toml(settings: Settings) -> str:
     """
     document = tomlkit.document()
     for name, value in settings:
+        if name == "kinds":
+            continue
         table = tomlkit.table()
         doc = (type(value).__doc__ or "").strip().splitlines()[0]
         table.comment(doc)
         for key, field in type(value).model_fields.items():
+            if (name, key) == ("engine", "kinds"):
+                continue
             if field.description:
                 table.add(tomlkit.comment(field.description))
             if _is_secret(name, key):
@@ -293,6 +353,11 @@ def as_toml(settings: Settings) -> str:
             else:
                 table.add(key, getattr(value, key))
         document.add(name, table)
+    kinds = tomlkit.table()
+    kinds.comment(str(Settings.model_fields["kinds"].description))
+    for kind, rule in settings.engine.kinds.items():
+        kinds.add(kind, rule)
+    document.add("kinds", kinds)
     return tomlkit.dumps(document)
 
 

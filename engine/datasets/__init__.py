@@ -4,6 +4,7 @@
 public release.
 """
 
+from engine.datasets.columns import parse_columns
 from engine.datasets.dataset import Dataset
 from engine.datasets.discovery import open_dataset
 from engine.datasets.download import download
@@ -18,4 +19,5 @@ __all__ = [
     "Synthetic",
     "download",
     "open_dataset",
+    "parse_columns",
 ]

@@ -32,14 +32,26 @@ class Problems:
 
     Attributes
     ----------
-    rows : list of MalformedRow
+    malformed : list of MalformedRow
         The first of them, at most 20 for each file and 20 in all.
+    notes : list of MalformedRow
+        What is to be said of whole files, at their first line; no row is malformed for it.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self.rows: list[MalformedRow] = []
+        self.notes: list[MalformedRow] = []
+        self.malformed: list[MalformedRow] = []
         self._counts: dict[str, int] = {}
+
+    @property
+    def rows(self) -> list[MalformedRow]:
+        """All that is told: the notes, then the first malformed rows."""
+        return self.notes + self.malformed
+
+    def note(self, file: str, line: int, reason: str) -> None:
+        """Tell something of a file as a whole; no row is malformed for it."""
+        self.notes.append(MalformedRow(file, line, reason))
 
     @property
     def count(self) -> int:
@@ -49,7 +61,7 @@ class Problems:
     def start(self, file: str) -> None:
         """Forget what an earlier reading of ``file`` met, so that no row counts twice."""
         self._counts[file] = 0
-        self.rows = [row for row in self.rows if row.file != file]
+        self.malformed = [row for row in self.malformed if row.file != file]
 
     def add(self, file: str, line: int, reason: str) -> None:
         """Record one malformed row; with ``strict``, raise DatasetError instead."""
@@ -59,5 +71,5 @@ class Problems:
                 f"{row}; mend or delete the row, or read without strict to skip such rows"
             )
         self._counts[file] = self._counts.get(file, 0) + 1
-        if len(self.rows) < KEPT_ROWS:
-            self.rows.append(row)
+        if len(self.malformed) < KEPT_ROWS:
+            self.malformed.append(row)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from engine.datasets.problems import DatasetError
-from engine.events import Interaction, Kind, Properties
+from engine.events import Interaction, Properties
 
 CACHE_KIB = 16 * 1024
 
@@ -96,7 +96,7 @@ class TimeSorter:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_Row = tuple[str, str, str | None, Kind, float | None, str | None, Properties]
+_Row = tuple[str, str, str | None, str, float | None, str | None, Properties]
 _decode = msgspec.msgpack.Decoder(_Row).decode
 
 

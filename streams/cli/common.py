@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -37,7 +38,22 @@ ModelFlag = Annotated[
     typer.Option("--model", help="Folder of a trained model to begin with (millrace train)."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON lines, for pipes.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")]
+
+
+def can_be_written(file: Path | None) -> Path | None:
+    """A file of the command line that the command will write, looked at before the work begins."""
+    if file is not None:
+        if not file.parent.is_dir():
+            raise typer.BadParameter(f"{file}: there is no folder {file.parent}")
+        if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise typer.BadParameter(f"{file} cannot be written")
+    return file
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the report to this file too.", callback=can_be_written),
+]
 SeedFlag = Annotated[
     int, typer.Option(min=0, help="Seed of the order of ties, or of the synthetic stream.")
 ]
@@ -47,7 +63,25 @@ Synthetic = Annotated[
     typer.Option("--synthetic", min=1, metavar="N", help="N invented events, no data set."),
 ]
 DatasetPath = Annotated[
-    Path | None, typer.Argument(help="Folder or file of MovieLens, Amazon Reviews or Yelp.")
+    list[Path] | None,
+    typer.Argument(help="Events as CSV, JSON lines, Parquet, ...: a file, files or a folder."),
+]
+DataFlag = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data", help="A data set; else an invented stream. May be given again, for more files."
+    ),
+]
+ColumnsFlag = Annotated[
+    str,
+    typer.Option(
+        "--columns",
+        help="Which columns are what, as user=visitorid,item=itemid,timestamp=ts,kind=event; those "
+        "with usual names are found.",
+    ),
+]
+ItemsFlag = Annotated[
+    Path | None, typer.Option("--items", help="File of the items, if it is not beside the events.")
 ]
 
 
@@ -63,23 +97,37 @@ def effective_settings(
     return load_settings(config, overrides)
 
 
-def chosen_dataset(path: Path | None, synthetic: int | None, seed: int, strict: bool) -> Dataset:
+def chosen_dataset(
+    path: list[Path] | None, synthetic: int | None, seed: int, strict: bool = False,
+    columns: str = "", items: Path | None = None, settings: Settings | None = None,
+) -> Dataset:  # fmt: skip
+    """The data set that the flags name; what was taken for what is told."""
     from engine.datasets import Synthetic as SyntheticDataset  # noqa: PLC0415
-    from engine.datasets import open_dataset  # noqa: PLC0415
+    from engine.datasets import open_dataset, parse_columns  # noqa: PLC0415
+    from engine.events import Kinds  # noqa: PLC0415
 
-    if (path is None) == (synthetic is None):
+    if bool(path) == (synthetic is not None):
         raise typer.BadParameter("name a data set, or --synthetic N for an invented one")
-    if path is not None:
-        return open_dataset(path, strict=strict, seed=seed)
-    return SyntheticDataset(events=cast(int, synthetic), seed=seed)
+    if not path:
+        return SyntheticDataset(events=cast(int, synthetic), seed=seed)
+    dataset = open_dataset(
+        path, strict=strict, seed=seed, columns=parse_columns(columns), items=items,
+        kinds=Kinds(settings.engine.kinds if settings else None),
+    )  # fmt: skip
+    for choice in dataset.choices:
+        err.print(choice, highlight=False, markup=False, soft_wrap=True)
+    return dataset
 
 
 def report_problems(dataset: Dataset) -> None:
+    """Say what was wrong with the data set's files and rows."""
     problems = dataset.problems
+    for note in problems.notes:
+        err.print(str(note), style="yellow", highlight=False, markup=False, soft_wrap=True)
     if problems.count:
         err.print(f"[yellow]{problems.count:,} malformed rows were skipped, such as")
-        for row in problems.rows[:5]:
-            err.print(f"  {row}", highlight=False, markup=False)
+        for row in problems.malformed[:5]:
+            err.print(f"  {row}", highlight=False, markup=False, soft_wrap=True)
 
 
 def write_json(file: Path | None, report: dict[str, Any]) -> None:
@@ -122,5 +170,11 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # whoever read us has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except OSError as error:
+        if error.filename is None:
+            if error.errno != errno.ENOENT or "temporary directory" not in str(error):
+                raise
+            fail(f"{error.strerror}; TMPDIR names one that can be written", 2)
+        fail(f"{error.filename}: {error.strerror}; name a file or folder that can be used", 2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from streams.cli.common import (
+    ColumnsFlag,
     ConfigFlag,
     DatasetPath,
+    ItemsFlag,
     JsonFile,
     SeedFlag,
     SetFlag,
     StrictFlag,
     Synthetic,
+    can_be_written,
     chosen_dataset,
     effective_settings,
     err,
@@ -27,6 +30,8 @@ from streams.cli.common import (
 
 def paper(
     path: DatasetPath = None,
+    columns: ColumnsFlag = "",
+    items: ItemsFlag = None,
     synthetic: Synthetic = None,
     recipe: Annotated[
         list[str] | None,
@@ -38,7 +43,10 @@ def paper(
     ] = False,
     json_file: JsonFile = None,
     page: Annotated[
-        Path | None, typer.Option("--page", help="Write a page with charts to this file too.")
+        Path | None,
+        typer.Option(
+            "--page", help="Write a page with charts to this file too.", callback=can_be_written
+        ),
     ] = None,
     work: Annotated[
         Path, typer.Option("--work", help="Where results are kept, for a run that goes on.")
@@ -59,8 +67,8 @@ def paper(
         from engine.evaluation.paper.terminal import print_report  # noqa: PLC0415
         from streams.tools.paper.command import measure_paper  # noqa: PLC0415
 
-        dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_)
+        dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, settings)
         report = measure_paper(
             dataset, recipe, 1 if quick else seeds, quick, work, settings.engine, err
         )

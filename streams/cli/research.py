@@ -10,8 +10,10 @@ import typer
 
 from streams.cli.common import (
     BrokerFlag,
+    ColumnsFlag,
     ConfigFlag,
     DatasetPath,
+    ItemsFlag,
     JsonFile,
     ModelFlag,
     SeedFlag,
@@ -31,6 +33,8 @@ from streams.settings import as_toml
 
 def evaluate(
     path: DatasetPath = None,
+    columns: ColumnsFlag = "",
+    items: ItemsFlag = None,
     synthetic: Synthetic = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Events to read at most.")] = None,
     json_file: JsonFile = None,
@@ -45,14 +49,21 @@ def evaluate(
     Example: millrace evaluate ml-100k --json report.json
     """
     with one_line_errors():
-        from engine.evaluation.evaluate import evaluate_dataset, print_evaluation  # noqa: PLC0415
+        from engine.datasets import DatasetError  # noqa: PLC0415
+        from engine.evaluation.evaluate import (  # noqa: PLC0415
+            evaluate_dataset,
+            print_evaluation,
+            unmeasured,
+        )
 
-        dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_, model=model)
+        dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, settings)
         report = evaluate_dataset(settings.engine, dataset, limit, seed, err)
         report_problems(dataset)
-        print_evaluation(out, report)
         write_json(json_file, report)
+        if (why := unmeasured(report, dataset)) is not None:
+            raise DatasetError(why)
+        print_evaluation(out, report)
 
 
 def config_command(

@@ -10,8 +10,11 @@ import typer
 
 from streams.cli.common import (
     BrokerFlag,
+    ColumnsFlag,
     ConfigFlag,
+    DataFlag,
     DatasetPath,
+    ItemsFlag,
     JsonFile,
     JsonFlag,
     ModelFlag,
@@ -30,13 +33,18 @@ from streams.cli.common import (
 from streams.cli.logs import log_to_stderr
 from streams.settings import load_settings
 
+KAFKA_PORT = 9092
+"""Where `millrace broker --kafka` listens: the default of ``broker.bootstrap``."""
+
 topics_app = typer.Typer(
     help="Make the topics, or check those that are there.", no_args_is_help=True
 )
 
 
 def demo(
-    data: Annotated[Path | None, typer.Option(help="A data set; else an invented stream.")] = None,
+    data: DataFlag = None,
+    columns: ColumnsFlag = "",
+    items: ItemsFlag = None,
     events: Annotated[int | None, typer.Option(min=1, help="Events to replay at most.")] = None,
     json_file: JsonFile = None,
     rate: Annotated[
@@ -68,12 +76,16 @@ def demo(
 
     with one_line_errors():
         limit = events if data or events else 10_000
-        dataset = chosen_dataset(data, None if data else limit, seed, strict=False)
+        settings = load_settings(None, [f"engine.aggregator={aggregator}"] if aggregator else None)
+        dataset = chosen_dataset(
+            data, None if data else limit, seed, columns=columns, items=items, settings=settings
+        )
+        source = [*map(str, data or [])] or ["--synthetic", str(limit)]
+        source += ["--columns", columns] if columns else []
+        source += ["--items", str(items)] if items else []
         run = Demo(
-            demo_settings(
-                load_settings(None, [f"engine.aggregator={aggregator}"] if aggregator else None)
-            ),
-            source=[str(data)] if data else ["--synthetic", str(limit)],
+            demo_settings(settings),
+            source=source,
             data=f"{dataset.name} ({dataset.format})",
             seed=seed,
             rate=rate or None,
@@ -110,6 +122,8 @@ def worker(
 
 def replay(
     path: DatasetPath = None,
+    columns: ColumnsFlag = "",
+    items: ItemsFlag = None,
     synthetic: Synthetic = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second.")] = None,
     speedup: Annotated[
@@ -141,8 +155,8 @@ def replay(
 
         if sum((rate is not None, speedup is not None, maximum)) > 1:
             raise typer.BadParameter("give one of --rate, --speedup and --max")
-        dataset = chosen_dataset(path, synthetic, seed, strict)
         settings = effective_settings(config, set_, broker)
+        dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, settings)
         # says what to do when no broker answers
         topic_partitions(settings.broker.bootstrap, security=settings.security)
         rights.require(settings, rights.of_replay(settings, resume))
@@ -213,19 +227,28 @@ def broker(
     kafka: Annotated[
         bool, typer.Option("--kafka", help="A real Apache Kafka (needs java; see `make kafka`).")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of a real Kafka; 0 for a free one.  [9092]"),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that keeps Kafka's log.")] = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
     """Run a broker in the foreground: the embedded one, or a real Apache Kafka.
 
-    Example: millrace broker --kafka --port 9092
+    A real Kafka listens on port 9092, where the other commands look for it. The embedded one takes
+    a free port, which it prints: give it to the other commands as --broker 127.0.0.1:PORT.
+
+    Example: millrace broker --kafka
     """
     with one_line_errors():
         from streams.brokers import run_broker  # noqa: PLC0415
 
-        run_broker("kafka" if kafka else "embedded", port, effective_settings(config, set_), data)
+        settings = effective_settings(config, set_)
+        if port is None:
+            port = KAFKA_PORT if kafka else 0
+        run_broker("kafka" if kafka else "embedded", port, settings, data)
 
 
 def board(
@@ -255,7 +278,7 @@ def board(
             from overlays.twin.serving import serve  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BackendError(
-                f"the board needs the package {error.name}: pip install 'millrace[fpga]'"
+                f"the board needs the package {error.name}: pip install '.[fpga]'"
             ) from None
         log_to_stderr()
         serve(name, dimensions, ports, overlay, host, port, timing or [])

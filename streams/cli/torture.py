@@ -10,6 +10,7 @@ import typer
 
 from streams.cli.common import (
     ConfigFlag,
+    DataFlag,
     JsonFile,
     SeedFlag,
     SetFlag,
@@ -53,7 +54,7 @@ def torture(
     delivery: Annotated[
         Delivery, typer.Option(help="How the workers write answers.")
     ] = Delivery.leased,
-    data: Annotated[Path | None, typer.Option(help="A data set; else an invented stream.")] = None,
+    data: DataFlag = None,
     logs: Annotated[Path | None, typer.Option(help="Folder for the workers' logs.")] = None,
     json_file: JsonFile = None,
     seed: SeedFlag = 0,

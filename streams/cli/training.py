@@ -12,7 +12,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from streams.cli.common import (
+    ColumnsFlag,
     DatasetPath,
+    ItemsFlag,
     SeedFlag,
     StrictFlag,
     Synthetic,
@@ -22,10 +24,13 @@ from streams.cli.common import (
     out,
     report_problems,
 )
+from streams.settings import load_settings
 
 
 def train(
     path: DatasetPath = None,
+    columns: ColumnsFlag = "",
+    items: ItemsFlag = None,
     recipe: Annotated[
         str, typer.Option(help="gnn, llm, hybrid, hybrid-int8, ..., or a recipe's file (.toml).")
     ] = "hybrid",
@@ -54,7 +59,7 @@ def train(
         chosen = chosen.quick() if quick else chosen
         if epochs is not None:
             chosen = chosen.model_copy(update={"epochs": epochs})
-        dataset = chosen_dataset(path, synthetic, seed, strict)
+        dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, load_settings())
         interactions = list(islice(dataset.interactions(), limit))
         with _progress() as on_progress:
             report = train_recipe(

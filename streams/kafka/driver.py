@@ -30,6 +30,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, cast
 import faust
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from faust.tables.manager import TableManager
 from faust.transport import base
 from faust.transport import consumer as faust_consumer
 from faust.transport import producer as faust_producer
@@ -47,7 +48,11 @@ PRIVATE = {
         "_getmany", "_to_message", "_commit", "_seek", "_new_topicpartition",
         "on_partitions_revoked", "on_partitions_assigned", "perform_seek", "flow_active",
     ),
-    faust.App: ("consumer_generation_id", "on_rebalance_start", "rebalancing", "transport"),
+    TableManager: ("_update_channels", "on_start", "recovery"),
+    faust.App: (
+        "_create_directories", "consumer_generation_id", "on_rebalance_start", "rebalancing",
+        "transport",
+    ),
 }  # fmt: skip
 """What this driver overrides, calls or sets of Faust, by class."""
 
@@ -515,6 +520,24 @@ class _NoProducer(faust_producer.Producer):
 
     async def flush(self) -> None:
         """Nothing is ever waiting."""
+
+
+class App(faust.App):
+    """Faust's application, without tables: it keeps nothing on disk."""
+
+    def _create_directories(self) -> None:
+        """The folders for tables are not needed, and there may be no place for them."""
+
+
+class NoTables(TableManager):
+    """For an app without tables, which need not wait a second for agents to register theirs."""
+
+    async def on_start(self) -> None:
+        """Let the consumer subscribe, once every agent has said what it reads."""
+        while len(self.app.topics) < len(self.app.agents) and not self.should_stop:
+            await self.sleep(_COMMIT_SECONDS)
+        await self._update_channels()
+        await self.recovery.start()
 
 
 def _tell(done: Future[bool], taken: bool) -> None:

@@ -1,10 +1,9 @@
-"""The settings of [security] as each of the two Kafka libraries wants them."""
+"""The settings of [security] as confluent-kafka and Python's own TLS want them."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any
 
 from streams.settings import SecuritySettings, SettingsError
 
@@ -31,27 +30,6 @@ def for_librdkafka(security: SecuritySettings) -> dict[str, str]:
             "sasl.mechanism": security.mechanism,
             "sasl.username": security.user,
             "sasl.password": security.password.get_secret_value(),
-        }
-    return found
-
-
-def for_kafka_python(security: SecuritySettings) -> dict[str, Any]:
-    """Configuration of a kafka-python client.
-
-    Raises
-    ------
-    SettingsError
-        As `for_librdkafka` does.
-    """
-    found: dict[str, Any] = {
-        "security_protocol": security.protocol.upper(),
-        "ssl_context": tls_context(security),
-    }
-    if security.protocol.startswith("sasl"):
-        found |= {
-            "sasl_mechanism": security.mechanism,
-            "sasl_plain_username": security.user,
-            "sasl_plain_password": security.password.get_secret_value(),
         }
     return found
 

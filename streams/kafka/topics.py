@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+import time
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewPartitions
 
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
 from streams.kafka import clients
-from streams.kafka.security import for_kafka_python, who
+from streams.kafka.security import who
 from streams.settings import Settings
 
-with warnings.catch_warnings():
-    # kafka-python 3.0.12 reads its schemas through a function that Python 3.11 has deprecated
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-    from kafka.errors import (
-        KafkaError,
-        TopicAlreadyExistsError,
-        TopicAuthorizationFailedError,
-    )
-
-TIMEOUT_MS = 10_000
 DEAD_LETTER_BYTES = 65_536
+_NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
 class Problem(NamedTuple):
@@ -70,9 +65,8 @@ def create(settings: Settings) -> list[str]:
             topic_partitions(settings.broker.bootstrap, create=name)
         return missing
     if missing:
-        with _admin(settings) as admin:
-            missing = [name for name in missing if _create(admin, name, settings)]
-            admin.wait_for_topics(missing)
+        missing = _create(settings, missing)
+        _wait_for(settings, missing)
     return missing
 
 
@@ -101,7 +95,7 @@ def grow(settings: Settings) -> dict[str, tuple[int, int]]:
     asked = admin.create_partitions([NewPartitions(name, wanted) for name in changed])
     for name, done in asked.items():
         try:
-            done.result(TIMEOUT_MS / 1000)
+            done.result(clients.TIMEOUT_SECONDS)
         except KafkaException as error:
             raise BrokerError(
                 f"the broker at {settings.broker.bootstrap} does not add partitions to topic "
@@ -220,20 +214,21 @@ def policies(settings: Settings) -> dict[str, str]:
     }
 
 
-def _configurations(settings: Settings, names: list[str]) -> dict[str, Any]:
+def _configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
     """What the broker says of the configuration of these topics, by name."""
     if not names:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    with _admin(settings) as admin:
-        found = admin.describe_configs(resources, config_filter="all")["topic"]
-    return {name: found[name] for name in names}
+    admin = AdminClient(clients.common(settings))  # it ends what is asked when it is let go of
+    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    return {topic.name: _answer(settings, found) for topic, found in asked.items()}
 
 
-def _check_configurations(settings: Settings, found: dict[str, Any]) -> list[Problem]:
+def _check_configurations(
+    settings: Settings, found: dict[str, dict[str, ConfigEntry]]
+) -> list[Problem]:
     problems = []
     for name, configuration in found.items():
-        policy = str(configuration["cleanup.policy"]["value"])
+        policy = configuration["cleanup.policy"].value
         if policy != policies(settings)[name]:
             problems.append(
                 Problem(
@@ -242,7 +237,7 @@ def _check_configurations(settings: Settings, found: dict[str, Any]) -> list[Pro
                     _alter(settings, name, f"cleanup.policy={policies(settings)[name]}"),
                 )
             )
-        largest, wanted = int(configuration["max.message.bytes"]["value"]), _largest(settings, name)
+        largest, wanted = _number(configuration, "max.message.bytes"), _largest(settings, name)
         if largest < wanted:
             problems.append(
                 Problem(
@@ -254,6 +249,12 @@ def _check_configurations(settings: Settings, found: dict[str, Any]) -> list[Pro
     return problems
 
 
+def _number(configuration: dict[str, ConfigEntry], name: str) -> int:
+    value = configuration[name].value
+    assert value is not None, name  # the broker hides passwords only
+    return int(value)
+
+
 def _retention(settings: Settings, name: str) -> dict[str, str]:
     """How long a topic keeps messages: all interactions, which are what state is rebuilt from."""
     if name != settings.topics.interactions:
@@ -261,15 +262,15 @@ def _retention(settings: Settings, name: str) -> dict[str, str]:
     return {"retention.ms": "-1", "retention.bytes": "-1"}
 
 
-def _check_retention(settings: Settings, configuration: dict[str, Any]) -> list[Problem]:
+def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
     """Say what a worker without a checkpoint would not learn from the interactions that are kept.
 
     Messages are kept as long as both limits allow. A limit is a choice, so one problem says what it
     costs; a time shorter than the pause between two checkpoints costs events even with them.
     """
     name = settings.topics.interactions
-    kept_ms = int(configuration["retention.ms"]["value"])
-    kept_bytes = int(configuration["retention.bytes"]["value"])
+    kept_ms = _number(configuration, "retention.ms")
+    kept_bytes = _number(configuration, "retention.bytes")
     limits = [f"{kept_ms / 3_600_000:,.4g} hours"] * (kept_ms >= 0)
     limits += [f"{kept_bytes:,} bytes a partition"] * (kept_bytes >= 0)
     if not limits:
@@ -301,48 +302,74 @@ def _alter(settings: Settings, topic: str, configuration: str) -> str:
     )
 
 
-def _create(admin: KafkaAdminClient, name: str, settings: Settings) -> bool:
-    topic = {
-        "num_partitions": settings.topics.partitions,
-        "replication_factor": settings.topics.replication,
-        "configs": {
-            "cleanup.policy": policies(settings)[name],
-            "max.message.bytes": str(_largest(settings, name)),
-        }
-        | _retention(settings, name),
-    }
-    answer = admin.create_topics({name: topic}, timeout_ms=TIMEOUT_MS, raise_errors=False)
-    [result] = answer["topics"]
-    if result["error_code"] == TopicAlreadyExistsError.errno:  # another process was faster
-        return False
-    if result["error_code"] == TopicAuthorizationFailedError.errno:
-        raise RefusedError(
-            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
-            f"Create on topic {name!r}; docs/security.md has the kafka-acls.sh command"
+def _create(settings: Settings, names: list[str]) -> list[str]:
+    """Make these topics; those that another process was faster to make are left out."""
+    topics = [
+        NewTopic(
+            name,
+            settings.topics.partitions,
+            settings.topics.replication,
+            config={
+                "cleanup.policy": policies(settings)[name],
+                "max.message.bytes": str(_largest(settings, name)),
+            }
+            | _retention(settings, name),
         )
-    if result["error_code"]:
-        raise BrokerError(
-            f"the broker at {settings.broker.bootstrap} did not make topic {name!r}: "
-            f"{result['error_message']} Asked for: {topic}; see [topics] of the settings"
-        )
-    return True
-
-
-@contextmanager
-def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
-    try:
-        client = KafkaAdminClient(
-            bootstrap_servers=settings.broker.bootstrap.split(","),
-            request_timeout_ms=TIMEOUT_MS,
-            bootstrap_timeout_ms=TIMEOUT_MS // 2,
-            **for_kafka_python(settings.security),
-        )
+        for name in names
+    ]
+    made = []
+    admin = AdminClient(clients.common(settings))  # it ends what is asked when it is let go of
+    for name, done in admin.create_topics(topics).items():
         try:
-            yield client
-        finally:
-            client.close()
-    except KafkaError as error:
-        raise BrokerError(
-            f"the broker at {settings.broker.bootstrap} answers, but not to an administrator: "
-            f"{error}; is it Millrace's embedded one (broker.embedded = true)?"
-        ) from None
+            _answer(settings, done)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise RefusedError(
+                    f"the broker at {settings.broker.bootstrap} does not grant "
+                    f"{who(settings.security)}: Create on topic {name!r}; docs/security.md has the "
+                    "kafka-acls.sh command"
+                ) from None
+            raise BrokerError(
+                f"the broker at {settings.broker.bootstrap} did not make topic {name!r} with "
+                f"topics.partitions = {settings.topics.partitions} and topics.replication = "
+                f"{settings.topics.replication}: {error.args[0].str()}"
+            ) from None
+        made.append(name)
+    return made
+
+
+def _wait_for(settings: Settings, names: list[str]) -> None:
+    """Return once clients are told of these topics: the controller made them, brokers learn it."""
+    deadline = time.monotonic() + clients.TIMEOUT_SECONDS
+    while (
+        not set(names)
+        <= topic_partitions(settings.broker.bootstrap, security=settings.security).keys()
+    ):
+        if time.monotonic() > deadline:
+            raise BrokerError(
+                f"the broker at {settings.broker.bootstrap} made topics {', '.join(names)} and "
+                "does not list them"
+            )
+        time.sleep(0.05)
+
+
+T = TypeVar("T")
+
+
+def _answer(settings: Settings, asked: Future[T]) -> T:
+    """What the broker answers to an administrator; the embedded broker knows no such requests."""
+    try:
+        return asked.result(clients.TIMEOUT_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() not in _NOT_ANSWERED:
+            raise
+        why = error.args[0].str()
+    except TimeoutError:
+        why = f"nothing came for {clients.TIMEOUT_SECONDS:.0f} s"
+    raise BrokerError(
+        f"the broker at {settings.broker.bootstrap} answers, but not to an administrator: {why}; "
+        "is it Millrace's embedded one (broker.embedded = true)?"
+    )

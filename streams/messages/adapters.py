@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from engine.events import Id, Interaction, Item, Properties, Scalar, Text, Value
+from engine.events import Id, Interaction, Item, Kinds, Properties, Scalar, Text, Value
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.cloudevents import cloud_event_interaction, cloud_event_item, is_cloud_event
 from streams.messages.event_kinds import kind_of, milliseconds
@@ -31,7 +31,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 def adapt_interaction(
-    value: bytes, document: dict[str, Any], headers: Headers
+    value: bytes, document: dict[str, Any], headers: Headers, kinds: Kinds
 ) -> Interaction | None:
     """The interaction in another system's event, or None if it is not recognised as one.
 
@@ -41,6 +41,8 @@ def adapt_interaction(
         The message's bytes and what `streams.messages.json_reader.read` made of them.
     headers
         The message's headers, values in UTF-8.
+    kinds
+        The kinds that are known.
 
     Raises
     ------
@@ -48,11 +50,11 @@ def adapt_interaction(
         If it is recognised, and does not fit or carries no interaction.
     """
     if is_cloud_event(document, headers):
-        return cloud_event_interaction(value, document, headers)
+        return cloud_event_interaction(value, document, headers, kinds)
     if _is_metarank(document):
-        return _metarank_interaction(value, document)
+        return _metarank_interaction(value, document, kinds)
     if "FeedbackType" in document:
-        return _gorse_feedback(value, document)
+        return _gorse_feedback(value, document, kinds)
     return None
 
 
@@ -107,7 +109,7 @@ def _is_metarank(document: dict[str, Any]) -> bool:
     return "event" in document and ("id" in document or "fields" in document)
 
 
-def _metarank_interaction(value: bytes, document: dict[str, Any]) -> Interaction:
+def _metarank_interaction(value: bytes, document: dict[str, Any], kinds: Kinds) -> Interaction:
     _expect_event(document, "interaction", ("interaction",))
     event = decoded(_METARANK_INTERACTION, value, document)
     properties: Properties = {field.name: field.value for field in event.fields}
@@ -121,7 +123,7 @@ def _metarank_interaction(value: bytes, document: dict[str, Any]) -> Interaction
             "user": event.user,
             "item": event.item,
             "timestamp": milliseconds("timestamp", event.timestamp),
-            "kind": kind_of("type", event.type),
+            "kind": kind_of("type", event.type, kinds),
             "properties": properties,
         },
         Interaction,
@@ -180,7 +182,7 @@ class _GorseFeedback(msgspec.Struct, rename="pascal"):
 _GORSE_FEEDBACK = msgspec.json.Decoder(_GorseFeedback)
 
 
-def _gorse_feedback(value: bytes, document: dict[str, Any]) -> Interaction:
+def _gorse_feedback(value: bytes, document: dict[str, Any], kinds: Kinds) -> Interaction:
     """gorse knows feedback by type, user and item, and adds up its repetitions.
 
     Here the moment is a part of the id too: a second reading counts, a message sent twice does not.
@@ -194,7 +196,7 @@ def _gorse_feedback(value: bytes, document: dict[str, Any]) -> Interaction:
             "user": feedback.user_id,
             "item": feedback.item_id,
             "timestamp": moment,
-            "kind": kind_of("FeedbackType", feedback.feedback_type),
+            "kind": kind_of("FeedbackType", feedback.feedback_type, kinds),
             "value": feedback.value or None,  # gorse writes 0 where there is none
             "text": feedback.comment or None,
         },

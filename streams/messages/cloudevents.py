@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from engine.events import Id, Interaction, Item, Properties, Text, Timestamp, Value
+from engine.events import Id, Interaction, Item, Kinds, Properties, Text, Timestamp, Value
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.event_kinds import kind_of, milliseconds
 from streams.messages.validation import converted, decoded
@@ -78,7 +78,7 @@ def _is_structured(name: str, value: bytes | None) -> bool:
 
 
 def cloud_event_interaction(
-    value: bytes, document: dict[str, Any], headers: Headers
+    value: bytes, document: dict[str, Any], headers: Headers, kinds: Kinds
 ) -> Interaction:
     """The interaction in a CloudEvent; raises `BadMessage`."""
     attributes = _attributes(headers)
@@ -89,9 +89,9 @@ def cloud_event_interaction(
         data, prefix = decoded(_DATA, value, document), "ce_"
     _expect_version(attributes, prefix)
     if data.kind is not None:
-        kind = kind_of("kind", data.kind, forget=True)
+        kind = kind_of("kind", data.kind, kinds, forget=True)
     else:
-        kind = kind_of(f"{prefix}type", attributes.type, forget=True)
+        kind = kind_of(f"{prefix}type", attributes.type, kinds, forget=True)
     if (moment := data.timestamp) is None:
         if attributes.time is None:
             raise BadMessage(

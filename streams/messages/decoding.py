@@ -13,6 +13,8 @@ import msgspec
 from engine.events import Interaction, Item
 from streams.messages.adapters import adapt_interaction, adapt_item
 from streams.messages.bad_message import BadMessage, shown
+from streams.messages.dialect import OWN, Dialect
+from streams.messages.event_kinds import kind_of
 from streams.messages.json_reader import read
 from streams.messages.schemas import Headers
 from streams.messages.validation import UNREADABLE, decoded, explained
@@ -23,7 +25,10 @@ _ITEM = msgspec.json.Decoder(Item)
 
 
 def decode_interaction(
-    value: bytes | None, headers: Headers = (), received_ms: int | None = None
+    value: bytes | None,
+    headers: Headers = (),
+    received_ms: int | None = None,
+    dialect: Dialect = OWN,
 ) -> Interaction:
     """The interaction in a message of Millrace's own form or of one that `messages.adapters` knows.
 
@@ -35,6 +40,8 @@ def decode_interaction(
         The broker's timestamp of the message. An interaction more than a day later than it is
         refused; the wall clock would judge the same message otherwise in a replay. Without one
         (None, or not positive as Kafka has it) nothing is too late.
+    dialect
+        The shop's names of fields and kinds; its own events are looked for first.
 
     Raises
     ------
@@ -50,14 +57,9 @@ def decode_interaction(
     streams.messages.bad_message.BadMessage: OutOfRange: timestamp: 881250949 is before 1990; \
 timestamps are milliseconds since the epoch (these look like seconds)
     """
-    try:
-        interaction = _INTERACTION.decode(value or b"")
-    except UNREADABLE as error:
-        document = read(value)
-        adapted = adapt_interaction(value or b"", document, headers)
-        if adapted is None:
-            raise explained(error, document) from None
-        interaction = adapted
+    interaction = dialect.interaction(value or b"", received_ms) if dialect.fields else None
+    if interaction is None:
+        interaction = _known_form(value, headers, dialect)
     if received_ms is not None and 0 < received_ms < interaction.timestamp - _DAY_MS:
         raise BadMessage(
             "FutureTimestamp",
@@ -65,6 +67,22 @@ timestamps are milliseconds since the epoch (these look like seconds)
             f"whose timestamp is {received_ms}; correct the sender's clock",
         )
     return interaction
+
+
+def _known_form(value: bytes | None, headers: Headers, dialect: Dialect) -> Interaction:
+    """The interaction in Millrace's own form, or in another system's; raises `BadMessage`."""
+    try:
+        own = _INTERACTION.decode(value or b"")
+    except UNREADABLE as error:
+        document = read(value)
+        adapted = adapt_interaction(value or b"", document, headers, dialect.kinds)
+        if adapted is None:
+            raise explained(error, document) from None
+        return adapted
+    if own.kind in dialect.kinds.weights or own.kind == "forget":
+        return own
+    read(value)  # a field that comes twice is what is wrong
+    return msgspec.structs.replace(own, kind=kind_of("kind", own.kind, dialect.kinds))
 
 
 def decode_item(value: bytes | None, headers: Headers = (), received_ms: int | None = None) -> Item:

@@ -9,35 +9,21 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from engine.events import EARLIEST_MS, KINDS, LATEST_MS
+from engine.events import EARLIEST_MS, LATEST_MS, Kinds
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.validation import timestamp_out_of_range, unknown_kind
-
-FOREIGN_KINDS = {kind: kind for kind in KINDS if kind != "forget"} | {
-    "star": "like",
-    "favorite": "like",
-    "read": "view",
-    "impression": "view",
-    "add_to_cart": "cart",
-    "add-to-cart": "cart",
-    "buy": "purchase",
-    "order": "purchase",
-}
-"""Kinds of other systems, and Millrace's for them. None of theirs forgets a user."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Zoned = Annotated[datetime, Meta(tz=True)]
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def kind_of(label: str, value: str, forget: bool = False) -> str:
-    """Millrace's kind for another system's, of which the last dotted part counts."""
-    kind = value.rpartition(".")[2]
-    if forget and kind == "forget":
-        return kind
-    if kind not in FOREIGN_KINDS:
-        raise unknown_kind(label, value, tuple(FOREIGN_KINDS))
-    return FOREIGN_KINDS[kind]
+def kind_of(label: str, value: str, kinds: Kinds, forget: bool = False) -> str:
+    """Millrace's kind for a sender's; `forget` says whether that may be one, too."""
+    kind = kinds.read(value)
+    if kind is None or (kind == "forget" and not forget):
+        raise unknown_kind(label, value, kinds.known)
+    return kind
 
 
 def milliseconds(label: str, value: str | int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from engine.events import EARLIEST_MS, KINDS, LATEST_MS
+from engine.events import EARLIEST_MS, LATEST_MS
 from streams.messages.bad_message import BadMessage, Number, field_name, joined, shown, too_deep
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -74,8 +74,6 @@ def explained(  # noqa: PLR0911
         state = "null" if name in value else "missing"
         field = joined(label, name) if path else prefix + name
         return BadMessage("MissingField", f"{field}: {state}; the message has {shown([*value])}")
-    if what.startswith("Invalid enum value"):
-        return unknown_kind(label, value, KINDS)
     if "matching regex" in what and (control := _CONTROL.search(value)):
         return BadMessage(
             "OutOfRange",
@@ -90,9 +88,9 @@ def explained(  # noqa: PLR0911
         )
     expected = what[0].lower() + what[1:]
     if got is None:  # a bound, or a number that no type holds
-        if label.rpartition(".")[2] == "timestamp" and re.fullmatch(r"-?\d+", str(value)):
+        if label.rpartition(".")[2] == "timestamp" and re.fullmatch(r"-?\d+", str(value)[:40]):
             # more digits than any unit has: Python refuses to parse thousands
-            return timestamp_out_of_range(label, str(value), int(str(value)[:40]))
+            return timestamp_out_of_range(label, str(value)[:80], int(str(value)[:40]))
         return BadMessage("OutOfRange", f"{label}: {shown(value)}; {expected}")
     if label.rpartition(".")[2] == "timestamp":
         expected += f"; {_MILLISECONDS}, a whole number"
@@ -102,7 +100,8 @@ def explained(  # noqa: PLR0911
 def unknown_kind(label: str, value: object, known: tuple[str, ...]) -> BadMessage:
     """The error of a kind that is not in the table."""
     return BadMessage(
-        "UnknownKind", f"{label}: {shown(value)} is unknown; known are {', '.join(known)}"
+        "UnknownKind",
+        f"{label}: {shown(value)} is unknown; known are {', '.join(known)}; [kinds] adds others",
     )
 
 

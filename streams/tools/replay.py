@@ -15,8 +15,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
+from aiokafka.partitioner import murmur2
 from confluent_kafka import TopicPartition
-from kafka.partitioner.default import murmur2
 
 from engine.datasets import Dataset
 from engine.events import Interaction
@@ -110,9 +110,7 @@ class Replay:
         self._resume = resume
         self._on_progress = on_progress
         self._outbox = Outbox(settings)
-        self._reader = clients.reader(
-            settings, **{"group.id": settings.worker.group, "enable.partition.eof": True}
-        )
+        self._reader = clients.tail_reader(settings, **{"group.id": settings.worker.group})
         self.sent = Sent()
 
     def run(self) -> Sent:
@@ -219,5 +217,4 @@ class Replay:
             dataset, _, place = sequence.rpartition("/")
             if dataset == self._dataset.name and place.isdigit():
                 last = int(place)
-        self._reader.unassign()
         return last

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from engine.evaluation.served_lists import Prequential
 from engine.events import Interaction
+from streams.messages import dead_letters
 from streams.messages.schemas import Model, Recommendation
 from streams.tools.answer_stats import STAGES
-from streams.worker.delivery import Output
 from streams.worker.health import Health
 from streams.worker.pipeline import News, Pipeline
 
@@ -78,6 +78,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     error_class: str
     message: str
+    topic: str
     partition: int
     offset: int
     time: float
@@ -175,7 +176,9 @@ class Feed:
     def hear(self, news: News) -> None:
         """Keep it for the next look; of a watched user, have that now. For the event path."""
         self._news.append(news)
-        if self._watched and not isinstance(news, Output) and news[0].user in self._watched:
+        if isinstance(news, dead_letters.DeadLetter):
+            return
+        if news[0].user in self._watched:
             with suppress(RuntimeError):  # the web server has ended
                 self._wake()
 
@@ -237,7 +240,7 @@ class Feed:
             self._now = int(now)
         for _ in range(len(self._news)):
             news = self._news.popleft()
-            if isinstance(news, Output):
+            if isinstance(news, dead_letters.DeadLetter):
                 self._dead.append(_dead_letter(news, now))
             else:
                 self._applied(*news)
@@ -252,10 +255,9 @@ class Feed:
             )  # fmt: skip
             ranked = [entry.item for entry in answer.items]
         user = interaction.user
-        forgotten = interaction.kind == "forget"
-        self._quality.take(user, None if forgotten else interaction.item, ranked)
+        self._quality.take(user, interaction.item, ranked, interaction.kind)
         self._active.pop(user, None)
-        if not forgotten:
+        if interaction.kind != "forget":
             self._active[user] = None
             if len(self._active) > _ACTIVE:
                 self._active.popitem(last=False)
@@ -314,7 +316,7 @@ class Feed:
             ndcg=round(self._quality.model.ndcg, 5),
             popularity=round(self._quality.popularity.ndcg, 5),
             lag={str(number): lag for number, lag in sorted(self._health.waiting.items())},
-            dead=dict(counts.dead_letters),
+            dead=dict(counts.dead_letters + counts.item_dead_letters),
             dead_last=list(reversed(self._dead)),
             active=list(reversed(self._active)),
             second=self._history[-1] if self._history else None,
@@ -331,12 +333,13 @@ class Feed:
         return self._stages_of[1]
 
 
-def _dead_letter(letter: Output, now: float) -> DeadLetter:
+def _dead_letter(letter: dead_letters.DeadLetter, now: float) -> DeadLetter:
     headers = {name: (value or b"").decode(errors="replace") for name, value in letter.headers}
     return DeadLetter(
         error_class=headers["error.class"],
         message=headers["error.message"],
+        topic=headers["origin.topic"],
         partition=int(headers["origin.partition"]),
-        offset=letter.offset,
+        offset=int(headers["origin.offset"]),
         time=now,
     )

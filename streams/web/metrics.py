@@ -64,7 +64,7 @@ class WorkerMetrics(Collector):
             "millrace_build_info",
             "Which Millrace this is and what it ranks with; always 1.",
             ("version", "model", "aggregator"),
-            {(version("millrace"), self.settings.model, self.settings.aggregator): 1},
+            {(version("millrace-recommender"), self.settings.model, self.settings.aggregator): 1},
         )
         yield from self._of_worker()
         yield from self._of_partitions()
@@ -92,13 +92,20 @@ class WorkerMetrics(Collector):
             ("late", counts.late, "Events more than worker.grace_seconds behind the latest."),
         ):
             yield CounterMetricFamily(f"millrace_worker_{name}", text, value=value)
-        letters = dict.fromkeys(ERROR_CLASSES, 0) | counts.dead_letters
+        letters: dict[tuple[str, ...], float] = {
+            (message, error): count
+            for message, counted in (
+                ("interaction", counts.dead_letters),
+                ("item", counts.item_dead_letters),
+            )
+            for error, count in (dict.fromkeys(ERROR_CLASSES, 0) | counted).items()
+        }
         yield _labelled(
             CounterMetricFamily,
             "millrace_worker_dead_letters",
-            "Messages that could not be read.",
-            ("error",),
-            {(error,): count for error, count in letters.items()},
+            "Messages that could not be read: interactions and those about items.",
+            ("message", "error"),
+            letters,
         )
         yield _gauge(
             "worker_follow_lag_seconds",

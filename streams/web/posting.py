@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import cast
 from urllib.parse import unquote_to_bytes
@@ -64,10 +64,10 @@ class InteractionWriter:
     Parameters
     ----------
     partitions
-        How many the input topic has.
+        Says how many the input topic has now: some may be added while the worker runs.
     """
 
-    def __init__(self, settings: Settings, partitions: int) -> None:
+    def __init__(self, settings: Settings, partitions: Callable[[], int]) -> None:
         self._settings = settings
         self._topic = settings.topics.interactions
         self._partitions = partitions
@@ -100,7 +100,7 @@ class InteractionWriter:
 
         if self._failure is not None:
             self._start()  # the one that failed writes nothing more
-        partition = partition_of(user, self._partitions)
+        partition = partition_of(user, self._partitions())
         try:
             self._producer.produce(
                 self._topic, value, user, partition, report, headers=list(headers)

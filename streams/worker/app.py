@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -63,7 +62,7 @@ class Worker:
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.assignment = Assignment(settings, self.input)
         for number, partition in self.assignment.partitions.items():
@@ -72,7 +71,7 @@ class Worker:
             _skip_what_is_gone(settings, partition, self.input.lows[number])
         notes = found.notes if found else Notes(self.input.name, {}, {})
         self.catalogue = Catalogue(settings, self.engine, notes.catalogue, notes.items)
-        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_unreadable)
+        self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
         self.follower = Follower(settings, self.input.topic_id)
         self.assignment.on_change = self.follower.follow
         self.access = EngineAccess()
@@ -84,10 +83,9 @@ class Worker:
     def app(self) -> faust.App:
         """The Faust application: an agent for interactions, one for items, and timers."""
         topics, worker = self.settings.topics, self.settings.worker
-        app = faust.App(
+        app = driver.App(
             worker.group,
             broker=[f"kafka://{a}" for a in self.settings.broker.bootstrap.split(",")],
-            datadir=tempfile.mkdtemp(prefix="millrace-"),
             store="memory://",
             web_enabled=False,
             topic_allow_declare=False,
@@ -98,6 +96,7 @@ class Worker:
             stream_buffer_maxsize=1,
             worker_redirect_stdouts=False,
             agent_supervisor=CrashingSupervisor,
+            TableManager=driver.NoTables,
         )
         made = driver.transport(self.settings, topics.interactions, self.assignment)
         app.transport = made(app.conf.broker_consumer, app)
@@ -134,7 +133,7 @@ class Worker:
             # No timer of Faust's: those warn whenever a commit takes longer than their interval.
             while not app.should_stop:
                 await app.sleep(worker.commit_seconds)
-                for failure in (self.catalogue.failure, self.follower.failure):
+                for failure in (self.catalogue.failure, self.follower.thread.failure):
                     if failure is not None:
                         raise failure
                 self.outbox.wait(0)
@@ -143,7 +142,11 @@ class Worker:
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
-            self.checkpoint_if_due()
+            try:
+                self.checkpoint_if_due()
+            except OSError as error:  # no descriptor or no process left: others may end theirs
+                self.pipeline.counts.checkpoint_failures += 1
+                log.warning("no checkpoint: %s", error)
 
         return app
 
@@ -217,7 +220,7 @@ class Worker:
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
-        self.follower.stop()
+        self.follower.thread.stop()
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
         if self.checkpoints is not None and self.assignment.are_out(self.assignment.positions()):
@@ -270,9 +273,11 @@ def run(settings: Settings) -> None:
 def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    writer = InteractionWriter(settings, len(worker.input.lows))
+    writer = InteractionWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
-    page = Page(Feed(pipeline, health, worker.model), engine, worker.access)
+    page = Page(
+        Feed(pipeline, health, worker.model), engine, worker.access, settings.web.pages_per_client
+    )
     told = metrics.registry(
         pipeline, worker.assignment, health, settings.engine, worker.checkpoints
     )

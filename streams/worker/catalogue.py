@@ -27,9 +27,9 @@ from streams.kafka.outbox import Outbox
 from streams.kafka.record import Record
 from streams.kafka.tail import Change, HandOver, TopicTail
 from streams.messages.bad_message import BadMessage
-from streams.messages.dead_letters import dead_letter
+from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_item_update
-from streams.messages.limits import check_size, check_written
+from streams.messages.limits import check_size, check_work, check_written
 from streams.messages.packing import pack, unpack
 from streams.messages.schemas import ItemEmbedding, encode
 from streams.messages.validation import UNREADABLE
@@ -70,7 +70,7 @@ class Catalogue:
     @property
     def failure(self) -> Exception | None:
         """Why a thread ended, if one did."""
-        return self._embeddings.failure or self._items.failure
+        return self._embeddings.thread.failure or self._items.thread.failure
 
     def read_to_end(self) -> int:
         """Apply what the topics hold now; returns how many messages that were."""
@@ -86,8 +86,8 @@ class Catalogue:
 
     def stop(self) -> None:
         """End the threads."""
-        self._embeddings.stop()
-        self._items.stop()
+        self._embeddings.thread.stop()
+        self._items.thread.stop()
 
     def _facts(self, message: Message) -> Change | None:
         """What an item's message says; nothing of one that cannot be read: the group buries it."""
@@ -166,10 +166,15 @@ class ItemEncoder:
     Parameters
     ----------
     count
-        Called with the error class of each message that cannot be read.
+        Called with the error and the dead letter of each message that cannot be read.
     """
 
-    def __init__(self, settings: Settings, outbox: Outbox, count: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        count: Callable[[BadMessage, DeadLetter], object],
+    ) -> None:
         self._topics = settings.topics
         self._text = settings.engine.model != "gnn"
         self._cache = settings.engine.text_cache
@@ -185,6 +190,7 @@ class ItemEncoder:
         for record in records:
             try:
                 check_size(record.key, record.value, record.headers, self._topics.message_bytes)
+                check_work(record.value)
                 item, given = item_facts(record)
                 if given is None:
                     self._outbox.send(self._topics.item_embeddings, None, item.item)
@@ -210,7 +216,7 @@ class ItemEncoder:
         topics = self._topics
         letter = dead_letter(error, topics.items, record, topics.message_bytes)
         self._outbox.send(topics.dead_letters, letter.value, letter.key, headers=letter.headers)
-        self._count(error.error_class)
+        self._count(error, letter)
         if error.error_class in self._said:  # a broken sender sends thousands
             return
         self._said.add(error.error_class)

@@ -17,8 +17,10 @@ class Counts:
     foreign_keys
         Messages whose key is not their user's id: their user's events may lie in several
         partitions, out of order.
-    recommendations, duplicates, late, replayed, dead_letters
-        Answers; events whose id was known; late ones; ones that were answered before; by class.
+    recommendations, duplicates, late, replayed
+        Answers; events whose id was known; late ones; ones that were answered before.
+    dead_letters, item_dead_letters
+        Interactions, and messages about items, that could not be read; by class of error.
     checkpoints, checkpoint_pause_seconds
         Those begun, and for how long in all the event path stood still for them.
     checkpoints_written, checkpoint_write_seconds, checkpoint_failures
@@ -37,6 +39,7 @@ class Counts:
     late: int = 0
     replayed: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
+    item_dead_letters: Counter[str] = field(default_factory=Counter)
     checkpoints: int = 0
     checkpoint_pause_seconds: float = 0.0
     checkpoints_written: int = 0

@@ -111,30 +111,32 @@ class OutputQueue:
             self._waiting.extend(outputs)
             self._handled = max(self._handled, handled)
 
-    def send(self, one_topic: bool = False) -> list[Output]:
-        """The next outputs to send, if none are under way: one batch must be written first.
+    def send(self, most: int = MOST_OUTPUTS, one_topic: bool = False) -> list[Output]:
+        """The next outputs to send; they are under way from now on.
 
         Parameters
         ----------
+        most
+            How many, at most.
         one_topic
             Only outputs of one topic. Without a transaction the order between two topics is
             nobody's: a dead letter may be written and the answers before it not, and its offset
             would tell the next owner that they are.
         """
         with self._lock:
-            if self._sent:
-                return []
+            batch: list[Output] = []
             waiting, topic = self._waiting, self._waiting[0].topic if self._waiting else ""
-            while waiting and len(self._sent) < MOST_OUTPUTS:
+            while waiting and len(batch) < most:
                 if one_topic and waiting[0].topic != topic:
                     break
-                self._sent.append(waiting.popleft())
-            return list(self._sent)
+                batch.append(waiting.popleft())
+            self._sent += batch
+            return batch
 
-    def sent_are_written(self) -> None:
-        """The outputs of the last `send` are in their topics."""
+    def are_written(self, count: int) -> None:
+        """The first `count` of those that are under way are in their topics."""
         with self._lock:
-            self._sent = []
+            del self._sent[:count]
 
     def resume(self, written: int) -> None:
         """The topics hold the outputs up to the offset `written`: send those behind it again."""
@@ -214,7 +216,7 @@ def last_written(settings: Settings, number: int, topic_id: str) -> int:
     of the same name does not count.
     """
     topics = settings.topics
-    consumer = clients.reader(settings, **{"enable.partition.eof": True})
+    consumer = clients.tail_reader(settings)
     input_ = (topics.interactions, topic_id)
     try:
         return max(
@@ -231,11 +233,14 @@ _Input = tuple[str, str]
 def _last(
     consumer: Consumer, topic: str, number: int, read: Callable[[Message, _Input], int], of: _Input
 ) -> int:
+    low, high = clients.bounds(consumer, topic, number)
     # Other inputs' outputs and the markers of transactions lie between ours.
     for count in _TAILS:
         found = [read(message, of) for message in clients.tail(consumer, topic, number, count)]
         if max(found, default=-1) >= 0:
             return max(found)
+        if count >= high - low:
+            break
     return -1
 
 

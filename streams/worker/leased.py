@@ -129,7 +129,7 @@ class LeasedWriter:
         # Waiting for room in the producer's queue serves its reports: the same thread comes again.
         self._advancing = threading.RLock()
         self._open = False
-        self._under_way = 0
+        self._sent = self._under_way = 0
         self._sent_at = 0.0
         self._batch = 0
         self._failed_with: Producer | None = None
@@ -186,7 +186,8 @@ class LeasedWriter:
             if not batch:
                 return
             self._batch += 1
-            self._under_way, self._sent_at = len(batch), time.perf_counter()
+            self._under_way = self._sent = len(batch)
+            self._sent_at = time.perf_counter()
             number, producer = self._batch, self._shared.current
 
             def reported(error: KafkaError | None, message: Message) -> None:
@@ -215,7 +216,7 @@ class LeasedWriter:
             if self._under_way:
                 return
             if self.failure is None:
-                self.queue.sent_are_written()
+                self.queue.are_written(self._sent)
                 self.durations.observe((time.perf_counter() - self._sent_at) * 1e6)
         self.advance()
 

@@ -18,9 +18,10 @@ from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
 from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
-from streams.messages.dead_letters import dead_letter
+from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_interaction
-from streams.messages.limits import check_size
+from streams.messages.dialect import Dialect
+from streams.messages.limits import check_size, check_work
 from streams.messages.schemas import (
     Headers,
     LatencyUs,
@@ -38,7 +39,7 @@ from streams.worker.partition import Partition
 
 log = logging.getLogger("millrace.worker")
 
-News = tuple[Interaction, Recommendation | None] | Output
+News = tuple[Interaction, Recommendation | None] | DeadLetter
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
 
 
@@ -61,6 +62,7 @@ class Pipeline:
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
         self._engine = engine
+        self._dialect = Dialect.of(settings)
         self._topics = settings.topics
         self._topic_id = topic_id
         self._grace_ms = settings.worker.grace_seconds * 1000
@@ -82,9 +84,10 @@ class Pipeline:
         """How many users and items the engine knows."""
         return {"users": len(self._engine.users), "items": len(self._engine.items)}
 
-    def count_unreadable(self, error_class: str) -> None:
-        """Count an item's message that could not be read."""
-        self.counts.dead_letters[error_class] += 1
+    def count_dead_item(self, error: BadMessage, letter: DeadLetter) -> None:
+        """Count an item's message that could not be read, and tell of it."""
+        self.counts.item_dead_letters[error.error_class] += 1
+        self.on_news(letter)
 
     # ------------------------------------------------------------------ the path of a batch
 
@@ -148,17 +151,18 @@ class Pipeline:
             If it is none, or comes too late.
         """
         check_size(record.key, record.value, record.headers, self._topics.message_bytes)
-        event = decode_interaction(record.value, record.headers, record.timestamp_ms)
+        check_work(record.value)
+        event = decode_interaction(record.value, record.headers, record.timestamp_ms, self._dialect)
         if record.key != event.user.encode():
             self._count_key(record)
-        if partition.is_duplicate(event.event_id):
+        if partition.is_duplicate(event.user, event.event_id):
             self.counts.duplicates += 1
             return None
         if event.timestamp < partition.newest_ms - self._grace_ms:
             self.counts.late += 1
             if self._buries_late:
                 raise late(event.timestamp, partition.newest_ms)
-        partition.count(event.event_id, event.timestamp)
+        partition.count(event.user, event.event_id, event.timestamp)
         self.counts.newest_ms = max(self.counts.newest_ms, event.timestamp)
         return event
 
@@ -196,6 +200,7 @@ class Pipeline:
                 event_id=event.event_id,
                 user=event.user,
                 item=event.item,
+                kind=event.kind,
                 items=items,
                 timestamp=event.timestamp,
                 model=self._model,
@@ -231,7 +236,7 @@ class Pipeline:
         letter = Output(
             record.offset, self._topics.dead_letters, found.value, found.key, found.headers
         )
-        self.on_news(letter)
+        self.on_news(found)
         self.counts.dead_letters[error.error_class] += 1
         return letter
 

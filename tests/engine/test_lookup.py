@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import EngineSettings, Interaction, Item, Recommender, lookup
-from engine.recommender import KIND_WEIGHTS
+from engine.events import KIND_WEIGHTS
 from engine.state.schema import state_digest
 from tests.engine.builders import WITHOUT_TEXT, forgets, known, mixed, stream, took, trained
 from tests.engine.reference import LONG

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine import Answer, EngineSettings, Item, Recommender, Rules
-from engine.events import item_text
-from engine.recommender import KIND_WEIGHTS
+from engine.events import KIND_WEIGHTS, item_text
 from tests.engine.builders import (
     WITHOUT_TEXT,
     films,

@@ -59,7 +59,7 @@ class Served:
         self.access.open(self.loop)
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
-        writer = InteractionWriter(self.settings, PARTITIONS)
+        writer = InteractionWriter(self.settings, lambda: PARTITIONS)
         model = Model("millrace-test", "1")
         api = Api(self.engine, model, self.access, self.health, writer, self.settings)
         self.operations = api.operations

@@ -109,7 +109,7 @@ function dead(counts, last) {
   byId("dead").replaceChildren(...last.map((letter) => element("li", "", [
     element("span", "class", letter.error_class),
     element("span", "message", letter.message),
-    element("span", "when", `partition ${letter.partition} · offset ${letter.offset} · ${timeOfDay(letter.time * 1000)}`),
+    element("span", "when", `${letter.topic} · partition ${letter.partition} · offset ${letter.offset} · ${timeOfDay(letter.time * 1000)}`),
   ])));
 }
 

@@ -1,4 +1,4 @@
-"""Each format from a tiny fixture of our own: what becomes of its rows."""
+"""Each release from a tiny fixture of our own: what becomes of its rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.datasets import Dataset, open_dataset
-from engine.datasets.movielens import shown_title
+from engine.datasets.items import shown_title
 
 DATA = Path(__file__).parents[2] / "data" / "datasets"
 
@@ -23,7 +23,10 @@ def facts(dataset: Dataset) -> list[tuple[object, ...]]:
 
 def test_movielens_100k() -> None:
     dataset = open_dataset(DATA / "movielens-100k")
-    assert (dataset.name, dataset.format) == ("movielens-100k", "MovieLens 100K")
+    assert (dataset.name, dataset.format) == (
+        "movielens-100k",
+        "text between tabs, without a header",
+    )
     assert dataset.count is None
     assert facts(dataset) == [
         ("movielens-100k:4", "9", "3", 900_000_000_000, "rating", 1.0, None),
@@ -44,7 +47,7 @@ def test_movielens_100k() -> None:
 
 def test_movielens_1m() -> None:
     dataset = open_dataset(DATA / "movielens-1m")
-    assert dataset.format == "MovieLens 1M/10M"
+    assert dataset.format == "text between double colons, without a header"
     assert [row[:4] for row in facts(dataset)] == [
         ("movielens-1m:2", "2", "11", 950_000_000_000),
         ("movielens-1m:1", "1", "10", 950_000_100_000),
@@ -63,7 +66,7 @@ def test_movielens_10m_is_utf8(tmp_path: Path) -> None:
 
 def test_movielens_csv() -> None:
     dataset = open_dataset(DATA / "movielens-csv")
-    assert dataset.format == "MovieLens CSV"
+    assert dataset.format == "text between commas"
     assert [(row[0], row[5]) for row in facts(dataset)] == [
         ("movielens-csv:3", 0.5),
         ("movielens-csv:4", 3.0),
@@ -93,7 +96,7 @@ def test_titles_are_shown_as_people_write_them(stored: str, shown: str) -> None:
 
 def test_amazon_2014_with_metadata_as_python_literals() -> None:
     dataset = open_dataset(DATA / "amazon-2014")
-    assert dataset.format == "Amazon Reviews 2014/2018"
+    assert dataset.format == "JSON lines"
     assert facts(dataset) == [
         ("amazon-2014:2", "A2", "B2", 1_300_000_100_000, "review", 1.0, "Broke at once."),
         (
@@ -128,7 +131,7 @@ def test_amazon_2018() -> None:
 
 def test_amazon_2023() -> None:
     dataset = open_dataset(DATA / "amazon-2023")
-    assert dataset.format == "Amazon Reviews 2023"
+    assert dataset.format == "JSON lines"
     assert [row[1:] for row in facts(dataset)] == [
         ("U2", "D2", 1_590_000_000_456, "review", 3.0, None),
         ("U1", "D1", 1_600_000_000_123, "review", 5.0, "Loved it\nLike daylight. Truly"),
@@ -141,7 +144,7 @@ def test_amazon_2023() -> None:
 
 def test_yelp_json() -> None:
     dataset = open_dataset(DATA / "yelp-json")
-    assert dataset.format == "Yelp JSON"
+    assert dataset.format == "JSON lines"
     assert facts(dataset) == [
         ("r-2", "u-2", "b-2", 1_462_818_600_000, "review", 2.0, "Cold."),
         ("r-1", "u-1", "b-1", 1_494_354_600_000, "review", 4.0, "Good soup.\n\nSlow waiters."),
@@ -155,7 +158,7 @@ def test_yelp_json() -> None:
 
 def test_yelp_csv_with_text_over_several_lines() -> None:
     dataset = open_dataset(DATA / "yelp-csv")
-    assert dataset.format == "Yelp CSV"
+    assert dataset.format == "text between commas"
     assert facts(dataset) == [
         ("r-2", "u-2", "b-2", 1_462_818_600_000, "review", 2.0, "Cold."),
         ("r-1", "u-1", "b-1", 1_494_288_000_000, "review", 4.0, 'Good "soup".\n\nSlow, but fine.'),

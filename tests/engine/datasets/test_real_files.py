@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,14 @@ def real(folder: str) -> Path:
 
 @pytest.mark.parametrize(
     ("folder", "events", "items", "users"),
-    [("ml-100k", 100_000, 1682, 943), ("yelp-sample", 3609, 0, None)],
+    [
+        ("ml-100k", 100_000, 1682, 943),
+        ("yelp-sample", 3609, 0, None),
+        ("amazon-gift-cards", 2972, 1547, 458),
+        ("groceries", 38_765, 0, 3898),
+        ("lastfm-recbole", 68_436, 11_853, 1142),
+        ("yoochoose", 70_278, 0, None),
+    ],
 )
 def test_every_row_is_read(folder: str, events: int, items: int, users: int | None) -> None:
     dataset = open_dataset(real(folder), strict=True)
@@ -42,3 +49,18 @@ def test_movielens_1m_without_ratings() -> None:
         pytest.skip("ratings.dat is there")
     with pytest.raises(DatasetError, match=r"but not ratings\.dat: get it from ml-1m\.zip"):
         open_dataset(real("ml-1m"))
+
+
+def test_the_complete_journey_is_parquet() -> None:
+    pytest.importorskip("arro3.io", reason="needs the extra parquet")
+    dataset = open_dataset(real("complete-journey"), strict=True)
+    assert dataset.choices == [
+        "transactions.parquet: user <- household_id, item <- product_id, "
+        "time <- transaction_timestamp (date)",
+        "products.parquet: item <- product_id, "
+        "categories <- department + product_category + product_type",
+    ]
+    read = list(islice(dataset.interactions(), 1000))
+    assert dataset.count == 1_469_307
+    assert all(a.timestamp <= b.timestamp for a, b in pairwise(read))
+    assert sum(1 for _ in dataset.items()) == 92_331

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
@@ -206,5 +207,50 @@ def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
 
 def test_an_error_shows_the_extra_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit), one_line_errors():
-        raise BackendError("pip install 'millrace[fpga]'")
-    assert "pip install 'millrace[fpga]'" in capsys.readouterr().err
+        raise BackendError("pip install '.[fpga]'")
+    assert "pip install '.[fpga]'" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ where it runs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("schemas", "/dev/null/schemas"), "/dev/null/schemas: Not a directory"),
+        (
+            ("paper", "--synthetic", "200", "--quick", "--work", "/dev/null/work"),
+            "/dev/null/work: Not a directory",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(
+    arguments: tuple[str, ...], told: str
+) -> None:
+    result = millrace(*arguments)
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert said.startswith("millrace: ")
+    assert told in said
+    assert "name a file or folder that can be used" in said
+
+
+@pytest.mark.parametrize("file", ["no/such/folder/report.json", "."])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    file: str, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("streams.cli.research.chosen_dataset", lambda *_: pytest.fail("it began"))
+    result = millrace("evaluate", "--synthetic", "200", "--json", file)
+    assert result.exit_code == 2
+    assert "no folder" in result.output or "cannot be written" in result.output
+
+
+def test_where_no_temporary_folder_is_left_the_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null/tmp"])
+    result = millrace("torture", "--events", "100")
+    assert result.exit_code == 2
+    assert "TMPDIR names one that can be written" in " ".join(result.output.split())

@@ -151,7 +151,7 @@ def test_no_broker(function):
 
 
 def test_no_broker_is_all_that_is_printed():
-    """Neither librdkafka's log lines nor kafka-python's DeprecationWarning reach the user."""
+    """librdkafka's log lines do not reach the user."""
     code = """
 from streams.kafka import topics
 from streams.brokers import BrokerError

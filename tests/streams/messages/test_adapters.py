@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.events import Interaction, Item
+from engine.events import KIND_SYNONYMS, Interaction, Item
 from streams.messages.bad_message import ERROR_CLASSES, BadMessage, ErrorClass
 from streams.messages.decoding import decode_interaction, decode_item
-from streams.messages.event_kinds import FOREIGN_KINDS
 from streams.messages.schemas import encode
 
 AT = 1_646_136_000_000  # 2022-03-01T12:00:00Z
@@ -182,7 +181,7 @@ def test_a_cloud_event_with_an_item(mode: str) -> None:
 
 
 def test_foreign_kinds_are_of_millrace() -> None:
-    for theirs, ours in FOREIGN_KINDS.items():
+    for theirs, ours in KIND_SYNONYMS.items():
         assert interaction(METARANK | {"type": theirs}).kind == ours
         assert interaction(GORSE | {"FeedbackType": theirs}).kind == ours
         assert interaction(DATA | {"kind": theirs}, binary()).kind == ours

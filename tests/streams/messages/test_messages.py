@@ -106,7 +106,7 @@ def test_a_value_that_is_no_object(
         ("item", '"\\u009b2J"', "OutOfRange", "item: '\\x9b2J' holds the control character"),
         ("user", '"' + "a" * 257 + '"', "TooLong", "user: 'aaa"),
         ("text", '"' + "a" * 5_000_000 + '"', "TooLong", "text: 'aaa"),
-        ("kind", '"foo"', "UnknownKind", "kind: 'foo' is unknown; known are rating, click"),
+        ("kind", '"foo"', "UnknownKind", "kind: 'foo' is unknown; known are rating, review"),
         ("value", "1e7", "OutOfRange", "value: 1e7; expected `float` <= 1000000.0"),
         ("value", "1e999", "OutOfRange", "value: 1e999; number out of range"),
         ("value", HUGE, "OutOfRange", "value: 99999"),

@@ -88,6 +88,7 @@ def test_a_second_tells_of_what_came_in_it(fed: Fed) -> None:
     assert (figures.dead, figures.second) == ({"NotJson": 1}, second)
     (letter,) = figures.dead_last
     assert (letter.error_class, letter.partition, letter.offset) == ("NotJson", 0, 50)
+    assert letter.topic == "millrace.interactions"
     assert "rubbish" in letter.message
     # 5 users took 10 items each; the first list of each judged nothing.
     assert figures.queries == 45
@@ -120,7 +121,7 @@ def test_who_is_forgotten_is_not_named_any_more(fed: Fed) -> None:
     fed.send(encode(interaction(3, user="ann", item="m1", kind="forget")))
     fed.pass_seconds(0.1)
     assert fed.feed.figures().active == ["bob"]
-    assert list(fed.feed._quality._users) == ["bob"]
+    assert list(fed.feed._quality._lists) == ["bob"]
 
 
 def test_ten_minutes_are_kept_and_those_asked_for_are_told(fed: Fed) -> None:

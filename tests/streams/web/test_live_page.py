@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import threading
 import time
 import uuid
@@ -35,6 +34,7 @@ from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
 from streams.worker.transactional import TransactionalWriter
 from tests.conftest import ROOT, TOPICS
+from tests.streams.asking import free_port
 from tests.streams.conftest import FIRST_MS, Path, interaction
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -46,10 +46,11 @@ _NUMBER = re.compile(r"^0\.\d{4}$")
 _NEW_LIST = re.compile(r"^New list \d+ ms after you chose")
 _IS_DRAWN = """(id) => {
     const canvas = document.querySelector(`#${id} canvas`);
-    const [width, height] = [canvas.width - 60, canvas.height - 30];
-    const { data } = canvas.getContext("2d").getImageData(60, 0, width, height);
+    const [width, height] = [canvas.width - 54, canvas.height - 30];
+    const { data } = canvas.getContext("2d").getImageData(54, 0, width, height);
     return new Set(new Uint32Array(data.buffer)).size > 3;
 }"""
+"""Whether a line is drawn right of the axis, whose labels take 54 pixels, and above the times."""
 FLAGS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -103,12 +104,6 @@ def visit(chromium: Browser) -> Iterator[type[Visit]]:
     yield opened  # type: ignore[misc]
     for each in visits:
         each.context.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +174,9 @@ def test_all_is_shown(path: Path, visit: type[Visit], scheme: str, width: int) -
 
     expect(page.locator("#dead .class")).to_have_text("MissingField")
     expect(page.locator("#dead .message")).to_contain_text("kind")
-    expect(page.locator("#dead .when")).to_contain_text("partition 0 · offset 24")
+    expect(page.locator("#dead .when")).to_contain_text(
+        f"{path.names.interactions} · partition 0 · offset 24"
+    )
     expect(page.locator("#lag-table tbody th")).to_have_text("0")
     expect(page.locator("#lag-table tbody td")).to_have_text("0")
     expect(page.locator("#counts")).to_contain_text("24 answers · 0 duplicates")
@@ -291,7 +288,7 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     access.open(loop)
-    api = Api(engine, model, access, health, InteractionWriter(settings, 1), settings)
+    api = Api(engine, model, access, health, InteractionWriter(settings, lambda: 1), settings)
     pipeline = Pipeline(engine, settings, model)
     partition = Partition(number=0, window=1000, writer=TransactionalWriter(settings, 0, "", 0))
     feed = Feed(pipeline, health, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections import defaultdict
+from operator import itemgetter
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,6 +28,7 @@ from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 ROOT = FilePath(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -61,12 +64,7 @@ def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> di
         path.send_bytes(b"rubbish")
         path.flush()
         path.answers(EVENTS)
-        deadline = time.monotonic() + 30
-        found: dict[str, Metric] = {}
-        while not complete(found) and time.monotonic() < deadline:
-            time.sleep(0.2)
-            found = scrape(port)
-    return found
+        return until(lambda: found if complete(found := scrape(port)) else None)
 
 
 def complete(found: dict[str, Metric]) -> bool:
@@ -91,8 +89,10 @@ def scrape(port: int) -> dict[str, Metric]:
     return found
 
 
-def values(family: Metric, name: str, label: str) -> dict[str, float]:
-    return {s.labels[label]: s.value for s in family.samples if s.name == name}
+def values(family: Metric, name: str, label: str | tuple[str, ...]) -> dict[Any, float]:
+    """By the value of a label, or of several."""
+    labels = itemgetter(*label) if isinstance(label, tuple) else itemgetter(label)
+    return {labels(s.labels): s.value for s in family.samples if s.name == name}
 
 
 def ours(families: dict[str, Metric]) -> dict[str, Metric]:
@@ -116,9 +116,12 @@ def test_the_figures_are_those_of_what_was_sent(families: dict[str, Metric]) -> 
     assert one("millrace_worker_partitions") == 2
     assert (one("millrace_engine_users"), one("millrace_engine_items")) == (7, EVENTS)
     letters = values(
-        families["millrace_worker_dead_letters"], "millrace_worker_dead_letters_total", "error"
+        families["millrace_worker_dead_letters"],
+        "millrace_worker_dead_letters_total",
+        ("message", "error"),
     )
-    assert letters == dict.fromkeys(ERROR_CLASSES, 0) | {"NotJson": 1}
+    every = itertools.product(("interaction", "item"), ERROR_CLASSES)
+    assert letters == dict.fromkeys(every, 0) | {("interaction", "NotJson"): 1}
     for name, total in (
         ("next_offset", EVENTS + 1),
         ("answered_offset", EVENTS + 1),

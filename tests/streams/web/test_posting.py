@@ -23,7 +23,7 @@ def posted(served: Served, heard: Heard) -> Any:
     """The message that an answer of 202 speaks of."""
     assert heard.status == 202, heard.body
     assert heard.body["topic"] == served.topic
-    reader = clients.reader(served.settings, **{"enable.partition.eof": True})
+    reader = clients.tail_reader(served.settings)
     try:
         found = list(clients.tail(reader, served.topic, heard.body["partition"], 1))
     finally:

@@ -87,10 +87,9 @@ def test_a_batch_is_of_one_topic() -> None:
     queue.put(outputs, 6)
     batches = []
     while batch := queue.send(one_topic=True):
-        assert queue.send(one_topic=True) == []
         assert queue.out == batch[0].offset
         batches.append([output.offset for output in batch])
-        queue.sent_are_written()
+        queue.are_written(len(batch))
     assert batches == [[0, 1, 2], [3], [4, 5]]
     queue.put(outputs, 6)
     assert len(queue.send()) == 6

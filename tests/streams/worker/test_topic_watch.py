@@ -15,7 +15,9 @@ from engine.events import Interaction
 from streams.kafka import topics
 from streams.messages.schemas import encode
 from streams.settings import Settings, as_environment
+from streams.tools.replay import partition_of
 from streams.worker.topic_watch import EXIT_STATUS
+from tests.streams.asking import ask, free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
@@ -72,7 +74,10 @@ def test_a_topic_made_anew_is_another_topic(settings: Callable[..., Settings]) -
 
 
 def test_partitions_that_are_added_are_answered(settings: Callable[..., Settings]) -> None:
-    path = Path(settings(topics={"partitions": 1}, broker={"metadata_seconds": 1.0}))
+    port = free_port()
+    path = Path(
+        settings(topics={"partitions": 1}, broker={"metadata_seconds": 1.0}, web={"port": port})
+    )
     admin = AdminClient({"bootstrap.servers": path.settings.broker.bootstrap})
     topic = path.names.interactions
     running = worker(path)
@@ -84,11 +89,18 @@ def test_partitions_that_are_added_are_answered(settings: Callable[..., Settings
         for number in range(3):
             send(fresh, number, *(interaction(10 * number + n, f"u{number}") for n in range(1, 4)))
         until(lambda: path.counts()[path.names.recommendations] == 10, 60.0)
+        # What comes over HTTP goes where a producer that has seen them would send it.
+        users = [f"w{n}" for n in range(12)]
+        for n, user in enumerate(users):
+            ask(port, "/interactions", "POST", encode(interaction(100 + n, user)))
+        until(lambda: path.counts()[path.names.recommendations] == 22, 60.0)
     finally:
         running.terminate()
         _, text = running.communicate(timeout=60)
-    answers = path.answers(10)
-    assert {answer["source"]["partition"] for answer in answers} == {0, 1, 2}
+    answers = path.answers(22)
+    placed = {answer["user"]: answer["source"]["partition"] for answer in answers}
+    assert {user: placed[user] for user in ("u0", "u1", "u2")} == {"u0": 0, "u1": 1, "u2": 2}
+    assert {user: placed[user] for user in users} == {user: partition_of(user, 3) for user in users}
     assert any(
         line.startswith(f"topic {path.names.recommendations} had 1 partitions and has 3 now")
         for line in lines(text, "WARNING")

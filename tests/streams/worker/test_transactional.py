@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.kafka import clients
 from streams.worker.delivery import DisownedError, last_written
@@ -68,6 +71,48 @@ def test_the_new_owner_shuts_the_old_one_out(path: Path) -> None:
     old.close(10)
     assert offsets(path) == [0, 1, 2]
     assert old.queue.out == 3
+
+
+class Refused:
+    """A producer whose first commit fails, once the next transaction has its output in the log."""
+
+    def __init__(self, producer: Producer, followed: Callable[[], bool]) -> None:
+        self._producer, self._followed = producer, followed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, timeout: float) -> None:
+        followed, self._followed = self._followed, lambda: False
+        if self._producer is not None and followed():
+            raise KafkaException(
+                KafkaError(KafkaError.INVALID_TXN_STATE, "planted", txn_requires_abort=True)
+            )
+        self._producer.commit_transaction(timeout)
+
+
+def test_what_is_written_anew_comes_before_what_was_begun_behind_it(path: Path) -> None:
+    writer = TransactionalWriter(path.settings, 0, "", 0)
+    writer.open(RUNNING)
+    until(lambda: len(writer._producers) == 2)
+
+    def followed() -> bool:
+        writer.put([answer(path, 1)], 2)
+        until(lambda: writer._filling is not None and writer._filling.begun)
+        return not writer._filling.producer.flush(10)
+
+    writer._producers[0] = cast(Producer, Refused(writer._producers[0], followed))
+    writer.put([answer(path, 0)], 1)
+    until(lambda: writer.queue.out == 2)
+    writer.put([answer(path, 2)], 3)
+    writer.close(10)
+    assert offsets(path) == [0, 1, 2]
+    # Five records: the two that were aborted lie before the others.
+    reader = clients.tail_reader(path.settings, **{"isolation.level": "read_uncommitted"})
+    every = [m.value() for m in clients.tail(reader, path.names.recommendations, 0, 100)]
+    reader.close()
+    written = [answer(path, n).value for n in (0, 1, 0, 1, 2)]
+    assert every == written
 
 
 def test_what_others_have_answered_is_forgotten(path: Path) -> None:

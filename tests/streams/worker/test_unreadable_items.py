@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.settings import WebSettings, as_environment
+from tests.streams.asking import free_port
 from tests.streams.conftest import Path, interaction
 
 ITEMS = 20
@@ -24,9 +24,7 @@ ITEMS = 20
 def test_unreadable_items_are_counted_and_the_first_is_logged(
     path: Path, tmp_path: FilePath
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = path.settings.model_copy(update={"web": WebSettings(port=port)})
     for number in range(ITEMS):
         value = json.dumps({"item": f"m{number}", "title": number}).encode()
@@ -46,12 +44,12 @@ def test_unreadable_items_are_counted_and_the_first_is_logged(
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         counts = {
-            sample.labels["error"]: sample.value
+            (sample.labels["message"], sample.labels["error"]): sample.value
             for family in families
             for sample in family.samples
             if sample.name == "millrace_worker_dead_letters_total"
         }
-        assert counts["WrongType"] == ITEMS
+        assert counts["item", "WrongType"] == ITEMS
         assert sum(counts.values()) == ITEMS
     finally:
         worker.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Checks and clean-ups of single fields, and the two constructors that every format uses.
+"""Checks and clean-ups of single values, and the two constructors that every table uses.
 
 Each raises ValueError with the field's name and value.
 """
@@ -9,7 +9,6 @@ import html
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +22,7 @@ _SHOWN = 40
 
 _Fact = TypeVar("_Fact", Interaction, Item)
 _FIELD = re.compile(r" - at `\$\.(\w+)")
+_ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z]+);")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
@@ -56,34 +56,44 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def number(field: str, value: str | float) -> float:
+def is_blank(value: object) -> bool:
+    """Whether nothing is given: null, not a number, or white space."""
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    )
+
+
+def identifier(field: str, value: object) -> str:
+    """An id: text as it is, whole numbers as their digits.
+
+    A column of numbers with gaps comes as 17850.0 from pandas and Arrow: it is 17850.
+    """
+    if is_blank(value):
+        raise ValueError(f"{field} is blank; expected an id")
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, bool | dict | list | tuple):
+        raise ValueError(f"{field} {shown(value)} is no id")
+    return str(value)
+
+
+def number(field: str, value: object) -> float:
     """A finite number. ``float`` alone would also take ``nan``, ``inf`` and ``1_0``."""
     try:
-        parsed = math.nan if isinstance(value, str) and "_" in value else float(value)
-    except ValueError:
+        parsed = (
+            math.nan
+            if isinstance(value, bool) or (isinstance(value, str) and "_" in value)
+            else float(value)  # type: ignore[arg-type]
+        )
+    except (TypeError, ValueError):
         parsed = math.nan
     if not math.isfinite(parsed):
         raise ValueError(f"{field} {shown(value)} is not a finite number")
     return parsed
-
-
-def seconds(field: str, value: str) -> int:
-    """Milliseconds from a whole number of seconds since the epoch."""
-    digits = value.strip()
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
-        raise ValueError(f"{field} {shown(value)} is not a whole number of seconds")
-    return int(digits) * 1000
-
-
-def date(field: str, value: str) -> int:
-    """Milliseconds from ``YYYY-MM-DD`` or ``YYYY-MM-DD HH:MM:SS``, UTC where no zone is given."""
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise ValueError(f"{field} {shown(value)} is not a date like 2017-05-09 18:30:00") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
 
 
 def clip(text: str, limit: int = MAX_TEXT) -> str:
@@ -95,6 +105,24 @@ def clip(text: str, limit: int = MAX_TEXT) -> str:
 def plain(text: str) -> str:
     """Text without HTML entities, tags and runs of white space."""
     return " ".join(_TAG.sub(" ", html.unescape(text)).split())
+
+
+def written(text: str) -> str:
+    """What a user wrote, without HTML entities and tags; line breaks stay."""
+    if _ENTITY.search(text) or _TAG.search(text):
+        text = _TAG.sub(" ", html.unescape(text))
+    return text.strip()
+
+
+def strings(value: Any) -> list[str]:
+    """All strings in a string, a list, or a list of lists; of a number, its digits."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in strings(part)]
+    if isinstance(value, int | float) and not is_blank(value):
+        return [identifier("number", value)]
+    return []
 
 
 def sentences(parts: Iterable[str]) -> str:
