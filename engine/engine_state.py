@@ -15,8 +15,8 @@ from engine.features.popularity import Popularity
 from engine.features.taken_items import SeenItems
 from engine.features.transitions import Transitions
 from engine.graph import InteractionGraph
-from engine.propagation import make_aggregator
 from engine.propagation.embeddings import FANOUT, GraphEmbeddings
+from engine.propagation.registry import make_aggregator
 from engine.retrieval.candidates import Candidates
 from engine.rules import Categories
 from engine.settings import EngineSettings

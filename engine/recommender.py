@@ -258,7 +258,7 @@ class Recommender(Knowledge):
         """
         from engine.trained.warm import check_fit, warm_start  # noqa: PLC0415 - few start so
 
-        check_fit(self, model)
+        check_fit(self.settings, len(self.users), model)
         users = np.array([self._intern_user(name) for name in model.users], np.int32)
         items = np.array([self._intern_item(name) for name in model.items], np.int32)
         warm_start(self.embeddings, model, users, items)

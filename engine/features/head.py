@@ -19,26 +19,20 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXT_NAMES, CONTEXTS
 from engine.features.elementwise import exp_in_place
+from engine.features.table import (
+    FEATURE_NAMES,
+    FEATURES,
+    GRAPH_PART,
+    INITIAL_WEIGHTS,
+    LEARNT,
+    PART_ROWS,
+    TEXT_PART,
+    TREND_PART,
+)
 from engine.state.schema import ROWS, Array, State
 
-# The order is the order of the parts: what the graph says, what is popular, what the texts say.
-(
-    DIRECTED, SYMMETRIC, SATURATING, DISLIKED, GRAPH, PERSONAL, SECOND_HOP,
-    POPULAR, TRENDING, AGE, QUALITY, STAGE, TEXT, NEW_TEXT,
-) = range(14)  # fmt: skip
-FEATURES = 14
-FEATURE_NAMES = (
-    "directed", "symmetric", "saturating", "disliked", "graph", "personal", "second_hop",
-    "popular", "trending", "age", "quality", "stage", "text", "new_text",
-)  # fmt: skip
-"""In the same order; the names of the weights in saved states."""
-GRAPH_PART, TREND_PART, TEXT_PART = range(3)
-_PARTS = ((DIRECTED, POPULAR), (POPULAR, TEXT), (TEXT, FEATURES))
 _LEARNING_RATE = 0.1
 _BIAS_RATE = np.float32(0.1)
-_DISLIKED = -0.5
-"""Weight of nearness to what the user dislikes. Not learnt: what others take after an item that
-they dislike is often near it, so learning would turn a wish into its opposite."""
 EXCLUDED = np.float32(-1e30)
 """The score of an item that must not be recommended."""
 
@@ -73,11 +67,9 @@ class Head:
     def __init__(self, model: str = "hybrid", items: int = 1024) -> None:
         self.active: NDArray[np.float32] = np.zeros(FEATURES, np.float32)
         for part in _PARTS_OF_MODEL[model]:
-            self.active[slice(*_PARTS[part])] = 1.0
+            self.active[slice(*PART_ROWS[part])] = 1.0
         self.weights: NDArray[np.float64] = np.zeros((FEATURES, CONTEXTS))
-        self.weights[[DIRECTED, SYMMETRIC, SATURATING], 0] = 0.3
-        self.weights[[TEXT, GRAPH, PERSONAL], 0] = 1.0
-        self.weights[DISLIKED, 0] = _DISLIKED
+        self.weights[:, 0] = INITIAL_WEIGHTS
         self.weights *= self.active[:, None]
         self.accumulated: NDArray[np.float64] = np.ones((FEATURES, CONTEXTS))
         self.bias: NDArray[np.float32] = np.zeros(items, np.float32)
@@ -108,7 +100,7 @@ def feature_weights(weights, active, context, out):  # type: ignore[no-untyped-d
 def learn_weights(weights, accumulated, active, gradient, context):  # type: ignore[no-untyped-def]
     """One Adagrad step; `gradient` (float32[14]) is the loss's by the feature weights."""
     for k in range(FEATURES):
-        if k == DISLIKED:
+        if not LEARNT[k]:
             continue
         for c in range(CONTEXTS):
             g = gradient[k] * active[k] * context[c]
@@ -135,10 +127,10 @@ def strongest_part(features, weights, active, positions):  # type: ignore[no-unt
     for i in range(len(positions)):
         best = np.float32(-1e30)
         for part in range(3):
-            if active[_PARTS[part][0]] == 0:
+            if active[PART_ROWS[part][0]] == 0:
                 continue
             total = np.float32(0.0)
-            for k in range(_PARTS[part][0], _PARTS[part][1]):
+            for k in range(PART_ROWS[part][0], PART_ROWS[part][1]):
                 total += weights[k] * features[k, positions[i]]
             if total > best:
                 best = total

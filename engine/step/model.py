@@ -11,14 +11,7 @@ import numpy as np
 from engine.compiled import kernel
 from engine.features.context import context_of
 from engine.features.head import (
-    DISLIKED,
     EXCLUDED,
-    GRAPH,
-    NEW_TEXT,
-    PERSONAL,
-    POPULAR,
-    SECOND_HOP,
-    TEXT,
     combine,
     dot_rows,
     expected_features,
@@ -31,10 +24,15 @@ from engine.features.head import (
     top_k,
 )
 from engine.features.popularity import popularity_features
+from engine.features.table import row
 from engine.features.transitions import gather_around, gather_transitions, strongest_sources
 from engine.propagation.embeddings import learn_tables
 from engine.text.taste import direction, learn_maps
 
+DIRECTED, DISLIKED = row("directed"), row("disliked")
+GRAPH, PERSONAL, SECOND_HOP = row("graph"), row("personal"), row("second_hop")
+POPULAR, STAGE = row("popular"), row("stage")
+TEXT, NEW_TEXT = row("text"), row("new_text")
 _FEW = np.float32(5.0)
 
 
@@ -70,7 +68,7 @@ def score_candidates(  # type: ignore[no-untyped-def]
     if active[GRAPH] > 0:
         gather_transitions(
             slots, slot_weights, starts, row_degrees, history, item_counts, events, candidates,
-            position, features,
+            position, features[DIRECTED:DISLIKED],
         )  # fmt: skip
         gather_around(
             slots, slot_weights, starts, row_degrees, disliked, position, left, purged,
@@ -78,7 +76,7 @@ def score_candidates(  # type: ignore[no-untyped-def]
         )  # fmt: skip
     context[:] = context_of(lengths[user], levels[user], times[user], degrees[user])
     feature_weights(head_weights, active, context, weights)
-    popularity_features(popular, stage_ratio, stage, share, n, features[POPULAR:TEXT])
+    popularity_features(popular, stage_ratio, stage, share, n, features[POPULAR : STAGE + 1])
     if active[TEXT] > 0:
         dot_rows(vectors, direction(maps, profiles[user]), n, features[TEXT])
         # Of an item that few have taken the text says more than the graph does.

@@ -12,6 +12,7 @@ from engine.engine_state import Knowledge
 from engine.features import head
 from engine.features.context import CONTEXTS
 from engine.features.popularity import RECENT, stage_of
+from engine.features.table import FEATURES, GRAPH_PART, TEXT_PART
 from engine.rules import Rules, choose, restrict
 from engine.state.eviction import Evicted
 from engine.step.model import best_explained, explain, score_candidates
@@ -55,9 +56,9 @@ class Ranking:
 
     def __init__(self) -> None:
         # Scratch: features of the candidates.
-        self._features: NDArray[np.float32] = np.zeros((head.FEATURES, 1024), np.float32)
+        self._features: NDArray[np.float32] = np.zeros((FEATURES, 1024), np.float32)
         self._scores: NDArray[np.float32] = np.zeros(1024, np.float32)
-        self._weights: NDArray[np.float32] = np.zeros(head.FEATURES, np.float32)
+        self._weights: NDArray[np.float32] = np.zeros(FEATURES, np.float32)
         self._context: NDArray[np.float32] = np.zeros(CONTEXTS, np.float32)
         self._kept: _Kept | None = None
 
@@ -240,8 +241,8 @@ def _chosen(
 
 def _reason(known: Knowledge, part: float, source: int) -> str:
     """What spoke most for an item: the user's own items, its text, or what others take."""
-    if part == head.TEXT_PART:
+    if part == TEXT_PART:
         return "similar text"
-    if part == head.GRAPH_PART and source >= 0:
+    if part == GRAPH_PART and source >= 0:
         return known._because[source]
     return "trending"

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graph import NeighbourRows
-from engine.propagation import Aggregator, make_aggregator
+from engine.propagation import Aggregator
+from engine.propagation.registry import make_aggregator
 from engine.trained.encoder import Encoder, make_encoder
 from engine.trained.folder import LEVELS, Folder, read_folder
 from engine.training.recipe import Recipe

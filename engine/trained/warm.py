@@ -17,7 +17,7 @@ from engine.trained.model import TrainedModel, shrinkage
 
 if TYPE_CHECKING:
     from engine.propagation.embeddings import GraphEmbeddings
-    from engine.recommender import Recommender
+    from engine.settings import EngineSettings
 
 _TYPICAL = 30.0
 """Neighbours at which the engine's decayed sum is made as long as the model's mean."""
@@ -29,8 +29,8 @@ class WarmStartError(TrainedModelError):
     """A model that an engine cannot begin with; one line that says why."""
 
 
-def check_fit(engine: Recommender, model: TrainedModel) -> None:
-    """Check that a model can be what an engine begins with.
+def check_fit(settings: EngineSettings, users: int, model: TrainedModel) -> None:
+    """Check that a model can be what an engine of these settings, which knows `users`, begins with.
 
     Raises
     ------
@@ -38,8 +38,8 @@ def check_fit(engine: Recommender, model: TrainedModel) -> None:
         If the engine has observed something, holds too few users or items, or its embeddings are
         not as wide as the model's.
     """
-    settings, name = engine.settings, model.recipe.name
-    if len(engine.users):
+    name = model.recipe.name
+    if users:
         raise WarmStartError("only an engine that has observed nothing can be warm-started")
     if model.recipe.take_dimensions != settings.dimensions:
         raise WarmStartError(

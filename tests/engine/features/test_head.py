@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.features import head
-from engine.features.head import EXCLUDED, FEATURES, Head
+from engine.features.head import EXCLUDED, Head
+from engine.features.table import (
+    FEATURES,
+    GRAPH_PART,
+    TEXT_PART,
+    TREND_PART,
+    row,
+)
 from engine.step.model import exclude
 
 scores = st.lists(st.sampled_from([float(EXCLUDED), -1.0, 0.0, 0.5, 2.0]) | st.floats(-9, 9))
@@ -78,13 +85,15 @@ def test_the_weight_of_dislikes_is_never_learnt() -> None:
     before = learnt.weights.copy()
     error = np.full(FEATURES, -1.0, np.float32)
     head.learn_weights(learnt.weights, learnt.accumulated, learnt.active, error, context)
-    np.testing.assert_array_equal(learnt.weights[head.DISLIKED], before[head.DISLIKED])
-    assert (np.delete(learnt.weights, head.DISLIKED, 0) > np.delete(before, head.DISLIKED, 0)).all()
+    np.testing.assert_array_equal(learnt.weights[row("disliked")], before[row("disliked")])
+    assert (
+        np.delete(learnt.weights, row("disliked"), 0) > np.delete(before, row("disliked"), 0)
+    ).all()
 
 
 @pytest.mark.parametrize(
     ("model", "off"),
-    [("gnn", [head.TEXT, head.NEW_TEXT]), ("llm", list(range(head.POPULAR))), ("hybrid", [])],
+    [("gnn", [row("text"), row("new_text")]), ("llm", list(range(row("popular")))), ("hybrid", [])],
 )
 def test_parts_that_are_off_weigh_nothing_and_learn_nothing(model: str, off: list[int]) -> None:
     learnt = Head(model)
@@ -130,23 +139,23 @@ def test_hidden_and_seen_items_are_excluded_where_they_compete() -> None:
 
 def test_the_context_of_a_user_gates_the_weights() -> None:
     made = Head()
-    made.weights[head.TEXT] = (1.0, -0.5, 0.0, 2.0, 0.0)
+    made.weights[row("text")] = (1.0, -0.5, 0.0, 2.0, 0.0)
     context = np.array([1.0, 0.4, 9.0, 0.25, 9.0], np.float32)
     weights = np.empty(FEATURES, np.float32)
     head.feature_weights(made.weights, made.active, context, weights)
-    assert weights[head.TEXT] == pytest.approx(1.3)
+    assert weights[row("text")] == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize(
     ("loudest", "part"),
     [
-        (head.DIRECTED, head.GRAPH_PART), (head.SYMMETRIC, head.GRAPH_PART),
-        (head.SATURATING, head.GRAPH_PART), (head.GRAPH, head.GRAPH_PART),
-        (head.POPULAR, head.TREND_PART), (head.TRENDING, head.TREND_PART),
-        (head.STAGE, head.TREND_PART), (head.TEXT, head.TEXT_PART),
-        (head.PERSONAL, head.GRAPH_PART), (head.SECOND_HOP, head.GRAPH_PART),
-        (head.AGE, head.TREND_PART), (head.QUALITY, head.TREND_PART),
-        (head.NEW_TEXT, head.TEXT_PART),
+        (row("directed"), GRAPH_PART), (row("symmetric"), GRAPH_PART),
+        (row("saturating"), GRAPH_PART), (row("graph"), GRAPH_PART),
+        (row("popular"), TREND_PART), (row("trending"), TREND_PART),
+        (row("stage"), TREND_PART), (row("text"), TEXT_PART),
+        (row("personal"), GRAPH_PART), (row("second_hop"), GRAPH_PART),
+        (row("age"), TREND_PART), (row("quality"), TREND_PART),
+        (row("new_text"), TEXT_PART),
     ],
 )  # fmt: skip
 def test_the_part_that_speaks_most_is_named(loudest: int, part: int) -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from engine.features.head import softmax
 from engine.graph import InteractionGraph
-from engine.propagation import make_aggregator
 from engine.propagation.embeddings import GraphEmbeddings
+from engine.propagation.registry import make_aggregator
 
 DIMENSIONS, ITEMS = 16, 200
 

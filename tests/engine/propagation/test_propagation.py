@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from engine import EngineSettings, Recommender
 from engine.graph import NeighbourRows
-from engine.propagation import Aggregator, BackendError, make_aggregator
+from engine.propagation import Aggregator, BackendError
+from engine.propagation.registry import make_aggregator
 
 ITEMS, DIMENSIONS = 30, 8
 

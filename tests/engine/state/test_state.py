@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engine import Recommender, SavedStateError
-from engine.features.head import FEATURE_NAMES
+from engine.features.table import FEATURE_NAMES
 from engine.retrieval import vector_index
 from engine.state import migrations
 from engine.state import snapshot as saving

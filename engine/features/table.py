@@ -1,0 +1,187 @@
+"""The table of features: row numbers, parts, initial weights and saved names come from it.
+
+A feature's row in the table is its row in every array of features and of weights. Rows of one part
+are next to each other. The names are those of the weights in saved states: a file that lacks one
+gives that feature its initial weight. `docs/ranking.md` shows the table, and a test compares them.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from math import inf
+from typing import NamedTuple
+
+GRAPH_PART, TREND_PART, TEXT_PART = range(3)
+PART_NAMES = ("graph", "trend", "text")
+
+
+class Feature(NamedTuple):
+    """A feature f_k(u, j) of a user u and an item j.
+
+    Attributes
+    ----------
+    name
+        Of its weights in saved states; never changed once released.
+    part
+        One of `*_PART`: which part of the model it belongs to.
+    formula
+        What it is, for docs/ranking.md.
+    low, high
+        Bounds of its values; infinite where there is none.
+    initial
+        Its weight before anything is learnt, in the constant context.
+    learnt
+        Whether the weight is trained, or stays at `initial`.
+    kernel
+        The compiled function that fills its row: a module of `engine` and a name in it.
+    """
+
+    name: str
+    part: int
+    formula: str
+    low: float
+    high: float
+    initial: float
+    learnt: bool
+    kernel: str
+
+
+_TRANSITIONS = "features.transitions.gather_transitions"
+_POPULARITY = "features.popularity.popularity_features"
+_DOTS = "features.head.dot_rows"
+
+TABLE = (
+    Feature(
+        "directed", GRAPH_PART,
+        "log(1 + 10⁴ · mean over the user's last items i, the q-th weighted .8^q, of "
+        "short(i → j) / √count(i))",
+        0, inf, 0.3, True, _TRANSITIONS,
+    ),
+    Feature(
+        "symmetric", GRAPH_PART,
+        "as directed, of long(i, j), the q-th weighted .95^q",
+        0, inf, 0.3, True, _TRANSITIONS,
+    ),
+    Feature(
+        "saturating", GRAPH_PART,
+        "0.3 · Σ .9^q · v / (1 + v), "
+        "v = long(i, j) · √((1 + events / 1000) / (count(i) · (1 + count(j))))",
+        0, 3, 0.3, True, _TRANSITIONS,
+    ),
+    # What others take after an item that they dislike is often near it: learning would turn a wish
+    # into its opposite.
+    Feature(
+        "disliked", GRAPH_PART,
+        "greatest of long(i, j) / (greatest weight in the row of i), over the items i that the "
+        "user dislikes",
+        0, 1, -0.5, False, "features.transitions.gather_around",
+    ),
+    Feature(
+        "graph", GRAPH_PART,
+        "output embedding of j · the aggregates of the user's items (Eq. 1)",
+        -inf, inf, 1.0, True, _DOTS,
+    ),
+    Feature(
+        "personal", GRAPH_PART,
+        "personal output embedding of j · the user's own embedding",
+        -inf, inf, 1.0, True, _DOTS,
+    ),
+    Feature(
+        "second_hop", GRAPH_PART,
+        "mean direction of j's last users (Eq. 1), shrunk where they are few, · the user's "
+        "direction (unit length)",
+        -3, 3, 0.0, True, _DOTS,
+    ),
+    Feature(
+        "popular", TREND_PART,
+        "11.5 + log(10⁻⁵ + share of j in all interactions)",
+        -0.02, 11.51, 0.0, True, _POPULARITY,
+    ),
+    Feature(
+        "trending", TREND_PART,
+        "11.5 + log(10⁻⁵ + share of j in recent interactions, half-life 3,000 events)",
+        -0.02, 11.51, 0.0, True, _POPULARITY,
+    ),
+    Feature(
+        "age", TREND_PART,
+        "log(1 + a / 100), a the events since j was first taken, or else known",
+        0, inf, 0.0, True, _POPULARITY,
+    ),
+    Feature(
+        "quality", TREND_PART,
+        "mean rating of j in standard deviations from the average one, shrunk by 5 average ratings",
+        -3, 3, 0.0, True, _POPULARITY,
+    ),
+    Feature(
+        "stage", TREND_PART,
+        "log(share of j among users with a history about as long / share among all)",
+        -13.82, 13.82, 0.0, True, _POPULARITY,
+    ),
+    Feature(
+        "text", TEXT_PART,
+        "vector of j's text, categories and year · the direction of the user's taste (Eq. 2)",
+        -inf, inf, 1.0, True, _DOTS,
+    ),
+    Feature(
+        "new_text", TEXT_PART,
+        "text · 5 / (5 + count(j))",
+        -inf, inf, 0.0, True, "step.model.score_candidates",
+    ),
+)  # fmt: skip
+
+FEATURES = len(TABLE)
+FEATURE_NAMES = tuple(feature.name for feature in TABLE)
+LEARNT = tuple(feature.learnt for feature in TABLE)
+INITIAL_WEIGHTS = tuple(feature.initial for feature in TABLE)
+
+
+def row(name: str) -> int:
+    """The row of a feature. Raises ValueError if the table has none of that name."""
+    return FEATURE_NAMES.index(name)
+
+
+def part_rows(table: tuple[Feature, ...]) -> tuple[tuple[int, int], ...]:
+    """First row, and the one after the last, of each part.
+
+    Raises
+    ------
+    ValueError
+        If a part has no feature, or the rows of the parts are not in the parts' order.
+    """
+    parts = [(part, len(list(rows))) for part, rows in groupby(table, lambda f: f.part)]
+    if [part for part, _ in parts] != list(range(len(PART_NAMES))):
+        raise ValueError(f"rows of the parts {PART_NAMES} are not together and in that order")
+    bounds, first = [], 0
+    for _, size in parts:
+        bounds.append((first, first + size))
+        first += size
+    return tuple(bounds)
+
+
+PART_ROWS = part_rows(TABLE)
+
+
+def markdown() -> str:
+    """The table as docs/ranking.md has it."""
+    lines = [
+        "| feature | part | formula | range | initial weight | kernel |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for f in TABLE:
+        weight = f"{f.initial:g}" + ("" if f.learnt else ", fixed")
+        lines.append(
+            f"| `{f.name}` | {PART_NAMES[f.part]} | {f.formula} | {_range(f)} | {weight} "
+            f"| `{f.kernel}` |"
+        )
+    return "\n".join(lines)
+
+
+def _range(feature: Feature) -> str:
+    low, high = feature.low, feature.high
+    if high < inf:
+        return f"{low:g} to {high:g}"
+    return "any" if low == -inf else f"≥ {low:g}"
+
+
+if __name__ == "__main__":
+    print(markdown())
