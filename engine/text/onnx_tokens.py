@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+_CHARACTERS = 16
+"""Characters of a text that are tokenised for each token that is read. English has 4 to 5."""
+
 
 class OnnxTokens:
     """Embeds the tokens of one text at a time.
@@ -35,10 +38,12 @@ class OnnxTokens:
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(most)
+        self._most_characters = most * _CHARACTERS
 
     def embed(self, text: str) -> NDArray[np.float32]:
         """The embeddings of a text's tokens: float32[tokens, dimensions]."""
-        encoding = self._tokenizer.encode(text)
+        # The tokenizer splits all of a text before it cuts it, some 3 us a character.
+        encoding = self._tokenizer.encode(text[: self._most_characters])
         feeds = {
             "input_ids": np.array([encoding.ids], np.int64),
             "attention_mask": np.array([encoding.attention_mask], np.int64),

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass, fields
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +166,18 @@ def read_folder(path: Path) -> Folder:
 
 
 def _read_tables(path: Path, ids: dict[str, list[str]]) -> Tables:
-    with np.load(path / ARRAYS, allow_pickle=False) as arrays:
-        held = {name: arrays[name] for name in arrays.files}
+    try:
+        with np.load(path / ARRAYS, allow_pickle=False) as arrays:
+            _check_sizes(path / ARRAYS)
+            held = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        if isinstance(error, TrainedModelError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise TrainedModelError(f"{path}: {ARRAYS}: not arrays: {reason}") from None
+    for name, table in held.items():
+        if table.dtype.kind == "f" and not np.isfinite(table).all():
+            raise TrainedModelError(f"{path}: {ARRAYS}: {name} holds what is no number")
     for name in _QUANTISED:
         if f"{name}_scale" in held:
             held[name] = held[name].astype(np.float32) * held.pop(f"{name}_scale")[:, None]
@@ -182,7 +194,46 @@ def _read_tables(path: Path, ids: dict[str, list[str]]) -> Tables:
         found = getattr(tables, name).shape
         if found != shape:
             raise TrainedModelError(f"{path}: {ARRAYS}: {name} is {found}, not {shape}")
+    edges, starts = tables.edges, tables.starts
+    if (
+        edges.dtype != np.int32
+        or starts.dtype != np.int64
+        or edges.ndim != 1
+        or not 0
+        <= int(edges.min(initial=0))
+        <= int(edges.max(initial=0))
+        < max(1, len(tables.rows))
+        or [int(starts[0]), int(starts[-1])] != [0, len(edges)]
+        or (np.diff(starts) < 0).any()
+    ):  # compiled kernels do not check bounds
+        raise TrainedModelError(f"{path}: {ARRAYS}: edges and starts do not name rows")
     return tables
+
+
+def _check_sizes(file: Path) -> None:
+    """Refuse arrays that say they are larger than what the archive has of them.
+
+    Tables are written uncompressed (`np.savez`): numpy would make room for the shape that is
+    declared before it reads.
+    """
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > file.stat().st_size:
+                raise TrainedModelError(f"{file}: {member.filename[:80]} is compressed")
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(stream)  # type: ignore[no-untyped-call]
+                if dtype.hasobject or stream.tell() + prod(shape) * dtype.itemsize != (
+                    member.file_size
+                ):
+                    raise TrainedModelError(
+                        f"{file}: {member.filename[:80]} is no array of shape {str(shape)[:80]}"
+                    )
 
 
 def _sha256(file: Path) -> str:

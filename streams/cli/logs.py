@@ -9,6 +9,8 @@ from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
+from streams.tools.printable import printable
+
 
 def log_to_stderr(form: Literal["auto", "text", "json"] = "auto") -> None:
     """Write the log to standard error; what ends the process with a traceback goes to it, too.
@@ -32,10 +34,17 @@ def log_to_stderr(form: Literal["auto", "text", "json"] = "auto") -> None:
         )
         sys.excepthook = _log_exception
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("millrace").setLevel(logging.INFO)
+
+
+class _Printable(logging.Formatter):
+    """Text whose control characters are escaped, but for the line breaks of tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def writes_json() -> bool:

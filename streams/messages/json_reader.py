@@ -12,7 +12,8 @@ from streams.messages.bad_message import BadMessage, Number, field_name, joined,
 
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_SUSPECT = re.compile(r"NaN|Infinity|\\u[dD][89a-fA-F]")
+_SUSPECT = ("NaN", "Infinity", "\\ud", "\\uD")
+"""Without one of these there is nothing to forbid. A regular expression takes 20 times as long."""
 
 
 def read(value: bytes | None) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def read(value: bytes | None) -> dict[str, Any]:
         raise too_deep() from None
     if not isinstance(document, dict):
         raise BadMessage("NotAnObject", f"the value is {shown(document)}; expected a JSON object")
-    if _SUSPECT.search(text):
+    if any(part in text for part in _SUSPECT):
         _forbid_what_is_no_text_or_number(document)
     return document
 

@@ -88,9 +88,9 @@ def explained(  # noqa: PLR0911
         )
     expected = what[0].lower() + what[1:]
     if got is None:  # a bound, or a number that no type holds
-        if label.rpartition(".")[2] == "timestamp" and re.fullmatch(r"-?\d+", str(value)):
+        if label.rpartition(".")[2] == "timestamp" and re.fullmatch(r"-?\d+", str(value)[:40]):
             # more digits than any unit has: Python refuses to parse thousands
-            return timestamp_out_of_range(label, str(value), int(str(value)[:40]))
+            return timestamp_out_of_range(label, str(value)[:80], int(str(value)[:40]))
         return BadMessage("OutOfRange", f"{label}: {shown(value)}; {expected}")
     if label.rpartition(".")[2] == "timestamp":
         expected += f"; {_MILLISECONDS}, a whole number"

@@ -16,6 +16,7 @@ from rich.text import Text
 from engine.evaluation.measures import percentiles
 from streams.tools.answer_stats import STAGES, Tally
 from streams.tools.demo import Demo
+from streams.tools.printable import printable
 
 _WINDOW = 5_000
 """Latest samples that the live percentiles are of."""
@@ -75,15 +76,17 @@ class LiveView:
         for place, entry in enumerate(newest.get("items", []), 1):
             table.add_row(
                 Text(str(place), "dim"),
-                self._title(entry["item"]),
+                Text(self._title(entry["item"])),
                 Text(f"{entry['score']:.2f}", "cyan"),
-                Text(entry["reason"], "dim"),
+                Text(printable(entry["reason"]), "dim"),
             )
         taken = self._title(newest.get("item") or "")
-        return Panel(table, title=f"user {newest.get('user')} took {taken}", title_align="left")
+        # As text, not as markup: an id may hold brackets.
+        who = Text(printable(f"user {newest.get('user')} took {taken}"))
+        return Panel(table, title=who, title_align="left")
 
     def _title(self, item: str) -> str:
-        return self._titles.get(item) or item
+        return printable(self._titles.get(item) or item)
 
 
 def print_report(console: Console, report: dict[str, Any], tally: Tally, accounted: bool) -> None:

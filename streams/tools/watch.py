@@ -12,6 +12,7 @@ from rich.console import Console
 from streams.kafka.tail import TopicTail
 from streams.messages.schemas import Recommendation
 from streams.settings import Settings
+from streams.tools.printable import printable
 from streams.tools.subscriber import Buried, Received, follow
 from streams.worker.catalogue import decode_embedding
 
@@ -69,7 +70,7 @@ class _Pretty:
         self._print("   " + " · ".join(self._title(entry.item) for entry in answer.items))
 
     def _print(self, text: str, style: str = "") -> None:
-        self._console.print(text, style=style, markup=False, highlight=False)
+        self._console.print(printable(text), style=style, markup=False, highlight=False)
 
     def _title(self, item: str | None) -> str:
         return self._titles.get(item or "", item or "nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -9,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 
 from engine import lookup
@@ -18,7 +20,7 @@ from engine.recommender import Recommender
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
-from streams.messages.limits import check_size
+from streams.messages.limits import check_size, check_work
 from streams.messages.schemas import Model, encode
 from streams.messages.validation import explained
 from streams.settings import Settings
@@ -111,6 +113,8 @@ class Api:
         self._writer = writer
         self._dialect = Dialect.of(settings)
         self._message_bytes = settings.topics.message_bytes
+        self._body_bytes = min(settings.web.body_bytes, settings.topics.message_bytes)
+        self._body_seconds = settings.web.body_seconds
         self.operations = (
             Operation(
                 "GET", "/users/{user}/recommendations", "A user's best items now",
@@ -128,7 +132,7 @@ class Api:
             ),
             Operation(
                 "POST", "/interactions", "Write an interaction to Kafka",
-                self.post, Accepted, (400, 413, 503), status=202, body=Interaction,
+                self.post, Accepted, (400, 408, 413, 503), status=202, body=Interaction,
             ),
         )  # fmt: skip
         token = bool(settings.web.token.get_secret_value())
@@ -184,22 +188,39 @@ class Api:
         return _answer(found)
 
     async def post(self, request: web.Request) -> web.Response:
-        most = self._message_bytes
+        value = await self._body(request)
         try:
-            value = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise RefusedRequest(
-                413, f"the body: at most topics.message_bytes = {most} are taken"
-            ) from None
+            check_work(value)
+        except BadMessage as error:
+            raise RefusedRequest(413, error.message) from None
         headers = kafka_headers(request.headers.items())
         interaction = decode_interaction(value, headers, int(time.time() * 1000), self._dialect)
         try:
-            check_size(interaction.user.encode(), value, headers, most)
+            check_size(interaction.user.encode(), value, headers, self._message_bytes)
         except BadMessage as error:
             raise RefusedRequest(413, error.message) from None
         at = await self._writer.write(interaction.user, value, headers)
         accepted = Accepted(interaction.event_id, at.topic, at.partition, at.offset)
         return _answer(accepted, 202)
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The body, unpacked; nothing of one is read whose length says that it is too large."""
+        most, seconds = self._body_bytes, self._body_seconds
+        too_large = RefusedRequest(413, f"the body: at most web.body_bytes = {most} are taken")
+        if (request.content_length or 0) > most:
+            raise too_large
+        try:
+            async with asyncio.timeout(seconds):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large from None
+        except TimeoutError:
+            raise RefusedRequest(
+                408, f"the body: not here within web.body_seconds = {seconds:g} s"
+            ) from None
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RefusedRequest(400, f"the body: it cannot be read: {reason}") from None
 
     async def _ask(self, function: Callable[[], T]) -> T:
         if not self._health.readable:

@@ -22,6 +22,8 @@ HttpErrorClass = Literal[
     "NotFound",
     "MethodNotAllowed",
     "TooLong",
+    "Timeout",
+    "TooManyRequests",
     "Unavailable",
     "Internal",
 ]
@@ -30,7 +32,9 @@ _CLASSES: dict[int, HttpErrorClass] = {
     403: "Forbidden",
     404: "NotFound",
     405: "MethodNotAllowed",
+    408: "Timeout",
     413: "TooLong",
+    429: "TooManyRequests",
     500: "Internal",
     503: "Unavailable",
 }
@@ -68,7 +72,7 @@ def error_response(
         body=encode(Error(reason)),
         status=status,
         content_type="application/json",
-        headers={"Retry-After": str(RETRY_SECONDS)} if status == 503 else None,
+        headers={"Retry-After": str(RETRY_SECONDS)} if status in (429, 503) else None,
     )
 
 

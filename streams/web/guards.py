@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import time
+from collections import OrderedDict
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -17,6 +19,10 @@ OPEN = ("/health/live", "/health/ready", "/")
 OPEN_FOLDER = "/static/"
 """And the files of the page, which asks for the token itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_OWN = ("same-origin", "none")
+"""Values of `Sec-Fetch-Site`: the server's own page, and whoever typed the address."""
+_MOST_CLIENTS = 4_096
+"""Addresses whose requests are counted, those that asked last."""
 
 
 def guards(settings: WebSettings) -> list[Middleware]:
@@ -27,7 +33,10 @@ def guards(settings: WebSettings) -> list[Middleware]:
     name has been made to mean this machine (DNS rebinding) calls it by that name. And no page of
     another site may send anything (its browser says in `Origin` where it is from).
     """
-    found: list[Middleware] = [_same_origin]
+    found: list[Middleware] = []
+    if settings.requests_per_second:
+        found.append(_rate_guard(settings.requests_per_second))
+    found.append(_same_origin)
     token = settings.token.get_secret_value()
     if token:
         found.append(_token_guard(token))
@@ -46,9 +55,16 @@ def is_loopback(host: str) -> bool:
 
 @web.middleware
 async def _same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    origin = request.headers.get("Origin")
-    if origin is not None and request.method not in _SAFE and _site(origin) != _host(request):
-        raise RefusedRequest(403, f"Origin: {origin!r} is another site's; none may send anything")
+    if request.method not in _SAFE:
+        origin, from_site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        if origin is not None and _site(origin) != _host(request):
+            raise RefusedRequest(
+                403, f"Origin: {origin!r} is another site's; none may send anything"
+            )
+        if from_site is not None and from_site.strip().lower() not in _OWN:
+            raise RefusedRequest(
+                403, f"Sec-Fetch-Site: {from_site!r} is another site; none may send anything"
+            )
     return await handler(request)
 
 
@@ -63,10 +79,35 @@ def _host(request: web.Request) -> str:
 def _token_guard(token: str) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        header = request.headers.get("Authorization", "")
+        scheme, _, rest = header.partition(" ")
+        given = rest.strip(" ").encode(errors="surrogateescape")
+        fits = hmac.compare_digest(given, token.encode()) and scheme.lower() == "bearer"
         is_open = request.path in OPEN or request.path.startswith(OPEN_FOLDER)
-        if not is_open and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        if not is_open and not fits:
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    return guard
+
+
+def _rate_guard(rate: float) -> Middleware:
+    """A bucket of tokens for each address: `rate` a second, and as many at once."""
+    most = max(1.0, rate)
+    buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        client, now = request.remote or "", time.monotonic()
+        left, at = buckets.pop(client, (most, now))
+        left = min(most, left + (now - at) * rate)
+        buckets[client] = (left - 1.0 if left >= 1.0 else left, now)
+        if len(buckets) > _MOST_CLIENTS:
+            buckets.popitem(last=False)
+        if left < 1.0:
+            raise RefusedRequest(
+                429, f"more than web.requests_per_second = {rate:g} from {client}; ask again later"
+            )
         return await handler(request)
 
     return guard

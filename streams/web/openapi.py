@@ -75,12 +75,12 @@ def document(operations: Iterable[Operation], token: bool) -> dict[str, Any]:
         }
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
-        refusals = (*each.refusals, 403, *([401] if token else []))
+        refusals = (*each.refusals, 403, 429, *([401] if token else []))
         described = _described(each, parameters, refusals)
         paths.setdefault(each.path, {})[each.method.lower()] = described
     whole: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "Millrace", "version": version("millrace")},
+        "info": {"title": "Millrace", "version": version("millrace-recommender")},
         "paths": paths,
         "components": {"schemas": schemas},
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 
 import msgspec
@@ -61,8 +62,12 @@ class UserAnswer(msgspec.Struct, frozen=True):
 class Page:
     """The handlers; they run in the web server's thread."""
 
-    def __init__(self, feed: Feed, engine: Recommender, access: EngineAccess) -> None:
+    def __init__(
+        self, feed: Feed, engine: Recommender, access: EngineAccess, per_client: int = 16
+    ) -> None:
         self._feed = feed
+        self._per_client = per_client
+        self._open: Counter[str] = Counter()
         self._engine = engine
         self._access = access
         self._files = {
@@ -127,7 +132,10 @@ class Page:
         except msgspec.ValidationError as error:
             raise explained(error, fields) from None
         try:
-            with self._feed.watching(watched.user or "") as watcher:
+            with (
+                self._one_more(request.remote or ""),
+                self._feed.watching(watched.user or "") as watcher,
+            ):
                 response = web.StreamResponse(
                     headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
                 )
@@ -144,6 +152,21 @@ class Page:
                 return response
         except TooManyWatchersError as error:
             raise RefusedRequest(503, str(error)) from None
+
+    @contextmanager
+    def _one_more(self, client: str) -> Iterator[None]:
+        """A page of this address, while it is open."""
+        if self._open[client] >= self._per_client:
+            raise RefusedRequest(
+                429, f"{self._per_client} pages of {client} are open: web.pages_per_client"
+            )
+        self._open[client] += 1
+        try:
+            yield
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
 
     async def _tell(self, watcher: Watcher, response: web.StreamResponse) -> None:
         """Send what the page does not know yet, the latest of each kind."""

@@ -19,10 +19,13 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.registry import Collector
 
 from streams.settings import Settings, SettingsError, WebSettings
+from streams.web.connections import Connections
 from streams.web.errors import errors_as_json
-from streams.web.guards import guards
+from streams.web.guards import guards, is_loopback
 from streams.web.page import Page
 from streams.worker.health import Health
+
+log = logging.getLogger("millrace.web")
 
 
 def application(
@@ -30,16 +33,10 @@ def application(
     health: Health,
     settings: WebSettings,
     routes: Iterable[web.AbstractRouteDef] = (),
-    most_bytes: int = 1024**2,
     page: Page | None = None,
+    connections: Connections | None = None,
 ) -> web.Application:
-    """The routes, those of others among them, behind the guards that the settings ask for.
-
-    Parameters
-    ----------
-    most_bytes
-        Largest body of a request that is read.
-    """
+    """The routes, those of others among them, behind the guards that the settings ask for."""
 
     async def live(_request: web.Request) -> web.Response:
         found = {"status": "live"}
@@ -53,8 +50,10 @@ def application(
         answer = {"status": "not ready", "reason": health.reason}
         return web.json_response(answer, status=503)
 
+    counted = [] if connections is None else [connections.middleware]
     app = web.Application(
-        middlewares=[errors_as_json, *guards(settings)], client_max_size=most_bytes
+        middlewares=[*counted, errors_as_json, *guards(settings)],
+        client_max_size=settings.body_bytes,
     )
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
@@ -74,14 +73,17 @@ class WebServer:
         If the address cannot be taken.
     """
 
-    def __init__(self, app: web.Application, settings: WebSettings) -> None:
+    def __init__(
+        self, app: web.Application, settings: WebSettings, connections: Connections
+    ) -> None:
         host, port = settings.host, settings.port
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family)
         except OSError as error:
             raise SettingsError(
-                f"web.port = {port}: no web server on {host}: {error.strerror}"
+                f"web.port = {port}: no web server on {host}: {error.strerror}; a second worker on "
+                f"one machine takes another port, as in --set web.port={port + 1}, or none: 0"
             ) from None
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
@@ -90,7 +92,9 @@ class WebServer:
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        # What is left of a refused body is read for a second, so that its sender reads the answer.
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=1.0)
+        self._connections = connections
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
 
@@ -109,10 +113,22 @@ class WebServer:
     async def _serve(self) -> None:
         try:
             await self._runner.setup()
-            await web.SockSite(self._runner, self._socket).start()
-            await self._closing.wait()
+            made = self._runner.server
+            assert made is not None
+            server = await asyncio.get_running_loop().create_server(
+                self._connections.factory(made), sock=self._socket, backlog=128
+            )
+            try:
+                await self._closing.wait()
+            finally:
+                server.close()
         finally:
             await self._runner.cleanup()
+            # Those of connections that were just dropped; all else has ended.
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
 
 def serve(
@@ -129,6 +145,11 @@ def serve(
     SettingsError
         If the address cannot be taken.
     """
-    most_bytes = settings.topics.message_bytes
-    app = application(metrics, health, settings.web, routes, most_bytes, page)
-    return WebServer(app, settings.web)
+    if not settings.web.token.get_secret_value() and not is_loopback(settings.web.host):
+        log.warning(
+            "web.host = %s without a token: whoever reaches port %d may read what users took and "
+            "send interactions; set MILLRACE_WEB__TOKEN", settings.web.host, settings.web.port,
+        )  # fmt: skip
+    connections = Connections(settings.web)
+    app = application(metrics, health, settings.web, routes, page, connections)
+    return WebServer(app, settings.web, connections)

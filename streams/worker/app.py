@@ -62,7 +62,7 @@ class Worker:
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.assignment = Assignment(settings, self.input)
         for number, partition in self.assignment.partitions.items():
@@ -142,7 +142,11 @@ class Worker:
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
-            self.checkpoint_if_due()
+            try:
+                self.checkpoint_if_due()
+            except OSError as error:  # no descriptor or no process left: others may end theirs
+                self.pipeline.counts.checkpoint_failures += 1
+                log.warning("no checkpoint: %s", error)
 
         return app
 
@@ -271,7 +275,9 @@ def _serve(worker: Worker, health: Health) -> None:
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
     writer = InteractionWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
-    page = Page(Feed(pipeline, health, worker.model), engine, worker.access)
+    page = Page(
+        Feed(pipeline, health, worker.model), engine, worker.access, settings.web.pages_per_client
+    )
     told = metrics.registry(
         pipeline, worker.assignment, health, settings.engine, worker.checkpoints
     )

@@ -29,7 +29,7 @@ from streams.kafka.tail import Change, HandOver, TopicTail
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_item_update
-from streams.messages.limits import check_size, check_written
+from streams.messages.limits import check_size, check_work, check_written
 from streams.messages.packing import pack, unpack
 from streams.messages.schemas import ItemEmbedding, encode
 from streams.messages.validation import UNREADABLE
@@ -190,6 +190,7 @@ class ItemEncoder:
         for record in records:
             try:
                 check_size(record.key, record.value, record.headers, self._topics.message_bytes)
+                check_work(record.value)
                 item, given = item_facts(record)
                 if given is None:
                     self._outbox.send(self._topics.item_embeddings, None, item.item)

@@ -178,7 +178,12 @@ class Checkpoints:
         started = time.perf_counter()
         temporary = self.folder / f"{sum(positions.values()):016d}.{os.getpid()}.tmp"
         failure, tell = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(failure)
+            os.close(tell)
+            raise
         if pid == 0:
             _write_and_exit(engine, temporary, notes, tell)
         os.close(tell)

