@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -39,7 +39,7 @@ from rich.text import Text
 from benchmarks.contenders import Contender
 from benchmarks.line_up import Make, MissingPackageError, line_up
 from benchmarks.published import PUBLISHED
-from engine import Interaction
+from engine import Interaction, Item
 from engine.datasets import DatasetError, open_dataset
 from engine.evaluation.measures import K, RankingMeasures
 from engine.evaluation.provenance import provenance
@@ -144,10 +144,15 @@ def measure(
     events: Sequence[Interaction],
     on_progress: Callable[[int], object] = lambda _: None,
     on: Collection[Asks] = ("query",),
+    catalogue: Iterable[Item] = (),
 ) -> Row:
-    """Test, then train, on each event; a list is asked of those in `on`."""
+    """Test, then train, on each event; a list is asked of those in `on`.
+
+    Coverage is the share of the items of the events and the catalogue that were ever shown.
+    """
     whole, second_half = RankingMeasures(), RankingMeasures()
     asked: list[tuple[list[str], str]] = []
+    items = {event.item for event in events if event.item} | {item.item for item in catalogue}
     clock = _Clock(contender)
     steps = prequential(events, clock.recommend, clock.observe, on=on)
     for number, step in enumerate(steps, 1):
@@ -164,7 +169,7 @@ def measure(
         "name": contender.name,
         "settings": contender.settings,
         **_quality(whole),
-        "coverage@10": whole.as_dict(len({event.item for event in events}))["coverage@10"],
+        "coverage@10": whole.as_dict(len(items))["coverage@10"],
         "second_half": _quality(second_half),
         "events_per_second": round(len(events) / clock.seconds) if clock.seconds else 0,
         "longest_ms": round(clock.longest * 1e3, 1),

@@ -1,0 +1,1 @@
+"""Millrace beside its peers on many streams at once; `python -m benchmarks.streams --help`."""
