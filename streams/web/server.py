@@ -114,8 +114,11 @@ class WebServer:
             await self._runner.setup()
             made = self._runner.server
             assert made is not None
+            # So many are accepted in one turn of the loop: fewer than there are places, so that
+            # none is dropped for another before what it has sent is read.
+            backlog = max(1, min(128, self._connections.most // 2))
             server = await asyncio.get_running_loop().create_server(
-                self._connections.factory(made), sock=self._socket, backlog=128
+                self._connections.factory(made), sock=self._socket, backlog=backlog
             )
             try:
                 await self._closing.wait()
