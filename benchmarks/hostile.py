@@ -50,6 +50,10 @@ from streams.tools.replay import SENT_NS
 RATE = 50.0
 WARM_UP = 1_000
 HEALTH = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+REVIEW = Interaction(
+    event_id="first", user="honest-1", item="i1", kind="review", text="Quite good.",
+    timestamp=1_600_000_000_000,
+)  # fmt: skip
 console = Console(stderr=True)
 Attack = Callable[["Target", float], Coroutine[Any, Any, None]]
 
@@ -314,8 +318,10 @@ def main() -> None:
             publish_catalogue(bench, dataset)
             for event in dataset.interactions():
                 bench.send(bench.settings.topics.interactions, event)
+            # The first text has the worker load its encoder, for half a second, whoever sends it.
+            bench.send(bench.settings.topics.interactions, REVIEW)
             bench.producer.flush()
-            bench.await_answered(WARM_UP)
+            bench.await_answered(WARM_UP + 1)
             honest, target = Honest(bench), Target(arguments.port)
             worker = psutil.Process(child.pid)
             beside(bench, target, honest, worker, "warm-up", 5.0)

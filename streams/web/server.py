@@ -91,8 +91,8 @@ class WebServer:
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
-        # What is left of a refused body is read for a second, so that its sender reads the answer.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=1.0)
+        # What is left of a refused body is read for a moment, so that its sender reads the answer.
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=0.2)
         self._connections = connections
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
