@@ -2,7 +2,7 @@
 FROM python:3.11-slim
 
 WORKDIR /opt/millrace
-COPY pyproject.toml requirements.txt README.md ./
+COPY pyproject.toml requirements.txt README.md LICENSE ./
 COPY engine engine
 COPY streams streams
 RUN pip install --no-cache-dir --constraint requirements.txt .

@@ -1,6 +1,8 @@
 # What people type. Each target does its whole set-up.
-PYTHON ?= python3.11
 VENV := .venv
+# Python 3.11, 3.12 or 3.13: the one of the virtual environment that is there, else the first found.
+PYTHON ?= $(or $(if $(wildcard $(VENV)/.python-*),$(VENV)/bin/python),$(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done),python3)
+STAMP := $(VENV)/.python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 BIN := $(VENV)/bin
 comma := ,
 
@@ -10,8 +12,23 @@ comma := ,
 demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
 	@$(BIN)/millrace demo $(if $(DATA),--data $(DATA)) $(if $(AGGREGATOR),--aggregator $(AGGREGATOR)) $(ARGS)
 
+# So many tests at a time: most of them wait for a broker or a worker.
+JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
+# ARGS choose tests, as in ARGS=tests/engine.
 test: install-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(PYTEST) -m "not long" $(ARGS)
+
+# What takes long and rarely breaks.
+.PHONY: test-long
+test-long: install-dev
+	@$(PYTEST) -m long $(ARGS)
+
+# A wheel and an sdist, in dist/.
+.PHONY: dist
+dist: install-dev
+	@$(BIN)/python -m build
 
 # Lines that no test reaches; ARGS choose tests.
 .PHONY: coverage
@@ -32,19 +49,21 @@ install: $(VENV)/.installed
 .PHONY: install-dev
 install-dev: $(VENV)/.installed-dev
 
-$(VENV)/.python:
-	@command -v $(PYTHON) >/dev/null || { echo "Millrace needs Python 3.11: install it, or name it with 'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Millrace needs Python 3.11; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with PYTHON=/path/to/python3.11." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: install it (Debian: apt-get install python3.11-venv)." >&2; exit 1; }
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "Millrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name one with 'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is missing: install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed: pyproject.toml requirements.txt | $(VENV)/.python
+$(VENV)/.installed: pyproject.toml requirements.txt | $(STAMP)
 	@echo "Installing Millrace into $(VENV) (about a minute, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt -e .
 	@touch $@
 
+# The board's driver needs numpy 1, which is pinned for Python 3.11 alone.
+DEV_EXTRAS := dev$(if $(filter %-3.11,$(STAMP)),$(comma)fpga)
+
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev,fpga]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[$(DEV_EXTRAS)]'
 	@touch $@
 
 .PHONY: install-fpga

@@ -66,19 +66,21 @@ class Millrace:
 class Popularity:
     """The most taken items, over all time or of late."""
 
-    def __init__(self, half_life: float | None = None) -> None:
+    def __init__(self, half_life: float | None = None, repeats: bool = False) -> None:
         self.name = "recent popularity" if half_life else "popularity"
         self.settings = f"half-life of {half_life:,.0f} events" if half_life else "all events count"
         self._counts = PopularityBaseline(half_life)
+        self._repeats = repeats
 
     def recommend(self, user: str) -> list[str]:
         """As the Protocol says."""
-        return self._counts.recommend(user)
+        return self._counts.recommend(user, self._repeats)
 
     def observe(self, interaction: Interaction) -> None:
-        """Count an event."""
+        """Count a take."""
         if interaction.item is not None:
-            self._counts.observe(interaction.user, interaction.item)
+            counts = interaction.kind != "dislike"
+            self._counts.observe(interaction.user, interaction.item, counts)
 
 
 class MarkovChain:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.contenders import Contender, MarkovChain, Millrace, Popularity
 from engine import EngineSettings, Item
-from engine.evaluation.prequential import RECENT_HALF_LIFE
+from engine.evaluation.baselines import RECENT_HALF_LIFE
 
 Make = Callable[[], Contender]
 

@@ -6,7 +6,7 @@
 Every contender meets the same events in order of time, each as a fresh process would, one after
 the other. An event is first asked for, then learnt; the ranking is full (all items that the user
 has not taken), and items never seen before count as misses. What is a query is
-`engine.evaluation.prequential.is_query`.
+told by `engine.evaluation.queries`.
 
 `events_per_second` is all events over the time spent in queries and learning, refits included, on
 one thread; `longest_ms` is the longest that one event took, which is a refit where there are any.
@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -42,9 +41,9 @@ from benchmarks.line_up import Make, MissingPackageError, line_up
 from benchmarks.published import PUBLISHED
 from engine import Interaction
 from engine.datasets import DatasetError, open_dataset
-from engine.evaluation.measures import RankingMeasures
-from engine.evaluation.prequential import is_query
+from engine.evaluation.measures import K, RankingMeasures
 from engine.evaluation.provenance import provenance
+from engine.evaluation.queries import Asks, prequential
 
 QUICK = 10_000
 """Events of `--quick`."""
@@ -127,7 +126,6 @@ def measure_all(makes: Sequence[Make], events: list[Interaction], err: Console) 
         console=err,
         transient=True,
     ) as bars:
-        queries = list(mark_queries(events))
         for number, make in enumerate(makes, 1):
             task = bars.add_task(f"{number} of {len(makes)}", total=len(events), name="starting")
             try:
@@ -136,51 +134,73 @@ def measure_all(makes: Sequence[Make], events: list[Interaction], err: Console) 
                 rows.append({"name": getattr(make, "name", ""), "settings": str(error)})
             else:
                 bars.update(task, name=contender.name)
-                rows.append(measure(contender, events, queries, partial(bars.advance, task)))
+                rows.append(measure(contender, events, partial(bars.advance, task)))
             bars.remove_task(task)
     return rows
-
-
-def mark_queries(events: Iterable[Interaction]) -> Iterator[bool]:
-    """For each event in order, whether it is a query."""
-    taken: defaultdict[str, set[str]] = defaultdict(set)
-    for event in events:
-        yield is_query(event, taken[event.user])
-        if event.item is not None:
-            taken[event.user].add(event.item)
 
 
 def measure(
     contender: Contender,
     events: Sequence[Interaction],
-    queries: Sequence[bool],
     on_progress: Callable[[int], object] = lambda _: None,
+    on: Collection[Asks] = ("query",),
 ) -> Row:
-    """Test, then train, on each event; `queries` says which are tested."""
+    """Test, then train, on each event; a list is asked of those in `on`."""
     whole, second_half = RankingMeasures(), RankingMeasures()
-    first_half = sum(queries) // 2
-    seconds = longest = 0.0
-    for number, (event, query) in enumerate(zip(events, queries, strict=True), 1):
-        started = perf_counter()
-        ranked = contender.recommend(event.user) if query else []
-        contender.observe(event)
-        took = perf_counter() - started
-        seconds, longest = seconds + took, max(longest, took)
-        if query and event.item is not None:
-            whole.add(ranked, event.item)
-            if whole.queries > first_half:
-                second_half.add(ranked, event.item)
+    asked: list[tuple[list[str], str]] = []
+    clock = _Clock(contender)
+    steps = prequential(events, clock.recommend, clock.observe, on=on)
+    for number, step in enumerate(steps, 1):
+        clock.end_event()
+        if step.ranked is not None:
+            asked.append((step.ranked[:K], step.item))
         if number % SHOWN_EVERY == 0:
             on_progress(SHOWN_EVERY)
+    for place, (ranked, item) in enumerate(asked):
+        whole.add(ranked, item)
+        if place >= len(asked) // 2:
+            second_half.add(ranked, item)
     return {
         "name": contender.name,
         "settings": contender.settings,
         **_quality(whole),
+        "coverage@10": whole.as_dict(len({event.item for event in events}))["coverage@10"],
         "second_half": _quality(second_half),
-        "events_per_second": round(len(events) / seconds) if seconds else 0,
-        "longest_ms": round(longest * 1e3, 1),
+        "events_per_second": round(len(events) / clock.seconds) if clock.seconds else 0,
+        "longest_ms": round(clock.longest * 1e3, 1),
         **_refits(contender),
     }
+
+
+class _Clock:
+    """A contender's two calls, timed.
+
+    Attributes
+    ----------
+    seconds, longest
+        All its events took, and the longest of them.
+    """
+
+    def __init__(self, contender: Contender) -> None:
+        self.seconds = self.longest = 0.0
+        self._contender = contender
+        self._event = 0.0
+
+    def recommend(self, user: str) -> list[str]:
+        started = perf_counter()
+        ranked = self._contender.recommend(user)
+        self._event += perf_counter() - started
+        return ranked
+
+    def observe(self, interaction: Interaction) -> None:
+        started = perf_counter()
+        self._contender.observe(interaction)
+        self._event += perf_counter() - started
+
+    def end_event(self) -> None:
+        self.seconds += self._event
+        self.longest = max(self.longest, self._event)
+        self._event = 0.0
 
 
 def _refits(contender: Contender) -> dict[str, Any]:

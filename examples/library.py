@@ -1,7 +1,6 @@
-# The engine without Kafka, as a notebook in cells: python examples/library.py [ml-100k]
+# The engine without Kafka, as a notebook in cells: python examples/library.py
 
-# %% A data set: MovieLens, Amazon Reviews or Yelp from a path, else an invented stream
-import sys
+# %% A data set of yours, as in Path("ml-100k") or Path("events.csv"), or an invented stream
 import tempfile
 from itertools import islice
 from pathlib import Path
@@ -10,7 +9,8 @@ from engine import EngineSettings, Recommender
 from engine.datasets import Synthetic, open_dataset
 from engine.evaluation.prequential import PrequentialEvaluator
 
-dataset = open_dataset(Path(sys.argv[1])) if sys.argv[1:] else Synthetic(events=600, seed=0)
+path: Path | None = None
+dataset = open_dataset(path) if path else Synthetic(events=600, seed=0)
 items = list(dataset.items())
 events = list(islice(dataset.interactions(), 10_000))
 titles = {item.item: item.title for item in items}

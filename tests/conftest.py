@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,8 +23,41 @@ from streams.settings import Settings
 hypothesis.settings.register_profile("millrace", deadline=None)
 hypothesis.settings.load_profile("millrace")
 
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that. Python keeps
+# it ignored, so that the tests' Ctrl-C would do nothing.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parents[1]
 TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+
+
+SLOW_FIRST = (
+    "retrieval/test_large_catalogue.py", "streams/tools/test_demo.py", "worker/test_worker.py",
+    "state/test_saved_files.py", "state/test_state.py", "overlays/test_core.py", "overlays/board/",
+    "state/test_save.py", "engine/test_recommender.py", "engine/test_models.py",
+    "kafka/test_topics.py", "kafka/test_brokers.py", "worker/test_topic_watch.py",
+    "web/test_api_worker.py", "tools/test_torture.py", "evaluation/test_quality.py",
+    "datasets/test_sorting.py", "engine/test_warm_up.py", "engine/test_compiled.py",
+)  # fmt: skip
+"""Files that take longest: several processes end together when these are not begun last."""
+TOGETHER = ("overlays/board/",)
+"""Folders whose files share a state of their process (pynq's devices), and so run in order."""
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist then reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With pytest-xdist, a file's tests go to one process, and slow files come first."""
+    if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, part in enumerate(SLOW_FIRST) if part in str(item.path)), 99)
+
+    items.sort(key=place)
+    for item in items:
+        folder = next((part for part in TOGETHER if part in str(item.path)), None)
+        item.add_marker(pytest.mark.xdist_group(folder or str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def test_findings_fail_and_missing_data_is_told(
 
 def test_every_pin_is_exact() -> None:
     """An audit of anything else would be of whatever is newest."""
-    pins = AUDIT.PINS.read_text().split()
+    pins = [pin.partition(" ;") for pin in AUDIT.PINS.read_text().splitlines()]
     assert len(pins) > 50
-    assert all(pin.count("==") == 1 for pin in pins)
+    assert all(pin.count("==") == 1 for pin, _, _ in pins)
+    assert all(marker.startswith(" python_version ") for _, given, marker in pins if given)

@@ -113,8 +113,9 @@ def test_the_faust_agent_counts_every_answer(path: Path, answers: list[dict[str,
 
 
 def test_the_engine_serves_as_a_library(tmp_path: FilePath) -> None:
+    # The arguments are those of a notebook's kernel, which the cells must leave alone.
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "library.py")],
+        [sys.executable, str(EXAMPLES / "library.py"), "-f", "kernel.json"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip

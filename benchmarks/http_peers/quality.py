@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.contenders import Popularity
 from benchmarks.http_peers.contenders import HttpContender
 from benchmarks.http_peers.freshness import spread
 from engine.evaluation.measures import RankingMeasures
-from engine.evaluation.prequential import is_query
+from engine.evaluation.queries import Queries
+from engine.evaluation.queries import prequential as steps
 from engine.events import Interaction
 
 
@@ -35,24 +36,35 @@ def prequential(
         took, which is more than asked for when the contender does not keep up; `popularity`, the
         same measures of it.
     """
-    taken: defaultdict[str, set[str]] = defaultdict(set)
+    queries = Queries()
     popularity, baseline, measures = Popularity(), RankingMeasures(), RankingMeasures()
     for event in history:
-        _take(event, taken, popularity)
+        queries.note(event.user, event.item, event.kind)
+        popularity.observe(event)
     query_ms, feed_ms = [], []
     started = time.perf_counter()
-    for number, event in enumerate(events):
-        time.sleep(max(0.0, started + number / rate - time.perf_counter()))
-        if is_query(event, taken[event.user]) and event.item is not None:
-            begun = time.perf_counter()
-            ranked = contender.query(event.user)
-            query_ms.append((time.perf_counter() - begun) * 1e3)
-            measures.add(ranked, event.item)
-            baseline.add(popularity.recommend(event.user), event.item)
+
+    def paced() -> Iterator[Interaction]:
+        for number, event in enumerate(events):
+            time.sleep(max(0.0, started + number / rate - time.perf_counter()))
+            yield event
+
+    def rank(user: str) -> list[str]:
+        begun = time.perf_counter()
+        ranked = contender.query(user)
+        query_ms.append((time.perf_counter() - begun) * 1e3)
+        return ranked
+
+    def learn(event: Interaction) -> None:
         begun = time.perf_counter()
         contender.feed(event)
         feed_ms.append((time.perf_counter() - begun) * 1e3)
-        _take(event, taken, popularity)
+
+    for step in steps(paced(), rank, learn, queries):
+        if step.ranked is not None:
+            measures.add(step.ranked, step.item)
+            baseline.add(popularity.recommend(step.interaction.user), step.item)
+        popularity.observe(step.interaction)
     return {
         **_quality(measures),
         "popularity": _quality(baseline),
@@ -69,12 +81,6 @@ def histories(events: Iterable[Interaction]) -> Mapping[str, list[str]]:
         if event.item is not None:
             found[event.user].append(event.item)
     return found
-
-
-def _take(event: Interaction, taken: defaultdict[str, set[str]], popularity: Popularity) -> None:
-    if event.item is not None:
-        taken[event.user].add(event.item)
-    popularity.observe(event)
 
 
 def _quality(measures: RankingMeasures) -> dict[str, float | int]:

@@ -456,8 +456,7 @@ def _batches(source: Source) -> Iterator[Any]:
         from arro3.io import read_parquet  # noqa: PLC0415 - of the extra parquet
     except ModuleNotFoundError:
         raise DatasetError(
-            f"{source.name} is Parquet, which needs the package arro3-io: pip install "
-            "'millrace[parquet]'"
+            f"{source.name} is Parquet, which needs the package arro3-io: pip install '.[parquet]'"
         ) from None
     try:
         if not source.member and source.plain == source.path.name:

@@ -62,7 +62,7 @@ class Clock:
         moment = self._moment(value)
         if moment is None:
             raise ValueError(
-                f"{field} {shown(value)} is no time between 1990 and 2100, in seconds, "
+                f"{field} {shown(value)} is no timestamp between 1990 and 2100, in seconds, "
                 "milliseconds or microseconds since the epoch or as a date like 2017-05-09 18:30:00"
             )
         return moment

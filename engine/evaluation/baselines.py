@@ -1,8 +1,9 @@
-"""What a ranking must beat: popularity, over all time and of late."""
+"""What a ranking must beat: popularity, over all time and of late; and what a user took last."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from engine.arrays import IdTable, grown
 from engine.evaluation.measures import K
 
+RECENT_HALF_LIFE = 2000.0
+"""Events after which a count of the recent popularity weighs half."""
+
 
 class PopularityBaseline:
-    """The ten most taken items that the user has not taken.
+    """The ten most taken items.
 
     Parameters
     ----------
@@ -25,23 +29,55 @@ class PopularityBaseline:
         self._inflation = 1.0
         self._items = IdTable()
         self._counts: NDArray[np.float64] = np.zeros(1024)
-        self._taken: dict[str, list[int]] = defaultdict(list)
+        self._had: dict[str, list[int]] = defaultdict(list)
 
-    def recommend(self, user: str) -> list[str]:
-        """Up to ten items, best first."""
+    def recommend(self, user: str, repeats: bool = False) -> list[str]:
+        """Up to ten items, best first; with `repeats` those that the user had, too."""
         counts = self._counts[: len(self._items)].copy()
-        counts[self._taken.get(user, [])] = 0.0
+        if not repeats:
+            counts[self._had.get(user, [])] = 0.0
         best = np.argpartition(-counts, K)[:K] if len(counts) > K else np.arange(len(counts))
         best = best[np.argsort(-counts[best], kind="stable")]
         return [self._items.names[item] for item in best if counts[item] > 0]
 
-    def observe(self, user: str, item: str) -> None:
-        """Count an interaction."""
+    def observe(self, user: str, item: str, counts: bool = True) -> None:
+        """Count a take; what does not count, a dislike, only keeps the item from its user."""
         number = self._items.intern(item)
         self._counts = grown(self._counts, number + 1)
+        self._had[user].append(number)
+        if not counts:
+            return
         self._inflation *= self._growth
         if self._inflation > 1e12:
             self._counts /= self._inflation
             self._inflation = 1.0
         self._counts[number] += self._inflation
-        self._taken[user].append(number)
+
+    def forget(self, user: str) -> None:
+        """Forget what a user had; what they took still counts."""
+        self._had.pop(user, None)
+
+
+class RepeatLast:
+    """What the user took last, the latest first, and then what is popular of late."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, None]] = {}
+        self._popular = PopularityBaseline(RECENT_HALF_LIFE)
+
+    def recommend(self, user: str) -> list[str]:
+        """Up to ten items, best first."""
+        own = reversed(self._latest.get(user, {}))
+        popular = self._popular.recommend(user, repeats=True)
+        return list(islice(dict.fromkeys(chain(islice(own, K), popular)), K))
+
+    def observe(self, user: str, item: str) -> None:
+        """Remember a take."""
+        latest = self._latest.setdefault(user, {})
+        latest.pop(item, None)
+        latest[item] = None
+        self._popular.observe(user, item)
+
+    def forget(self, user: str) -> None:
+        """Forget what a user took."""
+        self._latest.pop(user, None)

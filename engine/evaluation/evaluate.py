@@ -15,6 +15,9 @@ from engine.evaluation.prequential import PrequentialEvaluator
 from engine.evaluation.provenance import provenance
 from engine.settings import EngineSettings
 
+FEW_QUERIES = 1_000
+"""Below this many the report says that it means little."""
+
 
 def evaluate_dataset(
     settings: EngineSettings, dataset: Dataset, limit: int | None, seed: int, console: Console
@@ -52,11 +55,42 @@ def evaluate_dataset(
                     total=min(counts, default=None),
                     quality=quality,
                 )
-    return evaluator.report() | provenance(f"{dataset.name} ({dataset.format})", seed)
+    report = evaluator.report() | {"malformed": dataset.problems.count}
+    return report | provenance(f"{dataset.name} ({dataset.format})", seed)
+
+
+def unmeasured(report: dict[str, Any], dataset: Dataset) -> str | None:
+    """Why nothing could be measured, with what mends it; None where something was."""
+    how = "; ".join(dataset.choices)
+    if not report["events"]:
+        problems = dataset.problems.malformed
+        what = (
+            f"all {dataset.problems.count:,} rows are malformed, the first is {problems[0]}"
+            if problems
+            else "it holds no row"
+        )
+        return f"no event could be read of {dataset.name} ({how}): {what}"
+    if not report["queries"] and not report["repeats"]:
+        return (
+            f"no user of {dataset.name} has a second event, so nothing can be measured: "
+            f"{report['events']:,} events ({how}); was the right column taken for the user? Name "
+            "it with --columns user=NAME"
+        )
+    return None
+
+
+def _few(report: dict[str, Any]) -> str | None:
+    """What to say where too few queries were asked to mean much."""
+    if report["queries"] >= FEW_QUERIES:
+        return None
+    return (
+        f"{report['queries']:,} queries are too few to mean much: the standard error of NDCG@10 "
+        f"is {report['standard_error']:.4f}"
+    )
 
 
 def print_evaluation(console: Console, report: dict[str, Any]) -> None:
-    """The report as two tables and a line on where it comes from."""
+    """The report as two tables, and lines on what was read and where it comes from."""
     quality = Table(box=box.SIMPLE, title=report["data"], title_justify="left")
     for column in ("", "NDCG@10", "HR@10", "MRR@10", "queries"):
         quality.add_column(column, justify="right" if column else "left")
@@ -65,6 +99,11 @@ def print_evaluation(console: Console, report: dict[str, Any]) -> None:
         for name in ("second_half", "batch_strict", "cold_items", "cold_users", "first_events")
     }
     rows |= {name.replace("_", " "): row for name, row in report["baselines"].items()}
+    if report["repeats"]:
+        rows |= {
+            f"with repeats: {name.replace('_', ' ')}": row
+            for name, row in report["with_repeats"].items()
+        }
     for name, row in rows.items():
         quality.add_row(
             name, f"{row['ndcg@10']:.4f}", f"{row['hr@10']:.4f}", f"{row['mrr@10']:.4f}",
@@ -79,7 +118,21 @@ def print_evaluation(console: Console, report: dict[str, Any]) -> None:
         if values:
             latency.add_row(stage, *(f"{values[key]:,.0f}" for key in ("p50", "p99", "p99_9")))
     console.print(latency)
+    console.print(_read(report), highlight=False, markup=False, soft_wrap=True)
+    if (few := _few(report)) is not None:
+        console.print(few, style="yellow", highlight=False, soft_wrap=True)
     console.print(
         f"[dim]coverage@10 {report['coverage@10']:.3f} · seed {report['seed']} · "
         f"millrace {report['version']} · {report['machine']}"
+    )
+
+
+def _read(report: dict[str, Any]) -> str:
+    span = report["span"]
+    days = f", {span['first'][:10]} to {span['last'][:10]}" if span else ""
+    return (
+        f"{report['events']:,} events of {report['users']:,} users with {report['items']:,} items"
+        f"{days}; {report['repeats']:,} repeats are left out of all rows but those with repeats, "
+        f"{report['dislikes']:,} dislikes are no queries, {report['malformed']:,} rows were "
+        "malformed"
     )

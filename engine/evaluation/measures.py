@@ -23,6 +23,7 @@ class RankingMeasures:
 
     queries: int = 0
     _ndcg: float = 0.0
+    _squares: float = 0.0
     _hits: int = 0
     _reciprocal: float = 0.0
     _shown: set[str] = field(default_factory=set)
@@ -36,7 +37,9 @@ class RankingMeasures:
             self._shown.update(top)
         if taken in top:
             position = top.index(taken)
-            self._ndcg += 1.0 / log2(position + 2)
+            gain = 1.0 / log2(position + 2)
+            self._ndcg += gain
+            self._squares += gain * gain
             self._reciprocal += 1.0 / (position + 1)
             self._hits += 1
 
@@ -44,6 +47,14 @@ class RankingMeasures:
     def ndcg(self) -> float:
         """Mean NDCG@10; 0 without queries."""
         return self._ndcg / self.queries if self.queries else 0.0
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean NDCG@10, as if queries did not depend on each other; 0 without two."""
+        if self.queries < 2:
+            return 0.0
+        variance = max(0.0, self._squares / self.queries - self.ndcg**2)
+        return float((variance / (self.queries - 1)) ** 0.5)
 
     @property
     def hit_rate(self) -> float:

@@ -1,31 +1,25 @@
 """Prequential evaluation: every event is first ranked, then learnt (Dawid, 1984).
 
-The ranking is full: all items of the catalogue that the user has not taken compete. A query is an
-event of a user who is known by at least one earlier one, with an item new to them. `recommend` is
-asked before `observe` sees the event, so nothing of the event or of later ones is in the ranking.
+The ranking is full: all items of the catalogue that the engine may show the user compete. What a
+query is, `engine.evaluation.queries` says. `recommend` is asked before `observe` sees the event, so
+nothing of the event or of later ones is in the ranking.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import Any
 
 from engine import EngineSettings, Interaction, Item, Recommender
-from engine.evaluation.baselines import PopularityBaseline
+from engine.evaluation.baselines import RECENT_HALF_LIFE, PopularityBaseline, RepeatLast
 from engine.evaluation.measures import RankingMeasures, percentiles
+from engine.evaluation.queries import TAKES, Asks, Queries, Step, prequential
 
 COLD = 5
 """Items and users with fewer events than this are cold."""
-RECENT_HALF_LIFE = 2000.0
-"""Events after which a count of the recent popularity weighs half."""
-
-
-def is_query(interaction: Interaction, taken: Collection[str]) -> bool:
-    """Whether an interaction is a query; `taken` is what its user has taken before."""
-    offers = interaction.item is not None and interaction.kind not in ("forget", "dislike")
-    return offers and bool(taken) and interaction.item not in taken
 
 
 class PrequentialEvaluator:
@@ -59,63 +53,99 @@ class PrequentialEvaluator:
         self._first = RankingMeasures()
         self._cold_items = RankingMeasures()
         self._cold_users = RankingMeasures()
+        self._popularity = PopularityBaseline()
+        self._recent = PopularityBaseline(RECENT_HALF_LIFE)
+        self._last = RepeatLast()
         self._baselines = {
-            "popularity": (PopularityBaseline(), RankingMeasures()),
-            "recent_popularity": (PopularityBaseline(RECENT_HALF_LIFE), RankingMeasures()),
+            "popularity": RankingMeasures(),
+            "recent_popularity": RankingMeasures(),
         }
-        self._taken: dict[str, set[str]] = defaultdict(set)
+        self._repeats = {
+            "engine": RankingMeasures(),
+            "recent_popularity": RankingMeasures(),
+            "repeat_last": RankingMeasures(),
+        }
+        self._queries = Queries()
+        self._asked: Counter[Asks] = Counter()
+        self._users: set[str] = set()
+        self._span_ms: tuple[int, int] | None = None
         self._item_events: dict[str, int] = defaultdict(int)
         self._batch: dict[str, tuple[int, list[str]]] = {}
         self._latencies: dict[str, list[int]] = defaultdict(list)
 
     def run(self, interactions: Iterable[Interaction]) -> Iterator[int]:
-        """Test, then train, on each interaction; yields how many events are done."""
-        for done, interaction in enumerate(interactions, 1):
-            if interaction.item is not None and interaction.kind != "forget":
-                self._test(interaction, interaction.item)
-            self._train(interaction)
+        """Test, then train, on each interaction; yields how many events are done.
+
+        Called again, it goes on where it was.
+        """
+        ranked = (*TAKES, "dislike")
+        steps = prequential(interactions, self._rank, self._learn, self._queries, ranked)
+        for done, step in enumerate(steps, 1):
+            self._count(step)
+            if step.ranked is not None:
+                self._measure(step, step.ranked)
+            self._tell_baselines(step)
             yield done
 
-    def _test(self, interaction: Interaction, item: str) -> None:
-        user = interaction.user
-        taken = self._taken[user]
+    def _rank(self, user: str) -> list[str]:
         started = perf_counter_ns()
         ranked = [entry.item for entry in self.engine.recommend(user, 10).items]
         self._latencies["recommend"].append(perf_counter_ns() - started)
+        return ranked
+
+    def _learn(self, interaction: Interaction) -> None:
+        started = perf_counter_ns()
+        answer = self.engine.observe(interaction, self._answers)
+        self._latencies["observe"].append(perf_counter_ns() - started)
+        for stage, ns in answer.stages_ns.items():
+            self._latencies[stage].append(ns)
+
+    def _count(self, step: Step) -> None:
+        self._asked[step.asks] += 1
+        self._users.add(step.interaction.user)
+        at = step.interaction.timestamp
+        first, last = self._span_ms or (at, at)
+        self._span_ms = min(first, at), max(last, at)
+
+    def _measure(self, step: Step, ranked: list[str]) -> None:
+        user, item = step.interaction.user, step.item
         # Batch-strict: what shares a second with the user's previous event is judged by the list
         # from before the whole batch, whatever the batch began with.
-        second = interaction.timestamp // 1000
+        second = step.interaction.timestamp // 1000
         if user not in self._batch or self._batch[user][0] != second:
             self._batch[user] = (second, ranked)
-        if not taken and interaction.kind != "dislike":
+        if step.asks == "first":
             self._first.add(ranked, item)
-        if not is_query(interaction, taken):
+        if step.asks in ("query", "repeat"):
+            self._repeats["engine"].add(ranked, item)
+            self._repeats["recent_popularity"].add(self._recent.recommend(user, repeats=True), item)
+            self._repeats["repeat_last"].add(self._last.recommend(user), item)
+        if step.asks != "query":
             return
         self.whole.add(ranked, item)
         self._log.append((ranked, item))
         self._strict.add(self._batch[user][1], item)
         if self._item_events[item] < COLD:
             self._cold_items.add(ranked, item)
-        if len(taken) < COLD:
+        if step.had < COLD:
             self._cold_users.add(ranked, item)
-        for baseline, measures in self._baselines.values():
-            measures.add(baseline.recommend(user), item)
+        self._baselines["popularity"].add(self._popularity.recommend(user), item)
+        self._baselines["recent_popularity"].add(self._recent.recommend(user), item)
 
-    def _train(self, interaction: Interaction) -> None:
-        started = perf_counter_ns()
-        answer = self.engine.observe(interaction, self._answers)
-        self._latencies["observe"].append(perf_counter_ns() - started)
-        for stage, ns in answer.stages_ns.items():
-            self._latencies[stage].append(ns)
-        user, item = interaction.user, interaction.item
-        if item is None or interaction.kind == "forget":
-            self._taken.pop(user, None)
-            self._batch.pop(user, None)
-        else:
-            self._taken[user].add(item)
-            self._item_events[item] += 1
-            for baseline, _ in self._baselines.values():
-                baseline.observe(user, item)
+    def _tell_baselines(self, step: Step) -> None:
+        user, item = step.interaction.user, step.item
+        if step.asks == "nothing":
+            if step.interaction.kind != "ignore":
+                self._batch.pop(user, None)
+                for forgetful in (self._popularity, self._recent, self._last):
+                    forgetful.forget(user)
+            return
+        self._item_events[item] += 1
+        counts = step.asks in TAKES
+        self._popularity.observe(user, item, counts)
+        self._recent.observe(user, item, counts)
+        if counts:
+            self._last.observe(user, item)
 
     def report(self) -> dict[str, Any]:
         """All measures by name; latencies in microseconds over the second half of the stream."""
@@ -124,16 +154,29 @@ class PrequentialEvaluator:
             second_half.add(ranked, item)
         return {
             **self.whole.as_dict(len(self.engine.items)),
+            "standard_error": round(self.whole.standard_error, 5),
+            **self._stream(),
             "second_half": second_half.as_dict(),
             "batch_strict": self._strict.as_dict(),
             "cold_items": self._cold_items.as_dict(),
             "cold_users": self._cold_users.as_dict(),
             "first_events": self._first.as_dict(),
-            "baselines": {
-                name: measures.as_dict() for name, (_, measures) in self._baselines.items()
-            },
+            "baselines": {name: each.as_dict() for name, each in self._baselines.items()},
+            "with_repeats": {name: each.as_dict() for name, each in self._repeats.items()},
             "latency_us": {
                 name: percentiles([ns / 1e3 for ns in sample[len(sample) // 2 :]])
                 for name, sample in self._latencies.items()
             },
+        }
+
+    def _stream(self) -> dict[str, Any]:
+        """What the stream holds, and what of it is no query."""
+        span = [datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in self._span_ms or ()]
+        return {
+            "events": sum(self._asked.values()),
+            "users": len(self._users),
+            "items": len(self._item_events),
+            "repeats": self._asked["repeat"],
+            "dislikes": self._asked["dislike"],
+            "span": {"first": span[0], "last": span[1]} if span else None,
         }

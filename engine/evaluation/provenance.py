@@ -18,7 +18,12 @@ PACKAGES = (
 
 def provenance(data: str, seed: int) -> dict[str, Any]:
     """Data, seed, version and machine of a measurement."""
-    return {"data": data, "seed": seed, "version": version("millrace"), "machine": machine()}
+    return {
+        "data": data,
+        "seed": seed,
+        "version": version("millrace-recommender"),
+        "machine": machine(),
+    }
 
 
 def machine() -> str:

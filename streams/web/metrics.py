@@ -64,7 +64,7 @@ class WorkerMetrics(Collector):
             "millrace_build_info",
             "Which Millrace this is and what it ranks with; always 1.",
             ("version", "model", "aggregator"),
-            {(version("millrace"), self.settings.model, self.settings.aggregator): 1},
+            {(version("millrace-recommender"), self.settings.model, self.settings.aggregator): 1},
         )
         yield from self._of_worker()
         yield from self._of_partitions()

@@ -80,7 +80,7 @@ def document(operations: Iterable[Operation], token: bool) -> dict[str, Any]:
         paths.setdefault(each.path, {})[each.method.lower()] = described
     whole: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "Millrace", "version": version("millrace")},
+        "info": {"title": "Millrace", "version": version("millrace-recommender")},
         "paths": paths,
         "components": {"schemas": schemas},
     }

@@ -82,7 +82,8 @@ class WebServer:
             self._socket = socket.create_server((host, port), family=family)
         except OSError as error:
             raise SettingsError(
-                f"web.port = {port}: no web server on {host}: {error.strerror}"
+                f"web.port = {port}: no web server on {host}: {error.strerror}; a second worker on "
+                f"one machine takes another port, as in --set web.port={port + 1}, or none: 0"
             ) from None
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)

@@ -62,7 +62,7 @@ class Worker:
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.model = Model(f"millrace-{settings.engine.model}", version("millrace"))
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.assignment = Assignment(settings, self.input)
         for number, partition in self.assignment.partitions.items():
@@ -133,7 +133,7 @@ class Worker:
             # No timer of Faust's: those warn whenever a commit takes longer than their interval.
             while not app.should_stop:
                 await app.sleep(worker.commit_seconds)
-                for failure in (self.catalogue.failure, self.follower.failure):
+                for failure in (self.catalogue.failure, self.follower.thread.failure):
                     if failure is not None:
                         raise failure
                 self.outbox.wait(0)
@@ -220,7 +220,7 @@ class Worker:
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
-        self.follower.stop()
+        self.follower.thread.stop()
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
         if self.checkpoints is not None and self.assignment.are_out(self.assignment.positions()):

@@ -70,7 +70,7 @@ class Catalogue:
     @property
     def failure(self) -> Exception | None:
         """Why a thread ended, if one did."""
-        return self._embeddings.failure or self._items.failure
+        return self._embeddings.thread.failure or self._items.thread.failure
 
     def read_to_end(self) -> int:
         """Apply what the topics hold now; returns how many messages that were."""
@@ -86,8 +86,8 @@ class Catalogue:
 
     def stop(self) -> None:
         """End the threads."""
-        self._embeddings.stop()
-        self._items.stop()
+        self._embeddings.thread.stop()
+        self._items.thread.stop()
 
     def _facts(self, message: Message) -> Change | None:
         """What an item's message says; nothing of one that cannot be read: the group buries it."""

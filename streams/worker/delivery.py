@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients
@@ -233,8 +233,7 @@ _Input = tuple[str, str]
 def _last(
     consumer: Consumer, topic: str, number: int, read: Callable[[Message, _Input], int], of: _Input
 ) -> int:
-    place = TopicPartition(topic, number)
-    low, high = consumer.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)
+    low, high = clients.bounds(consumer, topic, number)
     # Other inputs' outputs and the markers of transactions lie between ours.
     for count in _TAILS:
         found = [read(message, of) for message in clients.tail(consumer, topic, number, count)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from streams.kafka import clients
@@ -44,12 +44,7 @@ class Input:
         consumer = clients.reader(settings)
         try:
             cluster = consumer.list_topics(topic, timeout=clients.TIMEOUT_SECONDS).cluster_id
-            watermarks = {
-                number: consumer.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=clients.TIMEOUT_SECONDS
-                )
-                for number in clients.partitions(consumer, topic)
-            }
+            watermarks = clients.watermarks(consumer, topic)
         finally:
             consumer.close()
         topic_id = _topic_id(settings, topic)

@@ -200,6 +200,7 @@ class Pipeline:
                 event_id=event.event_id,
                 user=event.user,
                 item=event.item,
+                kind=event.kind,
                 items=items,
                 timestamp=event.timestamp,
                 model=self._model,

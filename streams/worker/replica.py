@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from confluent_kafka import KafkaException, TopicPartition
 
 from streams.kafka import clients
+from streams.kafka.reader_thread import ReaderThread
 from streams.kafka.record import Record
 from streams.settings import Settings
 
@@ -33,7 +34,13 @@ _SAY_SECONDS = 5.0
 
 
 class Follower:
-    """Reads partitions up to where the group has committed, outside of its membership."""
+    """Reads partitions up to where the group has committed, outside of its membership.
+
+    Attributes
+    ----------
+    thread
+        The thread that follows, and why it ended, if it did.
+    """
 
     def __init__(self, settings: Settings, topic_id: str) -> None:
         self._topic, self._topic_id = settings.topics.interactions, topic_id
@@ -45,9 +52,7 @@ class Follower:
         self._committed: dict[int, int] = {}
         self._asked = 0.0
         self._wanted: dict[int, int] | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.failure: Exception | None = None
+        self.thread = ReaderThread("follower", self._consumer)
 
     def catch_up(self, positions: dict[int, int], apply: Apply) -> int:
         """Apply what is committed of these partitions, from `positions` on; returns how many."""
@@ -80,37 +85,20 @@ class Follower:
 
     def start(self, hand_over: Callable[[Callable[[], None]], object], apply: Apply) -> None:
         """Go on in a thread; `hand_over` has the engine's own thread do something."""
-
-        def run() -> None:
-            try:
-                while not self._stopping.is_set():
-                    self._turn(hand_over, apply)
-            except Exception as error:  # the worker looks at it and stops
-                self.failure = error
-            finally:
-                self._consumer.close()
-
-        self._thread = threading.Thread(target=run, name="follower", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self.thread.start(lambda: self._turn(hand_over, apply))
 
     def _turn(self, hand_over: Callable[[Callable[[], None]], object], apply: Apply) -> None:
         wanted, self._wanted = self._wanted, None
         if wanted is not None:
             self._assign(wanted)
         if not self._held:
-            self._stopping.wait(self._every)
+            self.thread.stopping.wait(self._every)
             return
         if time.monotonic() - self._asked > self._every:
             self._ask(self._held)
         self._read(self._every / 4)
         for records in self._ready():
-            if self._wanted is not None or self._stopping.is_set():
+            if self._wanted is not None or self.thread.stopping.is_set():
                 return
             done = threading.Event()
 
@@ -122,7 +110,7 @@ class Follower:
 
             hand_over(work)
             # The events of our own come first; more would only wait in another queue.
-            while not done.wait(1.0) and not self._stopping.is_set():
+            while not done.wait(1.0) and not self.thread.stopping.is_set():
                 pass
 
     def _assign(self, positions: dict[int, int]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from benchmarks.overlay import Problem, measure_core
 
 
+@pytest.mark.long
 def test_the_core_keeps_to_its_budget(verilator: None) -> None:
     core = measure_core(Problem(np.random.default_rng(0), 300, 64))
     assert core["cycles_per_target"] <= 150

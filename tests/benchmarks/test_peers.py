@@ -125,8 +125,7 @@ def test_millrace_and_popularity_score_as_in_the_evaluation() -> None:
     evaluator = PrequentialEvaluator(WITHOUT_TEXT)
     list(evaluator.run(events))
     report = evaluator.report()
-    queries = list(peers.mark_queries(events))
-    rows = {name: peers.measure(make(), events, queries) for name, make in OWN.items()}
+    rows = {name: peers.measure(make(), events) for name, make in OWN.items()}
     for name, expected in (
         ("Millrace", report),
         ("Millrace", {**report, **report["second_half"]}),
@@ -143,15 +142,15 @@ def test_what_refits_cost_is_told() -> None:
     pytest.importorskip("implicit", reason="needs the extra `peers`")
     events = stream(events=300)
     first_times = len({(event.user, event.item) for event in events})
-    row = peers.measure(LIBRARY["implicit kNN"](), events, list(peers.mark_queries(events)))
+    row = peers.measure(LIBRARY["implicit kNN"](), events)
     assert row["refits"]["count"] == first_times // 50
     assert 0 < row["refits"]["mean_s"] <= row["refits"]["max_s"] <= row["longest_ms"] / 1e3
-    assert "refits" not in peers.measure(Popularity(), events[:50], [False] * 50)
+    assert "refits" not in peers.measure(Popularity(), events[:50])
 
 
 def test_items_never_seen_count_as_misses() -> None:
     events = [took("ann", f"m{number}") for number in range(12)]
-    row = peers.measure(Popularity(), events, list(peers.mark_queries(events)))
+    row = peers.measure(Popularity(), events)
     assert (row["queries"], row["hr@10"], row["second_half"]["queries"]) == (11, 0.0, 6)
 
 
@@ -169,8 +168,8 @@ def test_the_report_has_every_contender_and_where_it_comes_from(
             assert row["settings"].endswith("pip install '.[sasrec]'")
             continue
         assert set(row) - {"refits"} == {
-            "name", "settings", "ndcg@10", "hr@10", "queries", "second_half", "events_per_second",
-            "longest_ms",
+            "name", "settings", "ndcg@10", "hr@10", "queries", "coverage@10", "second_half",
+            "events_per_second", "longest_ms",
         }  # fmt: skip
     assert {"data", "seed", "version", "machine", "packages"} <= set(report)
     assert {"implicit", "river", "flurs"} <= set(report["packages"])

@@ -11,7 +11,11 @@ from overlays.sim.model import CACHE, RTL, verilator_environment
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+@pytest.mark.parametrize(
+    # `test_core.py` has Verilator simulate the core without cocotb, whose build takes long.
+    "simulator",
+    [pytest.param("verilator", marks=pytest.mark.long), "icarus"],
+)
 def test_cocotb(simulator: str, verilator: None, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only Debian packages it, so CI runs without it where nobody installed it.
     if simulator == "icarus" and shutil.which("iverilog") is None:

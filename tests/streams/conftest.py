@@ -21,6 +21,7 @@ from streams.processes import Child
 from streams.settings import Settings, as_environment
 from streams.tools.replay import partition_of
 from tests.streams.served import PARTITIONS, Served
+from tests.streams.waiting import until
 
 FIRST_MS = 1_600_000_000_000
 
@@ -54,9 +55,7 @@ class Path:
         reader = clients.reader(self.settings)
         for name in topics.policies(self.settings):
             for partition in clients.partitions(reader, name):
-                place = TopicPartition(name, partition)
-                end = reader.get_watermark_offsets(place, timeout=clients.TIMEOUT_SECONDS)[1]
-                self._starts[name, partition] = end
+                self._starts[name, partition] = clients.bounds(reader, name, partition)[1]
         reader.close()
         counts = dict.fromkeys(topics.policies(self.settings), 0)
         for (name, _), end in self._starts.items():
@@ -97,17 +96,16 @@ class Path:
         """Return once so many workers share the partitions."""
         admin = AdminClient({"bootstrap.servers": self.settings.broker.bootstrap})
         group = self.settings.worker.group
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+
+        def shared() -> bool:
             try:
                 described = admin.describe_consumer_groups([group])[group].result()
             except KafkaException:  # the group has no coordinator yet
-                continue
+                return False
             shares = [len(m.assignment.topic_partitions) for m in described.members if m.assignment]
-            if len(shares) == count and all(shares):
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"{count} workers do not share the partitions")
+            return len(shares) == count and all(shares)
+
+        until(shared, seconds)
 
     def flush(self) -> None:
         """Wait until the broker has acknowledged everything."""

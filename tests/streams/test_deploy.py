@@ -76,7 +76,16 @@ def test_containers_may_do_no_more_than_they_need(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not {"privileged", "user", "cap_add", "network_mode"} & service.keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-    assert ("ports" in service) == (service.get("profiles") == ["observability"])
+    assert ("ports" in service) == (name != "topics")
+
+
+def test_each_worker_of_the_default_partitions_has_a_port_of_this_machine():
+    [published] = SERVICES["worker"]["ports"]
+    host, ports, inside = published.split(":")
+    first, last = map(int, ports.split("-"))
+    assert (host, int(inside)) == ("127.0.0.1", Settings().web.port)
+    assert first == Settings().web.port
+    assert last - first + 1 == Settings().topics.partitions
 
 
 def test_the_worker_writes_to_its_volume_alone_and_is_asked_whether_it_is_ready() -> None:

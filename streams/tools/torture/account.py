@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
 from engine.events import Interaction
 from streams.kafka import clients
@@ -158,22 +158,9 @@ def read_all(settings: Settings, topic: str) -> Iterator[Message]:
     TimeoutError
         If the broker does not hand them over.
     """
-    consumer = clients.reader(
-        settings, **{"isolation.level": "read_committed", "enable.partition.eof": True}
-    )
+    reader = clients.tail_reader(settings, **{"isolation.level": "read_committed"})
     try:
-        left = set(clients.partitions(consumer, topic))
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in left])
-        while left:
-            message = consumer.poll(3 * clients.TIMEOUT_SECONDS)
-            if message is None:
-                raise TimeoutError(f"{topic} could not be read to its end in time")
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                left.discard(cast(int, message.partition()))
-            else:
-                raise KafkaException(error)
+        for partition in clients.partitions(reader, topic):
+            yield from clients.tail(reader, topic, partition, 2**62)
     finally:
-        consumer.close()
+        reader.close()

@@ -237,8 +237,8 @@ class Torture:
 
     def _tick(self, fleet: Fleet, subscriber: Subscriber) -> None:
         fleet.look()
-        if subscriber.failure:
-            raise TortureError(f"the subscriber broke off: {subscriber.failure}")
+        if subscriber.thread.failure:
+            raise TortureError(f"the subscriber broke off: {subscriber.thread.failure}")
         self.events_answered = subscriber.count
         self.on_tick()
         time.sleep(_TICK_SECONDS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from engine.evaluation.measures import RankingMeasures
-from engine.evaluation.prequential import is_query
+from engine.evaluation.queries import Queries, prequential
 from engine.events import Interaction
 from engine.recommender import Recommender
 from engine.state.order_free_digest import commuting_state, differing
@@ -113,20 +112,17 @@ def compare(
 def following_ndcg(
     engine: Recommender, sent: list[Sent], following: list[Interaction]
 ) -> RankingMeasures:
-    """Rank, then learn, each of the following events (`engine.evaluation.prequential`)."""
-    taken: dict[str, set[str]] = defaultdict(set)
-    for each in sent:
-        if each.interaction is not None and each.interaction.item is not None:
-            taken[each.interaction.user].add(each.interaction.item)
+    """Rank, then learn, each of the following events (`engine.evaluation.queries`)."""
+    queries = Queries()
+    queries.note_all(each.interaction for each in sent if each.interaction is not None)
+
+    def rank(user: str) -> list[str]:
+        return [entry.item for entry in engine.recommend(user, 10).items]
+
     measures = RankingMeasures()
-    for interaction in following:
-        had = taken[interaction.user]
-        if is_query(interaction, had) and interaction.item is not None:
-            ranked = [entry.item for entry in engine.recommend(interaction.user, 10).items]
-            measures.add(ranked, interaction.item)
-        engine.observe(interaction)
-        if interaction.item is not None:
-            had.add(interaction.item)
+    for step in prequential(following, rank, engine.observe, queries):
+        if step.ranked is not None:
+            measures.add(step.ranked, step.item)
     return measures
 
 

@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from engine.events import Interaction
 from streams.kafka import clients
+from streams.kafka.reader_thread import ReaderThread
 from streams.messages.schemas import Source, encode
 from streams.settings import Settings
 from streams.tools.replay import partition_of
@@ -153,15 +154,14 @@ class Subscriber:
         How many came.
     moved
         When the last message came (`time.monotonic`).
-    failure
-        What it could not go on after.
+    thread
+        The thread that reads, and what it could not go on after.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.offsets = {p: array("q") for p in range(settings.topics.partitions)}
         self.dead_letters = 0
         self.moved = time.monotonic()
-        self.failure: KafkaException | msgspec.MsgspecError | None = None
         self._answers = settings.topics.recommendations
         self._consumer = clients.reader(settings, **{"isolation.level": "read_committed"})
         self._consumer.assign(
@@ -171,8 +171,8 @@ class Subscriber:
                 for partition in self.offsets
             ]
         )
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="subscriber", daemon=True)
+        self._decoder = msgspec.json.Decoder(Sourced)
+        self.thread = ReaderThread("subscriber", self._consumer)
 
     @property
     def count(self) -> int:
@@ -185,32 +185,23 @@ class Subscriber:
         return sum(len(offsets) - len(set(offsets)) for offsets in self.offsets.values())
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.thread.start(self._turn)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self._consumer.close()
+        self.thread.stop()
 
-    def _run(self) -> None:
-        decoder = msgspec.json.Decoder(Sourced)
-        while not self._stopping.is_set():
-            message = self._consumer.poll(0.1)
-            if message is None:
-                continue
-            if error := message.error():
-                if not error.retriable() and error.fatal():
-                    self.failure = KafkaException(error)
-                    return
-                continue  # the broker is away: librdkafka goes on when it is back
-            self.moved = time.monotonic()
-            if message.topic() == self._answers:
-                try:
-                    source = decoder.decode(message.value() or b"").source
-                except msgspec.MsgspecError as failure:
-                    self.failure = failure
-                    return
-                self.offsets[source.partition].append(source.offset)
-            else:
-                self.dead_letters += 1
+    def _turn(self) -> None:
+        message = self._consumer.poll(0.1)
+        if message is None:
+            return
+        if error := message.error():
+            if error.fatal() and not error.retriable():
+                raise KafkaException(error)
+            return  # the broker is away: librdkafka goes on when it is back
+        self.moved = time.monotonic()
+        if message.topic() == self._answers:
+            source = self._decoder.decode(message.value() or b"").source
+            self.offsets[source.partition].append(source.offset)
+        else:
+            self.dead_letters += 1

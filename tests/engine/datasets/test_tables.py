@@ -237,7 +237,7 @@ def test_parquet_says_its_row_and_has_times_of_its_own(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert len(events(dataset)) == 2
     [problem] = dataset.problems.malformed
-    assert str(problem).startswith("log.parquet line 1: timestamp -1 is no time between")
+    assert str(problem).startswith("log.parquet line 1: timestamp -1 is no timestamp between")
     (tmp_path / "log.parquet").write_bytes(parquet(ROWS)[:-20] + b"PAR1")
     with pytest.raises(DatasetError, match=r"log\.parquet cannot be read as Parquet"):
         open_dataset(tmp_path)

@@ -103,6 +103,15 @@ def test_after_a_forget_a_user_starts_again(item: str | None) -> None:
     assert report["cold_users"]["queries"] == 2
 
 
+def test_a_run_in_parts_is_one_run() -> None:
+    events = mixed()
+    whole, parts = evaluated(events).report(), PrequentialEvaluator(WITHOUT_TEXT)
+    for part in (events[:77], events[77:]):
+        assert list(parts.run(part)) == list(range(1, len(part) + 1))
+    timed = {"latency_us": {}}
+    assert parts.report() | timed == whole | timed
+
+
 def test_baselines_answer_the_same_queries() -> None:
     report = evaluated(mixed()).report()
     for measures in report["baselines"].values():

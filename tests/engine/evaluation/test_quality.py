@@ -35,6 +35,7 @@ def test_the_synthetic_stream_is_learnt_far_better_than_popularity() -> None:
     assert report["queries"] > 4000
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not ML_100K.is_dir(), reason="MovieLens 100K is not beside the repository")
 def test_movielens_100k_is_ranked_well_and_in_8_bits_as_well() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:

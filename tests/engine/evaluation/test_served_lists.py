@@ -40,7 +40,7 @@ def test_lists_are_judged_by_what_was_taken_next(
             gains.append(1 / log2(top.index(item) + 2) if item in top else 0.0)
         taken[user].add(item)
         lists[user] = ranked
-        quality.take(user, item, ranked)
+        quality.take(user, item, ranked, "click")
     assert quality.model.queries == quality.popularity.queries == len(gains)
     assert abs(quality.model.ndcg - (sum(gains) / len(gains) if gains else 0.0)) < 1e-9
 
@@ -51,8 +51,8 @@ def test_memory_is_bounded(
 ) -> None:
     quality = Prequential(most_users, most_items)
     for user, item, ranked in events:
-        quality.take(user, item, ranked)
-        assert len(quality._users) <= most_users
+        quality.take(user, item, ranked, "click")
+        assert len(quality._lists) == len(quality._queries) <= most_users
         assert len(quality._popular.best(())) <= min(most_items, 10)
         # The order holds, whoever had to leave.
         counts = quality._popular._counts
@@ -62,17 +62,40 @@ def test_memory_is_bounded(
 
 def test_one_who_is_forgotten_is_not_judged_by_what_was() -> None:
     quality = Prequential()
-    quality.take("ann", "m1", ["m2"])
-    quality.take("ann", None, [])
-    quality.take("ann", "m2", ["m3"])
+    quality.take("ann", "m1", ["m2"], "view")
+    quality.take("ann", None, [], "forget")
+    quality.take("ann", "m2", ["m3"], "view")
     assert quality.model.queries == 0
-    quality.take("ann", "m3", [])
+    quality.take("ann", "m3", [], "view")
     assert (quality.model.queries, quality.model.ndcg) == (1, 1.0)
 
 
 def test_a_list_that_nobody_here_knows_is_not_judged() -> None:
     quality = Prequential()
-    quality.take("ann", "m1", ["m2"])
-    quality.take("ann", "m4", None)
-    quality.take("ann", "m2", ["m3"])
+    quality.take("ann", "m1", ["m2"], "view")
+    quality.take("ann", "m4", None, "view")
+    quality.take("ann", "m2", ["m3"], "view")
     assert (quality.model.queries, quality.model.ndcg) == (1, 0.0)
+
+
+def test_a_dislike_is_no_take_and_its_user_knows_the_item() -> None:
+    quality = Prequential()
+    quality.take("ann", "m1", ["m2"], "view")
+    quality.take("ann", "m2", ["m3", "m2"], "dislike")
+    assert quality.model.queries == quality.popularity.queries == 0
+    assert quality._popular.best(()) == ["m1"]
+    quality.take("ann", "m2", ["m3"], "view")  # they had it: no list should have held it
+    assert quality.model.queries == 0
+    quality.take("ann", "m3", [], "view")
+    assert (quality.model.queries, quality.model.ndcg) == (1, 1.0)
+
+
+def test_what_is_to_be_ignored_judges_nothing() -> None:
+    quality = Prequential()
+    quality.take("ann", "m1", ["m2"], "view")
+    quality.take("ann", "m2", ["m2"], "ignore")
+    quality.take("bob", None, ["m9"], "ignore")
+    assert quality.model.queries == 0
+    assert len(quality._lists) == 1
+    quality.take("ann", "m2", [], "view")
+    assert (quality.model.queries, quality.model.ndcg) == (1, 1.0)

@@ -207,8 +207,8 @@ def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
 
 def test_an_error_shows_the_extra_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit), one_line_errors():
-        raise BackendError("pip install 'millrace[fpga]'")
-    assert "pip install 'millrace[fpga]'" in capsys.readouterr().err
+        raise BackendError("pip install '.[fpga]'")
+    assert "pip install '.[fpga]'" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ where it runs

@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -35,6 +36,7 @@ from streams.web.posting import InteractionWriter
 from tests.conftest import TOPICS
 from tests.streams.conftest import Path, interaction
 from tests.streams.secured import USERS, Secured, start
+from tests.streams.waiting import until
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 WRONG = "hunter2-and-a-half"
@@ -257,14 +259,13 @@ def test_who_may_not_write_to_the_input_is_told_by_the_api_alone(
             asyncio.run(post())
         assert refused.value.status == 403
     secured.allow("guest", "WRITE", topic=name)
-    deadline = time.monotonic() + 20
-    while True:  # the broker hears of its own rules a moment later
-        try:
-            assert asyncio.run(post()) == Source(name, 0, 0)
-            return
-        except RefusedRequest:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+
+    def written() -> Source | None:
+        with suppress(RefusedRequest):  # the broker hears of its own rules a moment later
+            return asyncio.run(post())
+        return None
+
+    assert until(written, 20) == Source(name, 0, 0)
 
 
 # ------------------------------------------------------------------ settings

@@ -81,7 +81,7 @@ def test_kinds(sent: str | None, kind: str, dialect: Dialect) -> None:
         ({"product": {}}, r"MissingField: product\.id: missing; the message has"),
         ({"product": {"id": []}}, "WrongType: item"),
         ({"userId": ""}, "WrongType: user: null"),
-        ({"ts": "soon"}, "OutOfRange: ts 'soon' is no time between 1990 and 2100"),
+        ({"ts": "soon"}, "OutOfRange: ts 'soon' is no timestamp between 1990 and 2100"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], error: str, dialect: Dialect) -> None:

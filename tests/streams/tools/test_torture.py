@@ -66,6 +66,7 @@ def test_what_is_lost_doubled_or_late_is_counted(settings: Callable[..., Setting
             event_id=f"e{event}",
             user="ann",
             item=None,
+            kind="forget",
             items=[],
             timestamp=events[0].timestamp,
             model=Model("m", "1"),

@@ -121,7 +121,7 @@ def test_who_is_forgotten_is_not_named_any_more(fed: Fed) -> None:
     fed.send(encode(interaction(3, user="ann", item="m1", kind="forget")))
     fed.pass_seconds(0.1)
     assert fed.feed.figures().active == ["bob"]
-    assert list(fed.feed._quality._users) == ["bob"]
+    assert list(fed.feed._quality._lists) == ["bob"]
 
 
 def test_ten_minutes_are_kept_and_those_asked_for_are_told(fed: Fed) -> None:

@@ -28,6 +28,7 @@ from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 ROOT = FilePath(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -63,12 +64,7 @@ def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> di
         path.send_bytes(b"rubbish")
         path.flush()
         path.answers(EVENTS)
-        deadline = time.monotonic() + 30
-        found: dict[str, Metric] = {}
-        while not complete(found) and time.monotonic() < deadline:
-            time.sleep(0.2)
-            found = scrape(port)
-    return found
+        return until(lambda: found if complete(found := scrape(port)) else None)
 
 
 def complete(found: dict[str, Metric]) -> bool:

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
 SECONDS = 2.0  # worker.stalled_seconds
+LOOKS = 10  # of the watchdog in that time
 
 # A worker that stands still at the events of one user: its event loop hangs, or goes on without.
 STUCK = """
@@ -99,6 +99,23 @@ def test_a_stuck_worker_is_not_ready_and_then_ends(path: Path, what: str, grace:
 # ------------------------------------------------------------------ one that is not
 
 
+class Positions:
+    """What a watchdog is told at its looks, and how many there have been."""
+
+    def __init__(self, of_look: Callable[[int], dict[int, int]]) -> None:
+        self.looks = 0
+        self._of_look = of_look
+
+    def __call__(self) -> dict[int, int]:
+        self.looks += 1
+        return self._of_look(self.looks)
+
+    def pass_stall(self, looks: int = int(1.5 * LOOKS)) -> None:
+        """Return when the watchdog has looked for longer than it bears to see no progress."""
+        wanted = self.looks + looks
+        until(lambda: self.looks > wanted, 60)
+
+
 @contextmanager
 def watching(
     settings: Settings,
@@ -131,35 +148,36 @@ def test_it_fires_where_messages_wait_and_none_is_applied(short: Settings) -> No
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_where_there_is_nothing_to_read(short: Settings) -> None:
-    with watching(short, lambda: {0: 5}) as (watchdog, health):
-        time.sleep(1.5 * SECONDS)
+    positions = Positions(lambda look: {0: 5})
+    with watching(short, positions) as (watchdog, health):
+        positions.pass_stall()
         assert not watchdog.stuck
         assert health.ready
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_while_the_worker_goes_on_however_slowly(short: Settings) -> None:
-    start = time.monotonic()
-    with watching(short, lambda: {0: int((time.monotonic() - start) / (SECONDS / 3))}) as (
-        watchdog, health,
-    ):  # fmt: skip
-        time.sleep(1.5 * SECONDS)
+    positions = Positions(lambda look: {0: look // (LOOKS // 3)})
+    with watching(short, positions) as (watchdog, health):
+        positions.pass_stall()
         assert not watchdog.stuck
         assert health.ready
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_in_a_rebalance(short: Settings) -> None:
-    with watching(short, dict) as (watchdog, health):
-        time.sleep(1.5 * SECONDS)
+    positions = Positions(lambda look: {})
+    with watching(short, positions) as (watchdog, health):
+        positions.pass_stall()
         assert not watchdog.stuck
         assert health.waiting_for == "no partition is assigned"
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_it_does_not_while_the_broker_takes_no_answers(short: Settings) -> None:
-    with watching(short, lambda: {0: 2}, has_room=lambda: False) as (watchdog, health):
-        time.sleep(1.5 * SECONDS)
+    positions = Positions(lambda look: {0: 2})
+    with watching(short, positions, has_room=lambda: False) as (watchdog, health):
+        positions.pass_stall()
         assert not watchdog.stuck
         assert "the broker does not take answers" in health.waiting_for
 
@@ -174,8 +192,9 @@ def test_it_does_not_at_the_marker_that_ends_a_transaction(
     producer.begin_transaction()
     producer.produce(short.topics.interactions, b"{}", partition=0)
     producer.commit_transaction(30)
-    with watching(short, lambda: {0: 6}) as (watchdog, health):  # the end is 7
-        time.sleep(1.5 * SECONDS + 2)
+    positions = Positions(lambda look: {0: 6})  # the end is 7
+    with watching(short, positions) as (watchdog, health):
+        positions.pass_stall(2 * LOOKS)
         assert not watchdog.stuck
         assert health.ready
     with watching(short, lambda: {0: 5}) as (watchdog, _):
@@ -192,8 +211,9 @@ def test_it_does_not_while_the_broker_is_away() -> None:
         for name in topics.policies(settings):
             broker.create_topic(name, 1)
         Path(settings).send(interaction(0))
-        with watching(settings, lambda: {0: 0}) as (watchdog, health):
+        positions = Positions(lambda look: {0: 0})
+        with watching(settings, positions) as (watchdog, health):
             until(lambda: health.waiting_for != "starting", 10)
             broker.close()
-            time.sleep(3 * SECONDS)
+            positions.pass_stall(4)  # each of these waits 2 s for the broker
             assert not watchdog.stuck

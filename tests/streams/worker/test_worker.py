@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -16,6 +17,7 @@ from streams.settings import Settings
 from streams.tools.replay import partition_of
 from tests.conftest import TOPICS, settings_on
 from tests.streams.conftest import FIRST_MS, Path, interaction, one_partition
+from tests.streams.waiting import until
 
 
 def event(**changes: str) -> bytes:
@@ -135,10 +137,17 @@ def test_a_catalogue_item_is_recommended_with_its_text_and_hidden_ones_never(
     embeddings = path.read(path.names.item_embeddings, len(films))
     assert all(len(message.value() or b"") > 1000 for message in embeddings)
     assert len(path.read(path.names.dead_letters, 2)) == 2
-    time.sleep(0.5)  # the worker tails the embeddings beside the events
-    path.send(interaction(0, item="horror"))
-    answer = path.answers(1)[0]
-    assert {entry["item"] for entry in answer["items"]} == {"horror2", "comedy"}
+    asked = itertools.count(1)
+
+    def recommended() -> set[str]:
+        number = next(asked)
+        path.send(interaction(number, user=f"u{number}", item="horror"))
+        items = {entry["item"] for entry in path.answers(number)[-1]["items"]}
+        assert "secret" not in items
+        return items
+
+    # The worker tails the catalogue beside the events.
+    until(lambda: recommended() == {"horror2", "comedy"})
 
 
 def test_forget_answers_as_for_somebody_unknown(path: Path, worker: Child) -> None:
@@ -180,12 +189,14 @@ def test_a_killed_worker_loses_nothing_and_answers_nothing_twice(path: Path) -> 
         path.answers(1200)
         second.kill()
     path.send(*events[1500:])
+    events.append(interaction(2000))
     with path.worker():
-        answers = path.answers(2000)
-        time.sleep(2)  # whatever came twice would come now
+        path.answers(2000)
+        path.send(events[-1])  # whatever came twice would come before its answer
+        answers = path.answers(2001)
     assert [answer["event_id"] for answer in answers] == [event.event_id for event in events]
     counts = path.counts()
-    assert counts[path.names.recommendations] == 2000
+    assert counts[path.names.recommendations] == 2001
     assert counts[path.names.dead_letters] == 1
 
 
@@ -216,17 +227,21 @@ def test_a_worker_that_joins_and_leaves_costs_no_event_and_no_answer_twice(
     timing = {"session_seconds": 6.0, "checkpoint_seconds": 2.0}
     path = Path(settings(topics={"partitions": 2}, worker=timing))
     events = [interaction(n, user=f"u{n % 20}", item=f"m{n * 7 % 50}") for n in range(600)]
-    with path.worker():
+    with ThreadPoolExecutor(1) as waiting, path.worker():
         path.send(*events[:200])
         path.answers(200)
         with path.worker():
+            moved = waiting.submit(path.await_workers, 2)
             for event in events[200:400]:  # slowly: the partitions move while these are answered
                 path.send(event)
-                time.sleep(0.05)
+                wait({moved}, 0.05)
+            moved.result()
             path.answers(400)
-        path.send(*events[400:])
+        path.send(*events[400:590])
+        path.answers(590)
+        path.send(*events[590:])  # whatever came twice would come before their answers
         answers = path.answers(600)
-        time.sleep(2)  # whatever came twice would come now
+    assert len({partition_of(event.user, 2) for event in events[590:]}) == 2
     assert path.counts()[path.names.recommendations] == 600
     by_user: dict[str, list[str]] = {}
     for answer in answers:
@@ -245,14 +260,21 @@ def test_every_worker_learns_what_the_others_answer(settings: Callable[..., Sett
         path.send(*(interaction(n, user="ann", item=f"shown{n}") for n in range(3)))
         path.send(*(interaction(n, user="dan", item=f"other{n - 10}") for n in range(10, 13)))
         path.answers(6)
-        time.sleep(1.0)  # what others teach is a second away at most
-        path.send(interaction(20, user="ann", item="shown9"))
-        path.send(interaction(21, user="dan", item="other9"))
-        answers = {answer["event_id"]: answer for answer in path.answers(8)}
-    recommended = {entry["item"] for entry in answers["e20"]["items"]}
-    assert {"other0", "other1", "other2"} <= recommended
-    recommended = {entry["item"] for entry in answers["e21"]["items"]}
-    assert {"shown0", "shown1", "shown2"} <= recommended
+        asked = itertools.count(1)
+
+        def learnt() -> bool:
+            """Whether each recommends the other's items to its own user."""
+            turn = next(asked)
+            path.send(interaction(100 * turn, user="ann", item="shown9"))
+            path.send(interaction(100 * turn + 1, user="dan", item="other9"))
+            answers = {answer["event_id"]: answer["items"] for answer in path.answers(6 + 2 * turn)}
+            for_ann = {entry["item"] for entry in answers[f"e{100 * turn}"]}
+            for_dan = {entry["item"] for entry in answers[f"e{100 * turn + 1}"]}
+            return {"other0", "other1", "other2"} <= for_ann and (
+                {"shown0", "shown1", "shown2"} <= for_dan
+            )
+
+        until(learnt, 10)  # what others teach is a second away at most
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
