@@ -27,7 +27,7 @@ class Connections:
     """
 
     def __init__(self, settings: WebSettings) -> None:
-        self._most = settings.connections
+        self.most = settings.connections
         self._idle_seconds = settings.idle_seconds
         self._open: dict[asyncio.BaseProtocol, _Connection] = {}
         self._idle: OrderedDict[_Connection, asyncio.TimerHandle] = OrderedDict()
@@ -58,7 +58,7 @@ class Connections:
 
     def opened(self, connection: _Connection) -> bool:
         """Count a connection; returns False if there is no room for it."""
-        if len(self._open) >= self._most:
+        if len(self._open) >= self.most:
             if not self._idle:
                 return False
             self._drop(next(iter(self._idle)))

@@ -92,8 +92,8 @@ class WebServer:
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
-        # What is left of a refused body is read for a second, so that its sender reads the answer.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=1.0)
+        # What is left of a refused body is read for a moment, so that its sender reads the answer.
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=0.2)
         self._connections = connections
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -115,8 +115,11 @@ class WebServer:
             await self._runner.setup()
             made = self._runner.server
             assert made is not None
+            # So many are accepted in one turn of the loop: fewer than there are places, so that
+            # none is dropped for another before what it has sent is read.
+            backlog = max(1, min(128, self._connections.most // 2))
             server = await asyncio.get_running_loop().create_server(
-                self._connections.factory(made), sock=self._socket, backlog=128
+                self._connections.factory(made), sock=self._socket, backlog=backlog
             )
             try:
                 await self._closing.wait()
