@@ -110,7 +110,9 @@ def test_bodies_are_limited_before_they_are_read_and_as_they_are_unpacked(
     assert served.post(gzip.compress(EVENT, mtime=0), **packed).status == 202
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(EVENT, mtime=0)[:-20] + b"\0" * 20])
+@pytest.mark.parametrize(
+    "body", [b"no gzip at all", gzip.compress(EVENT, mtime=0)[:-20] + b"\0" * 20]
+)
 def test_a_malformed_gzip_is_the_senders_fault(
     serving: Callable[..., Served], body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
