@@ -136,7 +136,7 @@ class Api:
             ),
         )  # fmt: skip
         token = bool(settings.web.token.get_secret_value())
-        self._document = msgspec.json.encode(document(self.operations, token))
+        self._document = msgspec.json.encode(document(self.operations, token, engine.kinds.known))
 
     def routes(self) -> list[web.RouteDef]:
         """All of it, for the server's application."""

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from engine.events import KINDS
 from streams.messages.json_schemas import json_schemas
 from streams.web.errors import Error
 
@@ -56,8 +57,18 @@ class Operation:
         return web.route(self.method, pattern, self.handler)
 
 
-def document(operations: Iterable[Operation], token: bool) -> dict[str, Any]:
-    """OpenAPI 3.1 of these operations; `token` says whether they ask for one."""
+def document(
+    operations: Iterable[Operation], token: bool, kinds: Iterable[str] = KINDS
+) -> dict[str, Any]:
+    """OpenAPI 3.1 of these operations.
+
+    Parameters
+    ----------
+    token
+        Whether they ask for one.
+    kinds
+        The names of the kinds of events that are known.
+    """
     operations = list(operations)
     types = {Error} | {each.returns for each in operations}
     types |= {each.body for each in operations if each.body}
@@ -73,6 +84,7 @@ def document(operations: Iterable[Operation], token: bool) -> dict[str, Any]:
             for key, value in json_schemas()["interaction"].items()
             if key in ("if", "else")
         }
+        schemas["Interaction"]["properties"]["kind"] |= {"enum": list(kinds)}
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
         refusals = (*each.refusals, 403, 429, *([401] if token else []))

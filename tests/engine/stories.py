@@ -18,6 +18,7 @@ HYBRID = EngineSettings(dimensions=32, text_dimensions=20, neighbours=64, transi
 INDEXED = EngineSettings(exact_items=60, candidates=100)
 UNTOLD = {
     "_ranking",
+    "kinds",  # of the settings
     "_encoder",
     "_every",
     "_position",

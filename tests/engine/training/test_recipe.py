@@ -66,5 +66,5 @@ def test_unknown_recipes_are_told_with_those_there_are() -> None:
     importlib.util.find_spec("torch") is not None, reason="the extra train is installed"
 )
 def test_without_the_extra_it_says_which(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"package torch: pip install 'millrace\[train\]'"):
+    with pytest.raises(TrainingError, match=r"package torch: pip install '\.\[train\]'"):
         train(load_recipe("gnn"), planted(), catalogue(), tmp_path / "model")
