@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
-from pynq import MMIO, Overlay
+from pynq import MMIO, Clocks, Device, Overlay
 from pynq.pl_server.remote_device import RemoteDevice
 
 from overlays.boards import board_named
@@ -22,6 +22,11 @@ from tests.overlays.board.twins import TwinProcess
 @pytest.fixture
 def remote(twin: TwinProcess) -> Iterator[RemoteDevice]:
     device = RemoteDevice(0, "127.0.0.1", twin.port)
+    # pynq sets clocks for ever through the device that was active when one was first set: another
+    # test's, whose channel is closed.
+    Device.active_device = device
+    if "_real_instance" in vars(Clocks):
+        del Clocks._real_instance
     yield device
     device.client.channel.close()
 
