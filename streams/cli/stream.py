@@ -93,6 +93,8 @@ def demo(
             kafka=kafka,
             show_page=webbrowser.open if open_page else None,
         )
+        if not err.is_terminal:  # where nothing is drawn while it runs
+            run.on_notice = lambda notice: err.print(notice, highlight=False)
         view = LiveView(run, {item.item: item.title for item in dataset.items()})
         with Live(view, console=err, refresh_per_second=6, transient=True, screen=False):
             report = run.run()

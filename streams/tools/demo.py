@@ -43,6 +43,8 @@ class Demo:
     show_page
         Called with the address of the worker's page once that is served; the demo then goes on
         until Ctrl-C when all is answered.
+    on_notice
+        Called with each notice, for where nothing is drawn while it runs.
     phase
         What is going on, in words.
     notice
@@ -59,6 +61,7 @@ class Demo:
     limit: int | None
     kafka: bool = False
     show_page: Callable[[str], object] | None = None
+    on_notice: Callable[[str], object] = lambda notice: None
     phase: str = "starting"
     notice: str = ""
     replay: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Demo:
                 "watch", "--json", "--from-beginning", "--dead-letters", settings=settings
             )
             processes.wait_for(lambda: _metric(metrics, "millrace_worker_partitions"), "worker")
-            self.notice = f"page: {self.page}"
+            self._tell(f"page: {self.page}")
             if self.show_page is not None:
                 self.show_page(self.page)
             self.phase = "replaying"
@@ -159,8 +162,8 @@ class Demo:
 
     def _stay(self, processes: _Processes, answers: _Lines) -> None:
         """Leave the page to whoever looks at it."""
-        self.notice = f"All is answered; {self.page} stays until Ctrl-C."
         try:
+            self._tell(f"All is answered; {self.page} stays until Ctrl-C.")
             while True:
                 for line in answers.take():
                     self.tally.add(msgspec.json.decode(line))
@@ -168,6 +171,10 @@ class Demo:
                 time.sleep(0.1)
         except KeyboardInterrupt:
             return
+
+    def _tell(self, notice: str) -> None:
+        self.notice = notice
+        self.on_notice(notice)
 
     @property
     def page(self) -> str:

@@ -109,6 +109,8 @@ def test_opened_it_stays_for_the_page_until_ctrl_c(tmp_path: Path) -> None:
         body = json.dumps(click | {"timestamp": int(time.time() * 1000)}).encode()
         urllib.request.urlopen(f"{address}interactions", body, timeout=10).close()
         until(lambda: answers(address) == 301, 60)
+        assert demo.stderr is not None
+        assert any("stays until Ctrl-C" in line for line in demo.stderr)
         until(lambda: not any("replay" in command for command in running(mark)))
         assert answers(address) == 301
         assert demo.poll() is None
