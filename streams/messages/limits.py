@@ -20,7 +20,7 @@ EVENT_PARTS = 10_000
 _NOT_PARTS = bytes(set(range(256)) - set(b",:[{"))
 
 
-def check_work(value: bytes | None, most_bytes: int = EVENT_BYTES) -> None:
+def check_work(value: bytes | None) -> None:
     """Return if an interaction or item is not more than may be parsed on the event path.
 
     What JSON costs depends on its values more than on its bytes: 8 MB of one text take 5 ms to
@@ -33,9 +33,9 @@ def check_work(value: bytes | None, most_bytes: int = EVENT_BYTES) -> None:
     """
     if value is None:
         return
-    if len(value) > most_bytes:
+    if len(value) > EVENT_BYTES:
         raise BadMessage(
-            "TooLong", f"the value: it has {len(value)} bytes; at most {most_bytes} are parsed"
+            "TooLong", f"the value: it has {len(value)} bytes; at most {EVENT_BYTES} are parsed"
         )
     if len(value) > EVENT_PARTS:
         parts = len(value.translate(None, _NOT_PARTS))

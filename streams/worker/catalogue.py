@@ -58,6 +58,7 @@ class Catalogue:
     ) -> None:
         topics = settings.topics
         self._engine = engine
+        self._message_bytes = topics.message_bytes
         self._caught_up = False
         self._embeddings = TopicTail(settings, topics.item_embeddings, self._embedding, embeddings)
         self._items = TopicTail(settings, topics.items, self._facts, items)
@@ -93,7 +94,7 @@ class Catalogue:
         """What an item's message says; nothing of one that cannot be read: the group buries it."""
         record = Record.of(message)
         try:
-            item, given = item_facts(record)
+            item, given = item_facts(record, self._message_bytes)
         except BadMessage:
             return None
         if given is None:
@@ -112,14 +113,23 @@ class Catalogue:
         return partial(self._engine.embed_item, item.item, embedding)
 
 
-def item_facts(record: Record) -> tuple[Item, frozenset[str] | None]:
+def item_facts(record: Record, message_bytes: int) -> tuple[Item, frozenset[str] | None]:
     """An item, and the names of the fields that its message gives; None for one that is deleted.
+
+    Every worker reads an item so, and the one that buries it too: they agree on what is none.
+
+    Parameters
+    ----------
+    message_bytes
+        Largest message that is taken, in bytes (`topics.message_bytes`).
 
     Raises
     ------
     BadMessage
-        If it is no item.
+        If it is no item, or too large to be read.
     """
+    check_size(record.key, record.value, record.headers, message_bytes)
+    check_work(record.value)
     if record.value is None:
         deleted = deleted_item(record.key)
         if deleted is not None:
@@ -189,9 +199,7 @@ class ItemEncoder:
         """Encode these in a thread and publish them to every worker."""
         for record in records:
             try:
-                check_size(record.key, record.value, record.headers, self._topics.message_bytes)
-                check_work(record.value)
-                item, given = item_facts(record)
+                item, given = item_facts(record, self._topics.message_bytes)
                 if given is None:
                     self._outbox.send(self._topics.item_embeddings, None, item.item)
                 elif given & {"title", "text", "categories"}:

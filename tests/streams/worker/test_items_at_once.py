@@ -50,6 +50,16 @@ def test_what_an_item_says_holds_without_an_embedding_of_its_text(told: Told) ->
     assert told.path.counts()[told.path.names.item_embeddings] == 0  # nobody encoded anything
 
 
+def test_an_item_that_is_buried_for_its_size_says_nothing(told: Told) -> None:
+    told.send("m1", {"title": "Alien"})
+    told.send("m1", {"title": "Changed", "properties": {f"p{n}": n for n in range(10_000)}})
+    told.send("m2", {"title": "Gone", "hidden": True})
+    assert told.shown() == {"m1": "trending"}
+    number = told.engine.items.find("m1")
+    assert number is not None
+    assert told.engine._because[number] == "because of Alien"
+
+
 def test_a_message_of_a_price_alone_leaves_the_rest_as_it_is(told: Told) -> None:
     told.send("m1", {"title": "Alien", "categories": ["Horror"]})
     told.send("m2", {"title": "Gone", "hidden": True})
