@@ -95,9 +95,9 @@ class Recommender(Knowledge):
         """Learn from each interaction in turn, and answer for its user before the next.
 
         The model's step uses the state from before the interaction; the answer, from after it.
-        A `forget` removes the user and answers as for somebody unknown; what is to be ignored only
-        answers. State and answers are the
-        same however a log is cut into batches.
+        A `forget` removes the user and answers as for somebody unknown; an event to be ignored
+        teaches nothing and is answered. State and answers are the same however a log is cut into
+        batches.
 
         Parameters
         ----------

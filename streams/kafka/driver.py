@@ -77,6 +77,8 @@ _POLL_SECONDS = 0.05
 """How long the thread waits for messages before it looks for commits that were asked for."""
 _COMMIT_SECONDS = 0.005
 """The same while it waits for the event loop in a rebalance."""
+_AGENTS_SECONDS = 0.005
+"""How often it is looked at the start whether every agent has said what it reads."""
 _CLOSED_SECONDS = 30.0
 _NEVER = 2**63
 """In the place of the next offset: no record of the partition is taken any more."""
@@ -535,7 +537,7 @@ class NoTables(TableManager):
     async def on_start(self) -> None:
         """Let the consumer subscribe, once every agent has said what it reads."""
         while len(self.app.topics) < len(self.app.agents) and not self.should_stop:
-            await self.sleep(_COMMIT_SECONDS)
+            await self.sleep(_AGENTS_SECONDS)
         await self._update_channels()
         await self.recovery.start()
 
