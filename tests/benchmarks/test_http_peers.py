@@ -25,8 +25,8 @@ from streams.processes import Child
 from streams.settings import Settings
 from tests.benchmarks.conformance import GorseConformance, MetarankConformance
 from tests.engine.builders import films, stream
-from tests.streams.asking import wait_until
 from tests.streams.conftest import Path as EventPath
+from tests.streams.waiting import until
 
 PATIENCE = 60.0
 
@@ -182,7 +182,7 @@ def test_the_real_gorse_takes_part() -> None:
         service.contender.add_items(films())
         service.feed_many(events)
         users = sorted({event.user for event in events})
-        wait_until(lambda: all(map(service.contender.query, users)), "a list for everybody")
+        until(lambda: all(map(service.contender.query, users)), 60, "a list for everybody")
         found = own_feedback(
             service.contender, users, Events("own", events[-1].timestamp), 3, PATIENCE
         )

@@ -9,10 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 30.0) -> T:
-    """What a condition gives once it holds; fails when it does not in time."""
+def until(condition: Callable[[], T], seconds: float = 30.0, what: str = "it") -> T:
+    """What a condition gives once it holds; fails, naming it, when it does not in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
         time.sleep(0.02)
     return found

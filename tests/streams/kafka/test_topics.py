@@ -19,6 +19,7 @@ from streams.brokers import (
 )
 from streams.kafka import topics
 from streams.settings import Settings, SettingsError, load_settings
+from tests.streams.asking import free_port
 
 only_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 
@@ -227,9 +228,7 @@ def test_a_worker_without_topics_is_told_which(settings):
 
 @pytest.mark.parametrize("where", ["kafka.internal.invalid:29092", "127.0.0.1:1"])
 def test_an_advertised_address_that_cannot_be_reached_is_named(kafka_jars, where):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     properties = (
         f"listeners=PLAINTEXT://127.0.0.1:{{port}},OUT://127.0.0.1:{port},"
         "CONTROLLER://127.0.0.1:{controller}\n"

@@ -21,8 +21,9 @@ from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, as_environment
 from tests.conftest import ROOT, TOPICS
-from tests.streams.asking import ask, free_port, segment, wait_until
+from tests.streams.asking import ask, free_port, segment
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 ODD = "a/b 🎬 {%2F}?#"
 DOCS = (ROOT / "docs" / "api.md").read_text()
@@ -38,7 +39,7 @@ class Workers:
     def everyone_says(self, path: str, what: str) -> None:
         """Return once each worker's answer to a GET holds this text."""
         for port in self.ports:
-            wait_until(lambda port=port: what in _text(port, path), f"{what!r} at {path}")
+            until(lambda port=port: what in _text(port, path), 60, f"{what!r} at {path}")
 
 
 def _text(port: int, path: str) -> str:
@@ -67,7 +68,7 @@ def workers(kafka: KafkaServer) -> Iterator[Workers]:
         )
         path.await_workers(2, seconds=150)
         for port in ports:
-            wait_until(lambda port=port: _ready(port), "a worker is ready")
+            until(lambda port=port: _ready(port), 60, "a worker is ready")
         made = Workers(path, ports)
         for item, title in (("m42", "Alien"), (ODD, "The Odd")):
             made.everyone_says(f"/items/{segment(item)}/neighbours", title)

@@ -16,9 +16,10 @@ from streams.brokers import EmbeddedBroker
 from streams.settings import Settings
 from streams.web.server import serve
 from streams.worker.health import Health
-from tests.streams.asking import free_port, wait_until
+from tests.streams.asking import free_port
 from tests.streams.conftest import interaction
 from tests.streams.served import Served, refusal
+from tests.streams.waiting import until
 
 EVENT = msgspec.json.encode(interaction(1))
 
@@ -81,7 +82,7 @@ def test_a_request_in_work_keeps_its_connection(serving: Callable[..., Served]) 
     busy.sendall(EVENT)
     assert busy.recv(100).startswith(b"HTTP/1.1 202")
     busy.close()
-    wait_until(lambda: served.get("/users/u1").status == 200, "the place is free")
+    until(lambda: served.get("/users/u1").status == 200, 60, "the place is free")
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(serving: Callable[..., Served]) -> None:
@@ -144,7 +145,7 @@ def test_an_address_has_so_many_requests_a_second(serving: Callable[..., Served]
     assert len(late) > 10
     assert {refusal(one) for one in late} == {(429, "TooManyRequests")}
     assert {one.headers["retry-after"] for one in late} == {"2"}
-    wait_until(lambda: served.get("/users/u1").status == 200, "the bucket fills again")
+    until(lambda: served.get("/users/u1").status == 200, 60, "the bucket fills again")
 
 
 def test_a_browser_says_that_another_site_sends(serving: Callable[..., Served]) -> None:

@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -27,6 +26,7 @@ from streams.messages.bad_message import ERROR_CLASSES
 from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
+from tests.streams.asking import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
@@ -44,9 +44,7 @@ TARGET_LABELS = {"job", "instance"}
 @pytest.fixture(scope="module")
 def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     """All that a worker exposes after some answers, a dead letter and a checkpoint."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     names = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
     settings = Settings(
         broker={"bootstrap": kafka.bootstrap},

@@ -18,15 +18,14 @@ from streams.cli.app import app
 from streams.settings import Settings, SettingsError
 from streams.web.server import WebServer, serve
 from streams.worker.health import Health
+from tests.streams.asking import free_port
 
 TOKEN = "open-sesame"
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

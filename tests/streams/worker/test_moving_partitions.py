@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from streams.settings import Settings, WebSettings, as_environment
-from tests.streams.asking import ask, free_port, wait_until
+from tests.streams.asking import ask, free_port
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 PARTITIONS = 4
 
@@ -54,20 +55,20 @@ def test_questions_are_answered_while_another_worker_joins_and_leaves(
         return lambda: path.counts()[path.names.recommendations] == count
 
     try:
-        wait_until(lambda: is_ready(first), "the first worker is ready")
+        until(lambda: is_ready(first), 60, "the first worker is ready")
         path.answers(40)
         joining = worker(path.settings, second)
         try:
-            wait_until(asked(lambda: is_ready(second)), "the second worker is ready")
+            until(asked(lambda: is_ready(second)), 60, "the second worker is ready")
             path.send(*(interaction(100 + n, user=f"u{n % 8}") for n in range(8)))
             path.flush()
-            wait_until(asked(answered(48)), "both have answered")
+            until(asked(answered(48)), 60, "both have answered")
         finally:
             joining.terminate()
-        wait_until(asked(lambda: joining.poll() is not None), "the second worker has left")
+        until(asked(lambda: joining.poll() is not None), 60, "the second worker has left")
         path.send(*(interaction(200 + n, user=f"u{n % 8}") for n in range(8)))
         path.flush()
-        wait_until(asked(answered(56)), "the first worker has answered for all")
+        until(asked(answered(56)), 60, "the first worker has answered for all")
     finally:
         staying.terminate()
         staying.wait(60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -21,6 +20,7 @@ from streams.processes import Child
 from streams.settings import Settings, WebSettings, as_environment
 from streams.worker.health import Health
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
+from tests.streams.asking import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
@@ -60,9 +60,7 @@ run(load_settings())
     ids=["the event loop hangs", "the event loop goes on"],
 )
 def test_a_stuck_worker_is_not_ready_and_then_ends(path: Path, what: str, grace: float) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
 
     def ready() -> tuple[int, str]:
         address = f"http://127.0.0.1:{port}/health/ready"
