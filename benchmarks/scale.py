@@ -31,7 +31,8 @@ from engine import EngineSettings, Interaction, Item, Recommender
 from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
-from engine.features.interaction_stats import count
+from engine.graph import WEIGHTS
+from engine.step.events import EVENT, STAGES, take_in_one
 from engine.warm_up import warm_up
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -156,9 +157,9 @@ def filled(
     history = min(EVENTS_PER_USER * size, MOST_EVENTS)
     stream = interactions(rng, size, history + MEASURED)
     for user in range(size):
-        engine._intern_user(f"u{user}")
-    for at in track(range(history), f"{size:,} users", console=console, transient=True):
-        count_only(engine, next(stream), at)
+        engine.number_user(f"u{user}")
+    for _ in track(range(history), f"{size:,} users", console=console, transient=True):
+        count_only(engine, next(stream))
     return engine, history, stream
 
 
@@ -182,15 +183,16 @@ def by_rank(rng: np.random.Generator, size: int, exponent: float, count: int) ->
     return np.searchsorted(weights, rng.random(count) * weights[-1])
 
 
-def count_only(engine: Recommender, event: Interaction, at: int) -> None:
+def count_only(engine: Recommender, event: Interaction) -> None:
     """What `observe` does, less learning and ranking."""
-    user, item = engine._intern_user(event.user), engine._intern_item(event.item or "")
-    if engine._seen.weight(user, item) is not None:
+    row = np.array([engine._row(event, event.item or "", WEIGHTS, False)], EVENT)
+    user, item = int(row["user"][0]), int(row["item"][0])
+    if engine.taken.weight(user, item) is not None:
         return
-    history = engine._history(user)
-    engine._seen.put(user, item, 1.0)
-    engine.graph.insert(user, item, 1.0, START_MS + at)
-    count(engine, user, item, history, 1.0, event)
+    row["introduced"] = True  # nothing is learnt of an item that is new
+    history, laps = engine.settings.history, np.zeros(len(STAGES), np.int64)
+    while not take_in_one(engine.hold(), row, history, 0, engine.all_compete, laps):
+        engine.make_room()
     engine.taste.record(user, engine.vectors.vectors[item])
 
 
@@ -210,7 +212,7 @@ def bytes_per_user(settings: EngineSettings) -> int:
     for users in (1025, 4097):
         engine = Recommender(settings)
         for user in range(users):
-            engine._intern_user(str(user))
+            engine.number_user(str(user))
         sizes.append((array_bytes(engine), len(engine.contexts.lengths)))
     (small, few), (large, many) = sizes
     return (large - small) // (many - few)

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from engine.arrays import IdTable, grown
 from engine.features.context import Contexts
-from engine.features.dislikes import Dislikes
 from engine.features.head import Head
 from engine.features.popularity import Popularity
-from engine.features.taken_items import SeenItems
 from engine.features.transitions import Transitions
+from engine.features.user_items import UserItems
 from engine.graph import InteractionGraph
 from engine.propagation.embeddings import FANOUT, GraphEmbeddings
 from engine.propagation.registry import make_aggregator
@@ -22,6 +21,8 @@ from engine.rules import Categories
 from engine.settings import EngineSettings
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
+from engine.step.events import purge_user
+from engine.step.tables import Hold, Scratch, Tables, hold
 from engine.text.encoder import TextEncoder
 from engine.text.taste import Taste
 from engine.text.vectors import ItemVectors
@@ -34,23 +35,36 @@ class Knowledge:
     and the rows of the one whose last event (or first mention) is longest ago: of an item nothing
     is left; of a user, what they taught counts and transitions is.
 
-    Names with an underscore are for the engine's own modules; they are names in saved states.
+    Attributes
+    ----------
+    taken, disliked
+        Items that each user had, with the weight that each was counted with (0 for a dislike), and
+        those that they dislike.
+    hidden : bool[items]
+        Items that are never recommended.
+    reasons : list[str]
+        By item number, why another is recommended. Made once: ten are needed for every answer.
+    purged : int64[users]
+        The clock of the departures when a user's rows were last looked through for them.
+    scratch
+        Memory of the step, and the last contest. It is kept until `forget_contest`: users act in
+        bursts, and what their next event teaches starts from the scores of the last answer.
     """
 
     STATE: ClassVar[State] = State(
         {
-            "_hidden": Array("items/hidden", (ROWS,)),
-            "_because": Value("items/reasons", list[str]),
-            "_purged": Array("users/purged", (ROWS,)),
+            "hidden": Array("items/hidden", (ROWS,)),
+            "reasons": Value("items/reasons", list[str]),
+            "purged": Array("users/purged", (ROWS,)),
             "_users_evicted": Value("users/evicted", int),
         },
         parts={
             "users": "users", "items": "items", "_user_order": "users", "_item_order": "items",
-            "_candidates": "items/index", "categories": "", "graph": "", "transitions": "",
+            "retrieval": "items/index", "categories": "", "graph": "", "transitions": "",
             "popularity": "", "contexts": "", "embeddings": "", "vectors": "", "taste": "",
-            "head": "", "dislikes": "", "departures": "", "_seen": "",
+            "head": "", "departures": "", "taken": "users/taken", "disliked": "users/disliked",
         },
-        unsaved=("settings", "_reads_text"),
+        unsaved=("settings", "reads_text", "scratch", "_held"),
         check="_fault",
         then="_restored",
     )  # fmt: skip
@@ -73,30 +87,113 @@ class Knowledge:
         self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
         self.taste = Taste(self.vectors.width)
         self.head = Head(s.model)
-        self.dislikes = Dislikes()
+        self.taken, self.disliked = UserItems(), UserItems()
         self._user_order, self._item_order = UseOrder(), UseOrder()
         self._users_evicted = 0
-        # The clock of the departures when a user's rows were last looked through for them.
-        self._purged: NDArray[np.int64] = np.zeros(1024, np.int64)
-        self._reads_text = s.model != "gnn"
-        self._seen = SeenItems()
-        self._hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
-        self._candidates = Candidates(s.exact_items, s.candidates, self.departures)
-        # By item number, made once: ten are needed for every answer.
-        self._because: list[str] = []
+        self.purged: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self.reads_text = s.model != "gnn"
+        self.hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
+        self.retrieval = Candidates(s.exact_items, s.candidates, self.departures)
+        self.reasons: list[str] = []
+        self._held: Hold | None = None
+        self._make_scratch(len(self.hidden), s.k)
 
     @property
     def evicted(self) -> Evicted:
         """How many users and items had to leave since the engine was new."""
         return Evicted(self._users_evicted, self.departures.count)
 
-    def _history(self, user: int, later: int = 0) -> NDArray[np.int32]:
+    def history(self, user: int, later: int = 0) -> NDArray[np.int32]:
         """The user's most recent items but for the `later` last, latest first: int32[n]."""
         return self.graph.users.recent_ids(user, self.settings.history + later)[later:]
 
+    # ------------------------------------------------------------------ compiled code
+
+    def hold(self, most: int = 0) -> Hold:
+        """All arrays as compiled code takes them, with scratch for lists of `most` items."""
+        if most > len(self.scratch.best):
+            self._make_scratch(len(self.scratch.scores), most)
+        if self._held is None:
+            self._held = hold(
+                Tables(
+                    self.graph.users.arrays, self.graph.items.arrays, self.transitions.arrays,
+                    self.popularity.arrays, self.contexts.arrays, self.embeddings.arrays,
+                    self.head.arrays, self.taste.arrays, self.taken.arrays, self.disliked.arrays,
+                    self.vectors.vectors, self.hidden, self.departures.last,
+                    self.departures.clock, self.purged, self._user_order.links,
+                    self._item_order.links, self.retrieval.every, self.retrieval.position,
+                    self.scratch,
+                )
+            )  # fmt: skip
+        return self._held
+
+    def _replaced(self) -> None:
+        """An array was replaced: what compiled code holds is out of date."""
+        self._held = None
+
+    def make_room(self) -> None:
+        """Make the room that the next event was found to need (`engine.step.events`)."""
+        transitions, taken, disliked = self.scratch.demand.tolist()
+        self.transitions.make_room(transitions)
+        self.taken.make_room(taken)
+        self.disliked.make_room(disliked)
+        self._replaced()
+
+    def _make_scratch(self, candidates: int, most: int) -> None:
+        gathered = 1 if self.all_compete else candidates
+        self.scratch = Scratch.of(
+            candidates, gathered, self.vectors.width, self.settings.dimensions,
+            self.settings.neighbours, max(most, 1),
+        )  # fmt: skip
+        self._replaced()
+
+    # ------------------------------------------------------------------ contests
+
+    @property
+    def all_compete(self) -> bool:
+        """Whether every item is scored for an answer."""
+        return self.retrieval.are_all(len(self.items))
+
+    @property
+    def competitors(self) -> int:
+        """How many candidates there are: all items, or those of the last `compete`."""
+        return len(self.items) if self.all_compete else int(self.scratch.kept[1])
+
+    def compete(self, candidates: NDArray[np.int32] | None) -> None:
+        """Have these (int32[n], ascending) compete next, or all (None)."""
+        if candidates is not None:
+            if len(candidates) > len(self.scratch.gathered.counts):
+                self._make_scratch(2 * len(candidates), len(self.scratch.best))
+            self.scratch.candidates[: len(candidates)] = candidates
+            self.scratch.kept[1] = len(candidates)
+        self.forget_contest()
+
+    def candidates(self, n: int) -> NDArray[np.int32]:
+        """The n candidates of the last contest: int32[n]."""
+        return (self.retrieval.every if self.all_compete else self.scratch.candidates)[:n]
+
+    def has_contest_of(self, user: int) -> bool:
+        """Whether the last contest was this user's, and nothing has changed since."""
+        return int(self.scratch.kept[0]) == user
+
+    def forget_contest(self) -> None:
+        """What is known has changed: the next contest is scored anew."""
+        self.scratch.kept[0] = -1
+
     # ------------------------------------------------------------------ numbers
 
-    def _intern_user(self, name: str) -> int:
+    def is_room_for(self, user: str, item: str) -> bool:
+        """Whether nobody has to leave for these, and no index has to be made for them."""
+        items = len(self.items)
+        return (
+            self.users.find(user) is not None or len(self.users) < self.settings.max_users
+        ) and (
+            self.items.find(item) is not None
+            or (items < self.settings.max_items and items != self.settings.exact_items)
+        )
+
+    def number_user(self, name: str) -> int:
+        """The number of a user; of a newcomer, for whom one may have to leave, a new one."""
         user = self.users.find(name)
         if user is None and len(self.users) >= self.settings.max_users:
             user = self._user_order.oldest()
@@ -104,31 +201,34 @@ class Knowledge:
             self.users.rename(user, name)
         elif user is None:
             user = self.users.intern(name)
-            self._purged = grown(self._purged, user + 1)
-            self._purged[user] = self.departures.count
-        if user >= len(self.contexts.lengths):
-            self._reserve_users(max(user + 1, min(2 * user, self.settings.max_users)))
-        self._user_order.touch(user)
+            if user >= len(self.contexts.lengths):
+                self._reserve_users(max(user + 1, min(2 * user, self.settings.max_users)))
+            self.purged[user] = self.departures.count
         return user
 
-    def _intern_item(self, name: str, use: bool = True) -> int:
+    def number_item(self, name: str) -> int:
+        """As `number_user`, of an item."""
         item = self.items.find(name)
-        new = item is None
         if item is None and len(self.items) >= self.settings.max_items:
             item = self._item_order.oldest()
             self._evict_item(item)
             self.items.rename(item, name)
-            self._because[item] = f"because of {name}"
+            self.reasons[item] = f"because of {name}"
         elif item is None:
             item = self.items.intern(name)
-            self._because.append(f"because of {name}")
+            self.reasons.append(f"because of {name}")
+            if item >= len(self.hidden):
+                self._reserve_items(max(item + 1, min(2 * item, self.settings.max_items)))
             if item == self.settings.exact_items:
                 self._index()
-        if item >= len(self._hidden):
-            self._reserve_items(max(item + 1, min(2 * item, self.settings.max_items)))
+        return item
+
+    def list_item(self, name: str) -> int:
+        """The number of an item that the catalogue names: no use, for it may be told twice."""
+        new = self.items.find(name) is None
+        item = self.number_item(name)
         if new:
             self.popularity.introduce(item)
-        if use or new:
             self._item_order.touch(item)
         return item
 
@@ -137,8 +237,11 @@ class Knowledge:
         self.embeddings.reserve_users(users)
         self.taste.reserve(users)
         self.contexts.reserve(users)
-        self._seen.reserve(users)
+        self.taken.reserve(users)
+        self.disliked.reserve(users)
         self._user_order.reserve(users)
+        self.purged = grown(self.purged, users)
+        self._replaced()
 
     def _reserve_items(self, items: int) -> None:
         self.graph.items.reserve(items)
@@ -148,43 +251,44 @@ class Knowledge:
         self.vectors.reserve(items)
         self.head.reserve(items)
         self._item_order.reserve(items)
-        self._hidden = grown(self._hidden, items)
+        self.retrieval.reserve(items)
+        self.hidden = grown(self.hidden, items)
+        if self.retrieval.are_all(items) and items > len(self.scratch.scores):
+            self._make_scratch(len(self.hidden), len(self.scratch.best))
+        self._replaced()
 
     def _fault(self) -> str:
-        if len(self._because) > len(self.items):
+        if len(self.reasons) > len(self.items):
             return "there are more reasons than items"
-        disliked = (max(held, default=0) for held in self.dislikes._items.values())
-        if max(disliked, default=0) >= max(1, len(self.items)):
-            return "items are disliked that are not there"
-        return self._candidates.fault(len(self.items), self.vectors.width, self.settings.dimensions)
+        return self.retrieval.fault(len(self.items), self.vectors.width, self.settings.dimensions)
 
     def _restored(self) -> None:
         """Give what the file lacks the room, and the reasons, that the rest has."""
         self._reserve_users(len(self.contexts.lengths))
-        self._reserve_items(len(self._hidden))
-        self._purged = grown(self._purged, len(self.users))
-        self._because += [f"because of {name}" for name in self.items.names[len(self._because) :]]
+        self._reserve_items(len(self.hidden))
+        self.reasons += [f"because of {name}" for name in self.items.names[len(self.reasons) :]]
 
     def _index(self) -> None:
         """From now on candidates are named: index what is known."""
         items = len(self.items)
-        self._candidates.index_embeddings(
+        self.retrieval.index_embeddings(
             self.embeddings.outputs[:items], self.graph.items.degree[:items]
         )
-        if self._reads_text:
-            self._candidates.index_texts(self.vectors.vectors[:items])
+        if self.reads_text:
+            self.retrieval.index_texts(self.vectors.vectors[:items])
 
     # ------------------------------------------------------------------ leaving
 
     def _evict_user(self, user: int) -> None:
         """Empty the rows of a user for a newcomer; what they taught stays."""
         self._clear_user(user)
-        self._purged[user] = self.departures.count
+        self.purged[user] = self.departures.count
         self._users_evicted += 1
 
     def _evict_item(self, item: int) -> None:
         """Empty the rows of an item for a newcomer; `departures` tells those who name it."""
-        self._candidates.drop(item)
+        self.forget_contest()
+        self.retrieval.drop(item)
         self.departures.add(item)
         self.graph.items.clear(item)
         self.transitions.clear(item)
@@ -193,27 +297,20 @@ class Knowledge:
         self.vectors.clear(item)
         self.embeddings.renew_item(item)
         self.categories.remove(item)
-        self._hidden[item] = False
+        self.hidden[item] = False
 
     def _clear_user(self, number: int) -> None:
         """Empty a user's rows."""
-        self.graph.items.remove_from(self._seen.of(number), number)
+        self.forget_contest()
+        self.graph.items.remove_from(self.taken.of(number), number)
         self.graph.users.clear(number)
-        self._seen.clear(number)
-        self.dislikes.clear(number)
+        self.taken.clear(number)
+        self.disliked.clear(number)
         self.contexts.forget(number)
         self.taste.forget(number)
         self.embeddings.forget(number)
 
-    def _purge(self, user: int, *items: int) -> None:
-        """Drop what left from the rows that an event of the user on these items will use."""
-        if self.departures.count == 0:
-            return
-        last, since = self.departures.last, int(self._purged[user])
-        if since < self.departures.count:
-            self._purged[user] = self.departures.count
-            self.graph.users.purge(user, last, since)
-            self._seen.keep(user, last[self._seen.of(user)] <= since)
-            self.dislikes.keep(user, last[self.dislikes.of(user)] <= since)
-        held = self.graph.users.recent_ids(user, self.graph.users.length)
-        self.transitions.purge(np.append(held, np.array(items, np.int32)))
+    def purge(self, user: int) -> None:
+        """Drop what left from the rows that an answer for a user reads."""
+        if self.departures.count:
+            purge_user(self.hold(), user)

@@ -7,7 +7,7 @@ sweep: on the CPU, and on the FPGA, whose core (`overlays`) reads these very wor
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,14 @@ WEIGHTS = 255
 """An edge's weight is an integer in units of 1 / 255: .4, .6 and .8 are exact."""
 EDGE = np.dtype([("id", "<i4"), ("weight", "<f4"), ("time", "<i8")])
 """One edge, unpacked: neighbour, weight, time in ms since the epoch."""
+
+
+class RowArrays(NamedTuple):
+    """What kernels read and write of `NeighbourRows`."""
+
+    edges: NDArray[np.uint32]
+    times: NDArray[np.int64]
+    degree: NDArray[np.int64]
 
 
 class NeighbourRows:
@@ -55,6 +63,11 @@ class NeighbourRows:
         self.times: NDArray[np.int64] = np.zeros((nodes, length), np.int64)
         self.degree: NDArray[np.int64] = np.zeros(nodes, np.int64)
 
+    @property
+    def arrays(self) -> RowArrays:
+        """As kernels take them."""
+        return RowArrays(self.edges, self.times, self.degree)
+
     def _fault(self) -> str:
         return "a degree is negative" if (self.degree < 0).any() else ""
 
@@ -68,11 +81,7 @@ class NeighbourRows:
 
     def later(self, node: int, time: int) -> int:
         """How many of the edges that a node's row holds are later than `time`."""
-        if node >= len(self.degree) or not (degree := int(self.degree[node])):
-            return 0
-        if self.times[node, (degree - 1) % self.length] <= time:
-            return 0
-        return int(np.count_nonzero(self.times[node, : min(degree, self.length)] > time))
+        return int(count_later(self.arrays, node, time)) if node < len(self.degree) else 0
 
     def insert(self, node: int, neighbour: int, weight: float, time: int) -> None:
         """Add an edge in its place by time; a full row forgets its oldest.
@@ -85,7 +94,7 @@ class NeighbourRows:
             If the neighbour's number is 2^24 or more, or the weight is not in [0, 1].
         """
         self.reserve(node + 1)
-        _insert(self.edges, self.times, self.degree, node, _edge(neighbour, weight), time)
+        insert_edge(self.arrays, node, neighbour, _units(neighbour, weight), time)
 
     def clear(self, node: int) -> None:
         """Forget every edge of a node."""
@@ -107,7 +116,7 @@ class NeighbourRows:
 
         What is kept lies as if it alone had been inserted.
         """
-        _purge(self.edges, self.times, self.degree, node, last, since)
+        purge_row(self.arrays, node, last, since)
 
     def recent(self, node: int, count: int) -> NDArray[np.void]:
         """Up to `count` edges, most recent first (a copy): EDGE[<= count]."""
@@ -121,7 +130,8 @@ class NeighbourRows:
 
     def recent_ids(self, node: int, count: int) -> NDArray[np.int32]:
         """The neighbours of `recent`: int32[<= count]."""
-        return _recent_ids(self.edges, self.degree, node, count)
+        found = np.empty(min(count, self.length), np.int32)
+        return found[: recent_ids(self.arrays, node, count, 0, found)]
 
 
 class InteractionGraph:
@@ -135,55 +145,57 @@ class InteractionGraph:
 
     def insert(self, user: int, item: int, weight: float, time: int) -> None:
         """Add the edge of one interaction, at both its ends, in its place by time."""
-        users, items = self.users, self.items
-        users.reserve(user + 1)
-        items.reserve(item + 1)
-        _insert_both(
-            users.edges, users.times, users.degree, items.edges, items.times, items.degree,
-            user, item, _edge(item, weight), _edge(user, weight), time,
-        )  # fmt: skip
+        self.users.insert(user, item, weight, time)
+        self.items.insert(item, user, weight, time)
 
 
-def _edge(neighbour: int, weight: float) -> int:
-    """The word of an edge."""
+def _units(neighbour: int, weight: float) -> int:
+    """A weight in units of 1 / 255."""
     if not (neighbour < NODES and 0.0 <= weight <= 1.0):
         raise OverflowError(f"no edge holds neighbour {neighbour} with weight {weight}")
-    return neighbour | round(weight * WEIGHTS) << 24
+    return round(weight * WEIGHTS)
 
 
 @kernel
-def _recent_ids(edges, degree, node, count):  # type: ignore[no-untyped-def]
-    length = edges.shape[1]
-    out = np.empty(min(degree[node], length, count), np.int32)
-    for q in range(len(out)):
-        out[q] = edges[node, (degree[node] - 1 - q) % length] & (NODES - 1)
-    return out
+def recent_ids(rows, node, count, skip, out):  # type: ignore[no-untyped-def]
+    """Write a node's neighbours but for the `skip` last, most recent first, to `out`.
+
+    Returns how many, at most `count`; out is int32[>= count].
+    """
+    length = rows.edges.shape[1]
+    degree = rows.degree[node]
+    held = max(min(min(degree, length) - skip, count), 0)
+    for q in range(held):
+        out[q] = rows.edges[node, (degree - 1 - skip - q) % length] & np.uint32(NODES - 1)
+    return held
 
 
 @kernel
-def _insert(edges, times, degrees, node, edge, time):  # type: ignore[no-untyped-def]
-    length = edges.shape[1]
-    degree = degrees[node]
+def count_later(rows, node, time):  # type: ignore[no-untyped-def]
+    """See `NeighbourRows.later`."""
+    length = rows.edges.shape[1]
+    degree = rows.degree[node]
     later = 0
-    if degree > 0 and times[node, (degree - 1) % length] > time:
+    if degree > 0 and rows.times[node, (degree - 1) % length] > time:
         for slot in range(min(degree, length)):
-            if times[node, slot] > time:
+            if rows.times[node, slot] > time:
                 later += 1
-    if later > 0:
-        _insert_before(edges[node], times[node], degree, later, edge, time)
-    else:
-        edges[node, degree % length] = np.uint32(edge)
-        times[node, degree % length] = time
-    degrees[node] = degree + 1
+    return later
 
 
 @kernel
-def _insert_both(  # type: ignore[no-untyped-def]
-    user_edges, user_times, user_degrees, item_edges, item_times, item_degrees, user, item,
-    user_edge, item_edge, time,
-):  # fmt: skip
-    _insert(user_edges, user_times, user_degrees, user, user_edge, time)
-    _insert(item_edges, item_times, item_degrees, item, item_edge, time)
+def insert_edge(rows, node, neighbour, units, time):  # type: ignore[no-untyped-def]
+    """See `NeighbourRows.insert`; the weight is in units of 1 / 255, and there is room."""
+    length = rows.edges.shape[1]
+    edge = np.uint32(neighbour) | np.uint32(units) << np.uint32(24)
+    degree = rows.degree[node]
+    later = count_later(rows, node, time)
+    if later > 0:
+        _insert_before(rows.edges[node], rows.times[node], degree, later, edge, time)
+    else:
+        rows.edges[node, degree % length] = edge
+        rows.times[node, degree % length] = time
+    rows.degree[node] = degree + 1
 
 
 @kernel
@@ -212,10 +224,11 @@ def _remove_from(edges, nodes, neighbour):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _purge(edges, times, degrees, node, left, since):  # type: ignore[no-untyped-def]
-    row, row_times = edges[node], times[node]
+def purge_row(rows, node, left, since):  # type: ignore[no-untyped-def]
+    """See `NeighbourRows.purge`."""
+    row, row_times = rows.edges[node], rows.times[node]
     length = len(row)
-    held = min(degrees[node], length)
+    held = min(rows.degree[node], length)
     stale = 0
     for slot in range(held):
         if left[row[slot] & np.uint32(NODES - 1)] > since:
@@ -226,10 +239,10 @@ def _purge(edges, times, degrees, node, left, since):  # type: ignore[no-untyped
     row[:] = 0
     row_times[:] = 0
     kept = 0
-    for n in range(degrees[node] - held, degrees[node]):
+    for n in range(rows.degree[node] - held, rows.degree[node]):
         edge = old[n % length]
         if left[edge & np.uint32(NODES - 1)] <= since:
             row[kept] = edge
             row_times[kept] = old_times[n % length]
             kept += 1
-    degrees[node] = kept
+    rows.degree[node] = kept

@@ -39,7 +39,7 @@ def knows_user(engine: Recommender, user: str) -> bool:
     number = engine.users.find(user)
     if number is None:
         return False
-    held = engine.departures.last[engine._seen.of(number)] <= engine._purged[number]
+    held = engine.departures.last[engine.taken.of(number)] <= engine.purged[number]
     return bool(held.any())
 
 
@@ -58,7 +58,7 @@ def recent(engine: Recommender, user: str) -> list[Taken]:
     if number is None:
         return []
     edges = engine.graph.users.recent(number, engine.graph.users.length)
-    edges = edges[engine.departures.last[edges["id"]] <= engine._purged[number]]
+    edges = edges[engine.departures.last[edges["id"]] <= engine.purged[number]]
     return [
         Taken(engine.items.names[item], _title(engine, item), time, round(weight, 4))
         for item, weight, time in edges.tolist()
@@ -84,7 +84,7 @@ def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     row = slice(int(held.start[number]), int(held.start[number] + held.degree[number]))
     others, weights = held.items[row], held.weights[row, 1]
     there = engine.departures.last[others] <= held._purged[number]
-    shown = there & (weights > 0) & ~engine._hidden[others]
+    shown = there & (weights > 0) & ~engine.hidden[others]
     others, weights = others[shown], weights[shown]
     scores = weights / np.sqrt((counts[number] + 1) * (counts[others] + 1))
     best = np.lexsort((others, -scores))[:k]
@@ -96,4 +96,4 @@ def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
 
 def _title(engine: Recommender, number: int) -> str:
     # Kept in the form that answers need ten times an event.
-    return engine._because[number].removeprefix("because of ")
+    return engine.reasons[number].removeprefix("because of ")

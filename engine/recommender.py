@@ -7,21 +7,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
 from engine.events import Interaction, Item, Kinds, item_text
-from engine.features.interaction_stats import RATED, count, take_back
+from engine.graph import WEIGHTS
 from engine.rules import Rules
 from engine.settings import EngineSettings
 from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
-from engine.step.model import learn_step
-from engine.step.ranking import Ranked, Ranking
+from engine.step.events import EVENT, GRAPH, STAGES, observe_events, take_in_one
+from engine.step.forgetting import take_back
+from engine.step.ranking import Ranked, best, competing, named
 from engine.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("millrace.state")
 
-Stage = Literal["learn", "graph", "propagate", "text", "rank"]
-
+RATED = ("rating", "review")
+"""Kinds of interactions whose value is a rating."""
 _ABSURD_YEAR = 10_000
 _DESCRIBING = frozenset({"title", "text", "categories", "hidden"})
 """Fields of an item of which one at least is given by a message that describes it."""
+
+
+_Row = tuple[int, float, int, int, int, int, int, bool, bool, bool]
+"""An `engine.step.events.EVENT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Answer:
     """A user's recommendations, best first, and the nanoseconds each stage took."""
 
     items: list[Ranked]
-    stages_ns: dict[Stage, int] = field(default_factory=dict)
+    stages_ns: dict[str, int] = field(default_factory=dict)
 
 
 class Recommender(Knowledge):
@@ -73,14 +78,13 @@ class Recommender(Knowledge):
 
     STATE: ClassVar[State] = replace(
         Knowledge.STATE,
-        unsaved=(*Knowledge.STATE.unsaved, "rules", "kinds", "_ranking", "_encoder"),
+        unsaved=(*Knowledge.STATE.unsaved, "rules", "kinds", "_encoder"),
     )
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         super().__init__(settings or EngineSettings())
         self.rules = Rules.of(self.settings)
         self.kinds = Kinds(self.settings.kinds)
-        self._ranking = Ranking()
         self._encoder: TextEncoder | None = None
 
     # ------------------------------------------------------------------ what it is told
@@ -108,68 +112,120 @@ class Recommender(Knowledge):
         Raises
         ------
         ValueError
-            If there are not as many `answers` as interactions; nothing is learnt then.
+            If there are not as many `answers` as interactions, or a kind is unknown; nothing is
+            learnt then.
         """
-        if answers is None:
-            return [self._observe(interaction, True) for interaction in interactions]
-        if len(answers) != len(interactions):
-            raise ValueError(f"{len(interactions)} interactions, {len(answers)} answers")
+        wanted = [True] * len(interactions) if answers is None else answers
+        if len(wanted) != len(interactions):
+            raise ValueError(f"{len(interactions)} interactions, {len(wanted)} answers")
+        units = [self._units(interaction) for interaction in interactions]
+        answered: list[Answer] = []
+        rows: list[_Row] = []
+        for interaction, answer, weight in zip(interactions, wanted, units, strict=True):
+            if interaction.kind in ("ignore", "forget") or interaction.item is None:
+                answered += self._observe_rows(rows)
+                if interaction.kind != "ignore":
+                    self.forget(interaction.user)
+                answered.append(self.recommend(interaction.user) if answer else Answer([]))
+                continue
+            if rows and not self.is_room_for(interaction.user, interaction.item):
+                answered += self._observe_rows(rows)
+            row = self._row(interaction, interaction.item, weight, answer)
+            if self._is_compiled(interaction):
+                rows.append(row)
+            else:
+                answered += self._observe_rows(rows)
+                answered.append(self._observe_in_parts(row, interaction, answer))
+        return answered + self._observe_rows(rows)
+
+    def _units(self, interaction: Interaction) -> int:
+        """The weight of an interaction's kind, in units of 1 / 255; of one that is none, 0."""
+        weight = self.kinds.weights.get(interaction.kind)
+        if weight is None and interaction.kind != "forget":
+            known = ", ".join(self.kinds.known)
+            raise ValueError(f"kind: {interaction.kind!r} is unknown; known are {known}")
+        return round((weight or 0.0) * WEIGHTS)
+
+    def _row(self, interaction: Interaction, item: str, units: int, answer: bool) -> _Row:
+        """An interaction in numbers (`engine.step.events.EVENT`); who is new gets a number."""
+        value = interaction.value if interaction.kind in RATED else None
+        judgement = 0
+        if interaction.kind == "dislike" or (
+            value is not None and value <= self.settings.low_value
+        ):
+            judgement = -1
+        elif value is not None or interaction.kind == "like":
+            judgement = 1  # a better opinion takes a dislike back
+        introduced = self.items.find(item) is None
+        return (
+            interaction.timestamp, value or 0.0, self.number_user(interaction.user),
+            self.number_item(item), len(self.items), units, judgement, value is not None,
+            introduced, answer,
+        )  # fmt: skip
+
+    def _is_compiled(self, interaction: Interaction) -> bool:
+        """Whether no part of an event is the interpreter's."""
+        return (
+            self.all_compete
+            and self.embeddings.is_compiled
+            and not (self.rules.restrict or self.rules.look_at_lists)
+            and not (interaction.text and self.reads_text and self.settings.review_text)
+        )
+
+    def _observe_rows(self, rows: list[_Row]) -> list[Answer]:
+        """Take in events of which all is compiled, and empty the list of them."""
+        if not rows:
+            return []
+        k, n = self.settings.k, len(rows)
+        events = np.array(rows, EVENT)
+        told, found = np.empty((n, 4, k)), np.zeros(n, np.int32)
+        stages = np.zeros((n, len(STAGES)), np.int64)
+        done = 0
+        while done < n:
+            held = self.hold(k)
+            done = observe_events(held, events, done, self.settings.history, k, told, found, stages)
+            if done < n:
+                self.make_room()
+        rows.clear()
         return [
-            self._observe(interaction, answer)
-            for interaction, answer in zip(interactions, answers, strict=True)
+            Answer(named(self, told[e, :, :count].tolist()), dict(zip(STAGES, laps, strict=True)))
+            for e, (count, laps) in enumerate(zip(found.tolist(), stages.tolist(), strict=True))
         ]
 
-    def _observe(self, interaction: Interaction, answer: bool) -> Answer:
-        if interaction.kind == "ignore":
-            return self.recommend(interaction.user) if answer else Answer([])
-        if interaction.kind == "forget" or interaction.item is None:
-            self.forget(interaction.user)
-            return self.recommend(interaction.user) if answer else Answer([])
-        weight = self._weight(interaction)
+    def _observe_in_parts(self, row: _Row, interaction: Interaction, answer: bool) -> Answer:
+        """Take in an event part by part: some of it is not compiled."""
         clock = _StageClock()
-        introduced = self.items.find(interaction.item) is None
-        user, item = self._intern_user(interaction.user), self._intern_item(interaction.item)
-        self._purge(user, item)
-        counted = self._seen.weight(user, item)
+        events = np.array([row], EVENT)
+        user, item, units = (int(events[name][0]) for name in ("user", "item", "units"))
+        self.purge(user)
         later = self.graph.users.later(user, interaction.timestamp)
-        history = self._history(user, later)
-        if later:
-            self._ranking.forget_last()  # which knows what came later
-        # An item that its own event made known could not have been shown: that it was taken would
-        # teach that what is new and unpopular is taken.
-        if weight > 0 and counted is None and not introduced and len(history):
-            self._learn(user, item, history)
-        self._ranking.forget_last()
-        # What was disliked first and taken later is counted then.
-        new = not counted and (weight > 0 or counted is None)
-        if new:
-            self._seen.put(user, item, weight)
-        self._judge(user, item, interaction)
-        clock.lap("learn")
-        if weight > 0:
-            self.graph.insert(user, item, weight, interaction.timestamp)
-            self._candidates.index_embedding(
+        history = self.history(user, later)
+        learns = units > 0 and len(history) and self.taken.weight(user, item) is None
+        if learns and (later or not self.has_contest_of(user)):
+            self.compete(competing(self, user, history))
+        laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
+        while not take_in_one(
+            self.hold(), events, self.settings.history, self.competitors, self.all_compete, laps
+        ):
+            self.make_room()
+        if int(self.embeddings.steps[0]) > steps:
+            self.embeddings.learnt(user, history)
+        if units > 0:
+            self.retrieval.index_embedding(
                 item, int(self.graph.items.degree[item]), self.embeddings.outputs[item]
             )
-            if new:
-                count(self, user, item, history, weight, interaction, later)
-        clock.lap("graph")
-        if weight > 0:
+        clock.lap("learn")
+        clock.laps["graph"] = int(laps[GRAPH])
+        clock.laps["learn"] -= clock.laps["graph"]
+        if units > 0:
             self.embeddings.propagate(self.graph, user, item)
         clock.lap("propagate")
-        if weight > 0 and self._reads_text:
+        if units > 0 and self.reads_text:
             self._read_text(user, item, interaction.text, later)
         clock.lap("text")
-        items = self._ranking.best(self, user, self.settings.k, self.rules) if answer else []
+        items = best(self, user, self.settings.k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
-
-    def _weight(self, interaction: Interaction) -> float:
-        try:
-            return self.kinds.weights[interaction.kind]
-        except KeyError:
-            known = ", ".join(self.kinds.known)
-            raise ValueError(f"kind: {interaction.kind!r} is unknown; known are {known}") from None
 
     def upsert_item(self, item: Item, embedding: NDArray[np.float32] | None = None) -> None:
         """Add an item to the catalogue, or replace what it says of it.
@@ -179,17 +235,16 @@ class Recommender(Knowledge):
         embedding : float32[384], optional
             The encoder's embedding of `item_text(item)`; without it the text is encoded here.
         """
-        self._ranking.forget_last()
-        # No use: the catalogue may be told twice, which must change nothing.
-        number = self._intern_item(item.item, use=False)
+        self.forget_contest()
+        number = self.list_item(item.item)
         self.categories.set_item(number, item.categories)
-        self._hidden[number] = item.hidden
-        self._because[number] = f"because of {item.title or item.item}"
-        if self._reads_text:
+        self.hidden[number] = item.hidden
+        self.reasons[number] = f"because of {item.title or item.item}"
+        if self.reads_text:
             if embedding is None and (text := item_text(item)):
                 embedding = self._encode(text)
             self._rotate(self.vectors.set_item(number, embedding, item.categories, _year(item)))
-            self._candidates.index_text(number, self.vectors.vectors[number])
+            self.retrieval.index_text(number, self.vectors.vectors[number])
 
     def describe_item(self, item: Item, given: Collection[str]) -> None:
         """Take over what a message says of an item; its text's embedding may come later.
@@ -202,30 +257,30 @@ class Recommender(Knowledge):
         given
             The names of the fields of `item` that the message gives: others stay as they are.
         """
-        self._ranking.forget_last()
-        number = self._intern_item(item.item, use=False)
+        self.forget_contest()
+        number = self.list_item(item.item)
         if not _DESCRIBING.isdisjoint(given):
-            self._hidden[number] = item.hidden
+            self.hidden[number] = item.hidden
         if "title" in given:
-            self._because[number] = f"because of {item.title or item.item}"
+            self.reasons[number] = f"because of {item.title or item.item}"
         if "categories" in given:
             self.categories.set_item(number, item.categories)
-        if self._reads_text and ("categories" in given or "year" in item.properties):
+        if self.reads_text and ("categories" in given or "year" in item.properties):
             before = self.vectors.vectors[number].copy()
             categories = self.categories.of(number)
             self._rotate(self.vectors.set_item(number, None, categories, _year(item)))
             after = self.vectors.vectors[number]
             if not np.array_equal(before, after):  # told twice: an index would change all the same
-                self._candidates.index_text(number, after)
+                self.retrieval.index_text(number, after)
 
     def embed_item(self, name: str, embedding: NDArray[np.float32]) -> None:
         """Set the embedding (float32[384]) of an item's text; nothing of an unknown item."""
         number = self.items.find(name)
-        if number is None or not self._reads_text:
+        if number is None or not self.reads_text:
             return
-        self._ranking.forget_last()
+        self.forget_contest()
         self._rotate(self.vectors.set_text(number, embedding))
-        self._candidates.index_text(number, self.vectors.vectors[number])
+        self.retrieval.index_text(number, self.vectors.vectors[number])
 
     def remove_item(self, name: str) -> None:
         """Recommend an item no more, and forget what the catalogue said of it."""
@@ -243,9 +298,8 @@ class Recommender(Knowledge):
         number = self.users.find(user)
         if number is None:
             return
-        self._purge(number)
+        self.purge(number)
         take_back(self, number)
-        self._ranking.forget_last()
         self._clear_user(number)
 
     def warm_start(self, model: TrainedModel) -> None:
@@ -259,8 +313,10 @@ class Recommender(Knowledge):
         from engine.trained.warm import check_fit, warm_start  # noqa: PLC0415 - few start so
 
         check_fit(self.settings, len(self.users), model)
-        users = np.array([self._intern_user(name) for name in model.users], np.int32)
-        items = np.array([self._intern_item(name) for name in model.items], np.int32)
+        users = np.array([self.number_user(name) for name in model.users], np.int32)
+        items = np.array([self.list_item(name) for name in model.items], np.int32)
+        for user in users.tolist():
+            self._user_order.touch(user)
         warm_start(self.embeddings, model, users, items)
 
     @classmethod
@@ -289,8 +345,8 @@ class Recommender(Knowledge):
         clock = _StageClock()
         number = self.users.find(user)
         if number is not None:
-            self._purge(number)
-        items = self._ranking.best(self, number, k or self.settings.k, rules or self.rules)
+            self.purge(number)
+        items = best(self, number, k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
 
@@ -306,7 +362,7 @@ class Recommender(Knowledge):
         OSError
             If it cannot be written; a file that was at `path` is left as it was.
         """
-        encoder = TextEncoder.name if self._reads_text else None
+        encoder = TextEncoder.name if self.reads_text else None
         write_state(Path(path), self, self.settings.model_dump(mode="json"), encoder, notes)
 
     @classmethod
@@ -342,44 +398,13 @@ class Recommender(Knowledge):
 
         return read_state(Path(path), made, TextEncoder.name)
 
-    # ------------------------------------------------------------------ what an event teaches
-
-    def _learn(self, user: int, item: int, history: NDArray[np.int32]) -> None:
-        """One online step on what the model would have answered just before this interaction.
-
-        None if the item did not compete: put among the candidates by hand it would teach that
-        what is taken is what nothing speaks for.
-        """
-        found = self._ranking.contest_of(self, user, history, item)
-        if found is None:
-            return
-        contest, target = found
-        e, h = self.embeddings, self.head
-        learn_step(
-            contest.features, contest.scores, contest.weights, contest.context, user, history,
-            target, self.popularity.counts, contest.vectors, contest.candidates, h.weights,
-            h.accumulated, h.active, h.bias, h.bias_accumulated, self.taste.maps,
-            self.taste.accumulated, self.taste.profiles, e.inputs, e.outputs, e.personal_outputs,
-            e._accumulated, e.users, e.personal, e.directions, e._accumulated_users, e.next_draw(),
-        )  # fmt: skip
-        e.learnt(user, history)
-
-    def _judge(self, user: int, item: int, interaction: Interaction) -> None:
-        """Remember a dislike or a low rating; a better opinion takes it back."""
-        value = interaction.value if interaction.kind in RATED else None
-        low = value is not None and value <= self.settings.low_value
-        if interaction.kind == "dislike" or low:
-            self.dislikes.add(user, item)
-        elif value is not None or interaction.kind == "like":
-            self.dislikes.remove(user, item)
-
     def _read_text(self, user: int, item: int, review: str | None, later: int) -> None:
         """Add what the user wrote, or else the item's text, to their taste."""
         vector = self.vectors.vectors[item]
         if review and self.settings.review_text:
             embedding = self._encode(review)
             self._rotate(self.vectors.add_review(item, embedding))
-            self._candidates.index_text(item, self.vectors.vectors[item])
+            self.retrieval.index_text(item, self.vectors.vectors[item])
             vector = self.vectors.project(embedding)
         self.taste.record(user, vector, later)
 
@@ -391,8 +416,9 @@ class Recommender(Knowledge):
     def _rotate(self, rotation: NDArray[np.float32] | None) -> None:
         if rotation is not None:
             self.taste.rotate(rotation)
-            if not self._candidates.are_all(len(self.items)):
-                self._candidates.index_texts(self.vectors.vectors[: len(self.items)])
+            self._replaced()
+            if not self.all_compete:
+                self.retrieval.index_texts(self.vectors.vectors[: len(self.items)])
 
 
 def _year(item: Item) -> float | None:
@@ -404,10 +430,10 @@ class _StageClock:
     """Nanoseconds between laps."""
 
     def __init__(self) -> None:
-        self.laps: dict[Stage, int] = {}
+        self.laps: dict[str, int] = {}
         self._last = perf_counter_ns()
 
-    def lap(self, stage: Stage) -> None:
+    def lap(self, stage: str) -> None:
         now = perf_counter_ns()
         self.laps[stage] = now - self._last
         self._last = now

@@ -9,7 +9,7 @@ last items, the q-th of which came no more than q minutes before the last.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,13 @@ _KEEP_POPULARITY, _KEEP_QUALITY = 0.7, 0.3
 """What a level keeps of itself at each new item."""
 _SESSION_ITEMS = 20
 _SESSION_GAP_MS = 60_000
+
+
+class ContextArrays(NamedTuple):
+    """What kernels read and write of `Contexts`."""
+
+    lengths: NDArray[np.int64]
+    levels: NDArray[np.float32]
 
 
 class Contexts:
@@ -49,6 +56,11 @@ class Contexts:
         self.lengths: NDArray[np.int64] = np.zeros(users, np.int64)
         self.levels: NDArray[np.float32] = np.zeros((users, 2), np.float32)
 
+    @property
+    def arrays(self) -> ContextArrays:
+        """As kernels take them."""
+        return ContextArrays(self.lengths, self.levels)
+
     def _fault(self) -> str:
         return "a user took less than nothing" if (self.lengths < 0).any() else ""
 
@@ -63,7 +75,7 @@ class Contexts:
         One that is told late, when they took `later` others since, moves them as little as if they
         had faded it; that it also moved on what came before it is not made up for.
         """
-        move_levels(self.lengths, self.levels, user, popularity, quality, later)
+        move_levels(self.arrays, user, popularity, quality, later)
 
     def forget(self, user: int) -> None:
         """Forget a user's length and levels."""
@@ -72,27 +84,24 @@ class Contexts:
 
 
 @kernel
-def move_levels(lengths, levels, user, popularity, quality, later):  # type: ignore[no-untyped-def]
+def move_levels(c, user, popularity, quality, later):  # type: ignore[no-untyped-def]
     """See `Contexts.record`."""
-    if lengths[user] > 0:
+    if c.lengths[user] > 0:
         keep = 1.0 - (1.0 - _KEEP_POPULARITY) * _KEEP_POPULARITY**later
-        popularity += keep * (levels[user, 0] - popularity)
+        popularity += keep * (c.levels[user, 0] - popularity)
         keep = 1.0 - (1.0 - _KEEP_QUALITY) * _KEEP_QUALITY**later
-        quality += keep * (levels[user, 1] - quality)
-    levels[user, 0], levels[user, 1] = popularity, quality
-    lengths[user] += 1
+        quality += keep * (c.levels[user, 1] - quality)
+    c.levels[user, 0], c.levels[user, 1] = popularity, quality
+    c.lengths[user] += 1
 
 
 @kernel
-def context_of(length, levels, times, degree):  # type: ignore[no-untyped-def]
-    """c_u, float32[5].
-
-    length : items taken; levels : float32[2]; times : int64[ring], degree : of the user's row.
-    """
-    out = np.empty(CONTEXTS, np.float32)
+def context_of(c, rows, user, out):  # type: ignore[no-untyped-def]
+    """Write c_u to `out`: float32[5]. `rows` are the users' of the graph."""
+    times, degree = rows.times[user], rows.degree[user]
     out[0] = 1.0
-    out[1] = np.log(length + 1.0) / 3.0 - 1.0
-    out[2] = (levels[0] - 5.0) / 2.0
+    out[1] = np.log(c.lengths[user] + 1.0) / 3.0 - 1.0
+    out[2] = (c.levels[user, 0] - 5.0) / 2.0
     held = min(degree, len(times), _SESSION_ITEMS)
     last = times[(degree - 1) % len(times)]
     session = 0
@@ -101,5 +110,4 @@ def context_of(length, levels, times, degree):  # type: ignore[no-untyped-def]
             break
         session += 1
     out[3] = np.log(session + 1.0) - 1.0
-    out[4] = levels[1]
-    return out
+    out[4] = c.levels[user, 1]

@@ -10,7 +10,7 @@ Trained by softmax cross-entropy over all candidates.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,16 @@ _PARTS_OF_MODEL = {
     "gnn": (GRAPH_PART, TREND_PART),
     "llm": (TREND_PART, TEXT_PART),
 }
+
+
+class HeadArrays(NamedTuple):
+    """What kernels read and write of a `Head`."""
+
+    weights: NDArray[np.float64]
+    accumulated: NDArray[np.float64]
+    bias: NDArray[np.float32]
+    bias_accumulated: NDArray[np.float32]
+    active: NDArray[np.float32]
 
 
 class Head:
@@ -75,6 +85,13 @@ class Head:
         self.bias: NDArray[np.float32] = np.zeros(items, np.float32)
         self.bias_accumulated: NDArray[np.float32] = np.ones(items, np.float32)
 
+    @property
+    def arrays(self) -> HeadArrays:
+        """As kernels take them."""
+        return HeadArrays(
+            self.weights, self.accumulated, self.bias, self.bias_accumulated, self.active
+        )
+
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
         self.bias = grown(self.bias, items)
@@ -87,55 +104,54 @@ class Head:
 
 
 @kernel
-def feature_weights(weights, active, context, out):  # type: ignore[no-untyped-def]
+def feature_weights(h, context, out):  # type: ignore[no-untyped-def]
     """Write the weight of each active feature for a user, W c_u, to `out`: float32[14]."""
     for k in range(FEATURES):
         total = 0.0
         for c in range(CONTEXTS):
-            total += weights[k, c] * context[c]
-        out[k] = total * active[k]
+            total += h.weights[k, c] * context[c]
+        out[k] = total * h.active[k]
 
 
 @kernel
-def learn_weights(weights, accumulated, active, gradient, context):  # type: ignore[no-untyped-def]
+def learn_weights(h, gradient, context):  # type: ignore[no-untyped-def]
     """One Adagrad step; `gradient` (float32[14]) is the loss's by the feature weights."""
     for k in range(FEATURES):
         if not LEARNT[k]:
             continue
         for c in range(CONTEXTS):
-            g = gradient[k] * active[k] * context[c]
-            accumulated[k, c] += g * g
-            weights[k, c] -= _LEARNING_RATE * g / np.sqrt(accumulated[k, c])
+            g = gradient[k] * h.active[k] * context[c]
+            h.accumulated[k, c] += g * g
+            h.weights[k, c] -= _LEARNING_RATE * g / np.sqrt(h.accumulated[k, c])
 
 
 @kernel
-def learn_bias(bias, accumulated, candidates, probabilities, target):  # type: ignore[no-untyped-def]
+def learn_bias(h, candidates, probabilities, target):  # type: ignore[no-untyped-def]
     """One Adagrad step on every candidate's bias; `target` is the position of what was taken."""
     for c in range(len(candidates)):
         g = probabilities[c]
         if c == target:
             g -= np.float32(1.0)
         j = candidates[c]
-        accumulated[j] += g * g
-        bias[j] -= _BIAS_RATE * g / np.sqrt(accumulated[j])
+        h.bias_accumulated[j] += g * g
+        h.bias[j] -= _BIAS_RATE * g / np.sqrt(h.bias_accumulated[j])
 
 
 @kernel
-def strongest_part(features, weights, active, positions):  # type: ignore[no-untyped-def]
-    """Which part of the model spoke most for each candidate: int32[n], one of `*_PART`."""
-    out = np.empty(len(positions), np.int32)
-    for i in range(len(positions)):
-        best = np.float32(-1e30)
-        for part in range(3):
-            if active[PART_ROWS[part][0]] == 0:
-                continue
-            total = np.float32(0.0)
-            for k in range(PART_ROWS[part][0], PART_ROWS[part][1]):
-                total += weights[k] * features[k, positions[i]]
-            if total > best:
-                best = total
-                out[i] = part
-    return out
+def strongest_part(features, weights, active, position):  # type: ignore[no-untyped-def]
+    """Which part of the model spoke most for the candidate at a position: one of `*_PART`."""
+    strongest = 0
+    best = np.float32(-1e30)
+    for part in range(3):
+        if active[PART_ROWS[part][0]] == 0:
+            continue
+        total = np.float32(0.0)
+        for k in range(PART_ROWS[part][0], PART_ROWS[part][1]):
+            total += weights[k] * features[k, position]
+        if total > best:
+            best = total
+            strongest = part
+    return strongest
 
 
 @kernel
@@ -172,9 +188,11 @@ def combine(features, weights, bias, n, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def top_k(scores, k):  # type: ignore[no-untyped-def]
-    """Positions of the k best in order, ties by position; fewer if fewer may be shown. int32"""
-    best = np.empty(k, np.int32)
+def top_k(scores, k, best):  # type: ignore[no-untyped-def]
+    """Write the positions of the k best in order, ties by position, to `best`: int32[>= k].
+
+    Returns how many: fewer than k if fewer may be shown.
+    """
     found = 0
     bar = EXCLUDED
     for j in range(len(scores)):
@@ -189,16 +207,15 @@ def top_k(scores, k):  # type: ignore[no-untyped-def]
                 found += 1
             if found == k:
                 bar = scores[best[k - 1]]
-    return best[:found]
+    return found
 
 
 @kernel
-def softmax(scores):  # type: ignore[no-untyped-def]
-    """Softmax of the scores (float32[n]), excluded items getting 0: float32[n]."""
+def softmax(scores, out):  # type: ignore[no-untyped-def]
+    """Write the softmax of the scores to `out`, excluded items getting 0: both float32[n]."""
     best = EXCLUDED
     for j in range(len(scores)):
         best = max(best, scores[j])
-    out = np.empty(len(scores), np.float32)
     for j in range(len(scores)):
         out[j] = scores[j] - best
     exp_in_place(out)
@@ -209,26 +226,24 @@ def softmax(scores):  # type: ignore[no-untyped-def]
     scale = np.float32(1.0) / total
     for j in range(len(scores)):
         out[j] *= scale
-    return out
 
 
 @kernel
-def expected_features(features, probabilities):  # type: ignore[no-untyped-def]
-    """sum_j p_j features[k, j]: float32[14]."""
-    out = np.zeros(FEATURES, np.float32)
+def expected_features(features, probabilities, out):  # type: ignore[no-untyped-def]
+    """Write sum_j p_j features[k, j] to `out`: float32[14]."""
     for k in range(FEATURES):
         total = np.float32(0.0)
         for j in range(len(probabilities)):
             total += probabilities[j] * features[k, j]
         out[k] = total
-    return out
 
 
 @kernel
-def expected_vector(vectors, probabilities):  # type: ignore[no-untyped-def]
-    """sum_j p_j vectors[j]: float32[width]."""
+def expected_vector(vectors, probabilities, out):  # type: ignore[no-untyped-def]
+    """Write sum_j p_j vectors[j] to `out`: float32[width]."""
     n, width = len(probabilities), vectors.shape[1]
-    out = np.zeros(width, np.float32)
+    for d in range(width):
+        out[d] = np.float32(0.0)
     # Four rows at a time: the sums are loaded and stored a quarter as often.
     for j in range(0, n - 3, 4):
         a, b = probabilities[j], probabilities[j + 1]
@@ -243,4 +258,3 @@ def expected_vector(vectors, probabilities):  # type: ignore[no-untyped-def]
     for j in range(n - n % 4, n):
         for d in range(width):
             out[d] += probabilities[j] * vectors[j, d]
-    return out

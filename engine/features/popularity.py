@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from math import log, log2
-from typing import ClassVar
+from math import log
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import ROWS, Array, State, Value
+from engine.features.elementwise import log_in_place
+from engine.state.schema import ROWS, Array, State
 
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
 WINDOW = HALF_LIFE / log(2.0)
 """Events that the recent counts add up to."""
-INFLATION = 2.0 ** (1.0 / HALF_LIFE)
+_INFLATION_STEP = 2.0 ** (1.0 / HALF_LIFE)
 TRENDING_ITEMS = 256
 _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
@@ -29,6 +30,31 @@ ALL_TIME, RECENT, AGE, QUALITY = range(4)
 
 _FEATURE_NAMES = ("share", "recent_share", "age", "quality")
 """The rows of `Popularity.features` in saved states."""
+
+
+class PopularityArrays(NamedTuple):
+    """What kernels read and write of `Popularity`."""
+
+    counts: NDArray[np.float32]
+    features: NDArray[np.float32]
+    stage_ratio: NDArray[np.float32]
+    recent: NDArray[np.float64]
+    first: NDArray[np.int64]
+    by_stage: NDArray[np.float32]
+    stage_total: NDArray[np.float64]
+    value_sums: NDArray[np.float32]
+    trending: NDArray[np.int32]
+    clock: NDArray[np.int64]
+    moments: NDArray[np.float64]
+
+
+EVENTS, CURSOR, TRENDING_COUNT = range(3)
+"""Places in `PopularityArrays.clock`: events counted; the next item to be refreshed; slots of
+`trending` in use."""
+_INFLATION = 3
+"""Place in `PopularityArrays.moments` of what one event weighs now in the recent counts: it grows,
+so that old counts need no decay pass. Before it are the number, mean and sum of squared deviations
+of all ratings so far (Welford, 1962)."""
 
 
 class Popularity:
@@ -63,44 +89,51 @@ class Popularity:
             "_by_stage": Array("items/popularity/by_stage", (None, ROWS)),
             "_stage_total": Array("items/popularity/stage_total", (None,)),
             "_value_sums": Array("items/popularity/value_sums", (None, ROWS)),
-            "events": Value("items/popularity/events", int),
-            "trending_count": Value("items/popularity/trending_count", int),
-            "_inflation": Value("items/popularity/inflation", float),
-            "_cursor": Value("items/popularity/cursor", int),
-            "_values": Value("items/popularity/value_moments", list[float]),
+            "_clock": Array("items/popularity/clock", (("events", "cursor", "trending"),)),
+            "_moments": Array(
+                "items/popularity/moments", (("ratings", "mean", "squares", "inflation"),)
+            ),
         },
         check="_fault",
     )
 
     def __init__(self, items: int = 1024) -> None:
-        self.events = 0
         self.counts: NDArray[np.float32] = np.zeros(items, np.float32)
         self.features: NDArray[np.float32] = np.zeros((4, items), np.float32)
         self.trending: NDArray[np.int32] = np.zeros(TRENDING_ITEMS, np.int32)
-        self.trending_count = 0
         self._recent: NDArray[np.float64] = np.zeros(items, np.float64)
-        # What one event weighs now: it grows, so that old counts need no decay pass.
-        self._inflation = 1.0
         self._first: NDArray[np.int64] = np.zeros(items, np.int64)
         self._by_stage: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
         self.stage_ratio: NDArray[np.float32] = np.zeros((_STAGES, items), np.float32)
         self._stage_total: NDArray[np.float64] = np.zeros(_STAGES, np.float64)
-        self._cursor = 0
-        # Number, mean and sum of squared deviations of all values so far (Welford, 1962).
-        self._values: list[float] = [0.0, 0.0, 0.0]
         self._value_sums: NDArray[np.float32] = np.zeros((2, items), np.float32)
+        self._clock: NDArray[np.int64] = np.zeros(3, np.int64)
+        self._moments: NDArray[np.float64] = np.array([0.0, 0.0, 0.0, 1.0])
+
+    @property
+    def arrays(self) -> PopularityArrays:
+        """As kernels take them."""
+        return PopularityArrays(
+            self.counts, self.features, self.stage_ratio, self._recent, self._first,
+            self._by_stage, self._stage_total, self._value_sums, self.trending, self._clock,
+            self._moments,
+        )  # fmt: skip
+
+    @property
+    def events(self) -> int:
+        """Events counted so far."""
+        return int(self._clock[EVENTS])
 
     @property
     def trending_items(self) -> NDArray[np.int32]:
         """A view of the items of greatest recent share, in no order: int32[<= 256]."""
-        return self.trending[: self.trending_count]
+        return self.trending[: int(self._clock[TRENDING_COUNT])]
 
     def _fault(self) -> str:
-        if not 0 <= self.trending_count <= TRENDING_ITEMS:
-            return f"{self.trending_count} items are trending, of {TRENDING_ITEMS} at most"
-        if self._cursor < 0 or len(self._values) != 3:
-            return "its cursor or its moments are none"
-        return ""
+        count = int(self._clock[TRENDING_COUNT])
+        if not 0 <= count <= TRENDING_ITEMS:
+            return f"{count} items are trending, of {TRENDING_ITEMS} at most"
+        return "its cursor is none" if self._clock[CURSOR] < 0 else ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -126,7 +159,7 @@ class Popularity:
             table[:, item] = 0.0
         held = self.trending_items
         for slot in np.flatnonzero(held == item):
-            self.trending_count -= 1
+            self._clock[TRENDING_COUNT] -= 1
             held[slot] = held[-1]
 
     def record(
@@ -136,29 +169,9 @@ class Popularity:
 
         `value` is its rating, on whatever scale all ratings have.
         """
-        weight_now = self.next_weight()
-        stage, share = stage_of(history_length)
-        self.take_totals(
-            record_popularity(
-                self.counts, self._recent, weight_now, self.events, self._first, self._by_stage,
-                self._stage_total, self.stage_ratio, self.features, self._value_sums, stage, share,
-                weight, item, value is not None, float(value or 0.0), *self._values,
-                self._cursor, items, self.trending, self.trending_count,
-            )
-        )  # fmt: skip
-
-    def next_weight(self) -> float:
-        """Count an event; what it weighs in the recent counts."""
-        self.events += 1
-        self._inflation *= INFLATION
-        if self._inflation > 1e12:
-            self._recent /= self._inflation
-            self._inflation = 1.0
-        return self._inflation
-
-    def take_totals(self, totals: tuple[int, int, float, float, float]) -> None:
-        """Take over what `record_popularity` returned."""
-        self._cursor, self.trending_count, *self._values = totals
+        record_popularity(
+            self.arrays, item, history_length, items, weight, value is not None, float(value or 0.0)
+        )
 
     def current(
         self, items: NDArray[np.int32], stage: int
@@ -170,31 +183,26 @@ class Popularity:
         float32[4, n], float32[2, n]
             Of these items (int32[n]); the ratios at a stage and the next.
         """
-        features = self.features.take(items, 1)
-        ratios = np.zeros((2, len(items)), np.float32)
-        _current(
-            self.counts, self._recent, self._inflation, self.events, self._first, self._by_stage,
-            self._stage_total, items, stage, features, ratios,
-        )  # fmt: skip
-        # numpy's logarithm is vectorised, numba's is not.
-        logarithmic = features[: AGE + 1]
-        np.log(logarithmic, out=logarithmic)
-        np.log(ratios, out=ratios)
-        features[:AGE] += _SHARE_OFFSET
+        features, ratios = (
+            np.empty((4, len(items)), np.float32),
+            np.empty((2, len(items)), np.float32),
+        )
+        current_popularity(self.arrays, items, len(items), stage, features, ratios)
         return features, ratios
 
     def level(self, item: int) -> float:
         """An item's log share of recent interactions, up to date."""
-        return float(recent_level(self._recent, self._inflation, item))
+        return float(recent_level(self.arrays, item))
 
     def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
         """Take back from the all-time counts what one user added: int32[n], float32[n]."""
         self.counts[items] = np.maximum(self.counts[items] - weights, 0.0)
 
 
-def stage_of(history_length: int) -> tuple[int, float]:
+@kernel
+def stage_of(history_length):  # type: ignore[no-untyped-def]
     """The stage of a user with that many interactions, and the share of the next one in it."""
-    position = min(log2(history_length + 1.0), _STAGES - 1.001)
+    position = min(np.log2(history_length + 1.0), _STAGES - 1.001)
     return int(position), position - int(position)
 
 
@@ -233,31 +241,47 @@ def _stage_ratio(at_stage, stage_total, share):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _current(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, first, by_stage, stage_total, items, stage, features, ratios
-):
-    """Write what the logarithms are to be taken of."""
-    for i in range(len(items)):
+def current_popularity(p, items, n, stage, features, ratios):  # type: ignore[no-untyped-def]
+    """See `Popularity.current`; of the first n items."""
+    events, inflation = p.clock[EVENTS], p.moments[_INFLATION]
+    for i in range(n):
         j = items[i]
-        share = np.float32(counts[j] / (events + 1.0))
+        share = np.float32(p.counts[j] / (events + 1.0))
         features[ALL_TIME, i] = _smoothed(share)
-        features[RECENT, i] = _smoothed(recent[j] / inflation / WINDOW)
-        features[AGE, i] = _relative_age(events - first[j])
+        features[RECENT, i] = _smoothed(p.recent[j] / inflation / WINDOW)
+        features[AGE, i] = _relative_age(events - p.first[j])
+        features[QUALITY, i] = p.features[QUALITY, j]
         for s in range(2):
-            ratios[s, i] = _stage_ratio(by_stage[stage + s, j], stage_total[stage + s], share)
+            ratios[s, i] = _stage_ratio(p.by_stage[stage + s, j], p.stage_total[stage + s], share)
+    for k in range(AGE + 1):
+        log_in_place(features[k][:n])
+    for s in range(2):
+        log_in_place(ratios[s][:n])
+    for i in range(n):
+        features[ALL_TIME, i] += _SHARE_OFFSET
+        features[RECENT, i] += _SHARE_OFFSET
 
 
 @kernel
-def _refresh(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-    j, first_stage, last_stage,
-):  # fmt: skip
-    share = np.float32(counts[j] / (events + 1.0))
-    features[ALL_TIME, j] = _log_share(share)
-    features[RECENT, j] = _log_share(recent[j] / inflation / WINDOW)
-    features[AGE, j] = np.log(_relative_age(events - first[j]))
+def recent_shares(p, items, n, out):  # type: ignore[no-untyped-def]
+    """The log share of recent interactions of the first n items, up to date: out is float32[n]."""
+    inflation = p.moments[_INFLATION]
+    for i in range(n):
+        out[i] = _smoothed(p.recent[items[i]] / inflation / WINDOW)
+    log_in_place(out[:n])
+    for i in range(n):
+        out[i] += _SHARE_OFFSET
+
+
+@kernel
+def _refresh(p, j, first_stage, last_stage):  # type: ignore[no-untyped-def]
+    events = p.clock[EVENTS]
+    share = np.float32(p.counts[j] / (events + 1.0))
+    p.features[ALL_TIME, j] = _log_share(share)
+    p.features[RECENT, j] = _log_share(p.recent[j] / p.moments[_INFLATION] / WINDOW)
+    p.features[AGE, j] = np.log(_relative_age(events - p.first[j]))
     for s in range(first_stage, last_stage):
-        stage_ratio[s, j] = np.log(_stage_ratio(by_stage[s, j], stage_total[s], share))
+        p.stage_ratio[s, j] = np.log(_stage_ratio(p.by_stage[s, j], p.stage_total[s], share))
 
 
 @kernel
@@ -268,63 +292,64 @@ def _standardised(value, count, mean, squares):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def recent_level(recent, inflation, item):  # type: ignore[no-untyped-def]
+def recent_level(p, item):  # type: ignore[no-untyped-def]
     """See `Popularity.level`."""
-    return _log_share(recent[item] / inflation / WINDOW)
+    return _log_share(p.recent[item] / p.moments[_INFLATION] / WINDOW)
 
 
 @kernel
-def record_popularity(  # type: ignore[no-untyped-def]
-    counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-    value_sums, stage, stage_share, weight, item, is_rated, value, value_count, value_mean,
-    value_squares, cursor, items, trending, held,
-):  # fmt: skip
-    """Count, then refresh `item` and the next 1/32 of the items.
+def _count_event(p):  # type: ignore[no-untyped-def]
+    p.clock[EVENTS] += 1
+    p.moments[_INFLATION] *= _INFLATION_STEP
+    if p.moments[_INFLATION] > 1e12:
+        for j in range(len(p.recent)):
+            p.recent[j] /= p.moments[_INFLATION]
+        p.moments[_INFLATION] = 1.0
 
-    Returns the new cursor and trending_count; number, mean and squared deviations of all values.
-    """
-    if counts[item] == 0:
-        first[item] = events
+
+@kernel
+def record_popularity(p, item, history_length, items, weight, is_rated, value):  # type: ignore[no-untyped-def]
+    """See `Popularity.record`; refreshes `item` and the next 1/32 of the items."""
+    _count_event(p)
+    stage, share = stage_of(history_length)
+    if p.counts[item] == 0:
+        p.first[item] = p.clock[EVENTS]
     if is_rated:
-        value_count += 1.0
-        delta = value - value_mean
-        value_mean += delta / value_count
-        value_squares += delta * (value - value_mean)
-        value_sums[0, item] += _standardised(value, value_count, value_mean, value_squares)
-        value_sums[1, item] += np.float32(1.0)
-        features[QUALITY, item] = value_sums[0, item] / (value_sums[1, item] + _PRIOR_VALUES)
-    counts[item] += weight
-    recent[item] += weight * inflation
-    by_stage[stage, item] += weight * (1.0 - stage_share)
-    by_stage[stage + 1, item] += weight * stage_share
-    stage_total[stage] += weight * (1.0 - stage_share)
-    stage_total[stage + 1] += weight * stage_share
-    _refresh(
-        counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-        item, 0, len(stage_total),
-    )  # fmt: skip
+        m = p.moments
+        m[0] += 1.0
+        delta = value - m[1]
+        m[1] += delta / m[0]
+        m[2] += delta * (value - m[1])
+        p.value_sums[0, item] += _standardised(value, m[0], m[1], m[2])
+        p.value_sums[1, item] += np.float32(1.0)
+        p.features[QUALITY, item] = p.value_sums[0, item] / (p.value_sums[1, item] + _PRIOR_VALUES)
+    p.counts[item] += weight
+    p.recent[item] += weight * p.moments[_INFLATION]
+    p.by_stage[stage, item] += weight * (1.0 - share)
+    p.by_stage[stage + 1, item] += weight * share
+    p.stage_total[stage] += weight * (1.0 - share)
+    p.stage_total[stage + 1] += weight * share
+    _refresh(p, item, 0, len(p.stage_total))
+    cursor = p.clock[CURSOR]
     for _ in range(min(items // 32, 1024) + 1):
-        _refresh(
-            counts, recent, inflation, events, first, by_stage, stage_total, stage_ratio, features,
-            cursor, stage, stage + 2,
-        )  # fmt: skip
+        _refresh(p, cursor, stage, stage + 2)
         cursor = (cursor + 1) % items
-    held = _keep_trending(trending, held, recent, item)
-    return cursor, held, value_count, value_mean, value_squares
+    p.clock[CURSOR] = cursor
+    _keep_trending(p, item)
 
 
 @kernel
-def _keep_trending(trending, held, recent, item):  # type: ignore[no-untyped-def]
+def _keep_trending(p, item):  # type: ignore[no-untyped-def]
     # All recent counts fade alike, so only the item of the event can have risen.
     weakest = 0
+    held = p.clock[TRENDING_COUNT]
     for slot in range(held):
-        if trending[slot] == item:
-            return held
-        if recent[trending[slot]] < recent[trending[weakest]]:
+        if p.trending[slot] == item:
+            return
+        if p.recent[p.trending[slot]] < p.recent[p.trending[weakest]]:
             weakest = slot
-    if held < len(trending):
-        trending[held] = item
-        return held + 1
-    if recent[item] > recent[trending[weakest]]:
-        trending[weakest] = item
-    return held
+    if held < len(p.trending):
+        p.trending[held] = item
+        p.clock[TRENDING_COUNT] = held + 1
+    elif p.recent[item] > p.recent[p.trending[weakest]]:
+        p.trending[weakest] = item

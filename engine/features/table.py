@@ -125,7 +125,7 @@ TABLE = (
     Feature(
         "new_text", TEXT_PART,
         "text · 5 / (5 + count(j))",
-        -inf, inf, 0.0, True, "step.model.score_candidates",
+        -inf, inf, 0.0, True, "step.model.score_contest",
     ),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ weakest transition.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.elementwise import log_in_place
+from engine.graph import NODES
 from engine.state.eviction import Departures
 from engine.state.schema import ANY, ROWS, Array, State
 
@@ -24,6 +25,22 @@ _SMALLEST = 16
 """Slots of the smallest block; each larger one has four times as many."""
 _SATURATING = np.float32(0.9)
 """Decay over the history with which the saturating channel is read."""
+
+
+class TransitionArrays(NamedTuple):
+    """What kernels read and write of `Transitions`."""
+
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    start: NDArray[np.int64]
+    capacity: NDArray[np.int32]
+    degree: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+    top: NDArray[np.int64]
+    free: NDArray[np.int64]
+    free_counts: NDArray[np.int64]
+    marks: NDArray[np.uint8]
+    purged: NDArray[np.int64]
 
 
 class Transitions:
@@ -85,6 +102,14 @@ class Transitions:
         self._departures = departures or Departures()
         self._departures.reserve(items)
 
+    @property
+    def arrays(self) -> TransitionArrays:
+        """As kernels take them."""
+        return TransitionArrays(
+            self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
+            self._top, self._free, self._free_counts, self._marks, self._purged,
+        )  # fmt: skip
+
     def _fault(self) -> str:
         slots = min(len(self.items), len(self.weights))
         top = int(self._top[0])
@@ -136,10 +161,9 @@ class Transitions:
     def purge(self, rows: NDArray[np.int32]) -> None:
         """Drop the items that left from these rows (int32[n]), before they are read or added to."""
         if self._departures.count:
-            _purge(
-                self.items, self.weights, self.start, self.degree, rows, self._departures.last,
-                self._purged, self._departures.count,
-            )  # fmt: skip
+            purge_transitions(
+                self.arrays, rows, len(rows), self._departures.last, self._departures.count
+            )
 
     def record(
         self, history: NDArray[np.int32], item: int, weight: float, between: int = 0
@@ -148,26 +172,18 @@ class Transitions:
 
         `between` items lie between the two, of which this is counted already.
         """
-        self.make_room(len(history))
-        record_transitions(
-            self.items, self.weights, self.start, self.capacity, self.degree, self._sizes,
-            self._top, self._free, self._free_counts, history, item,
-            np.float32(weight * _SHORT**between), np.float32(weight * _LONG**between),
-        )  # fmt: skip
+        self.make_room((len(history) + 1) * self._length)
+        record_transitions(self.arrays, history, item, weight, between)
 
-    def make_room(self, history: int) -> None:
-        """Make room for a `record` after a history of that many items."""
-        # Each row of the event may need a new block.
-        slots = int(self._top[0]) + (history + 1) * self._length
-        if slots > len(self.items):
-            self.items = grown(self.items, slots)
-            self.weights = grown(self.weights, slots)
+    def make_room(self, slots: int) -> None:
+        """Have that many slots free behind the blocks."""
+        needed = int(self._top[0]) + slots
+        self.items = grown(self.items, needed)
+        self.weights = grown(self.weights, needed)
 
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
         """Undo a `record`, as far as the transitions are still held."""
-        _take_back(
-            self.items, self.weights, self.start, self.degree, history, item, np.float32(weight)
-        )
+        _take_back(self.arrays, history, item, np.float32(weight))
 
     def scores(
         self,
@@ -191,22 +207,8 @@ class Transitions:
             Item numbers, and where among them an item is (or -1).
         out : float32[>= 3, >= m]
         """
-        gather_transitions(
-            self.items, self.weights, self.start, self.degree, history, counts, events,
-            candidates, position, out,
-        )  # fmt: skip
-
-    def around(
-        self, items: NDArray[np.int32], position: NDArray[np.int32], out: NDArray[np.float32]
-    ) -> None:
-        """Write to `out` (float32[m]) how near each candidate is to any of `items` (int32[n]).
-
-        The nearest to an item get 1, by the symmetric weights.
-        """
-        gather_around(
-            self.items, self.weights, self.start, self.degree, items, position,
-            self._departures.last, self._purged, out,
-        )  # fmt: skip
+        rarity = np.empty(len(candidates), np.float32)
+        gather_transitions(self.arrays, history, counts, events, candidates, position, rarity, out)
 
     def strongest(
         self, history: NDArray[np.int32], targets: NDArray[np.int32]
@@ -215,17 +217,16 @@ class Transitions:
 
         Read from the targets' own rows, which hold the symmetric weights.
         """
-        return strongest_sources(
-            self.items, self.weights, self.start, self.degree, history, targets, self._marks,
-            self._departures.last, self._purged,
-        )  # fmt: skip
+        found = np.empty(len(targets), np.int32)
+        strongest_sources(self.arrays, history, targets, self._departures.last, found)
+        return found
 
 
 @kernel
-def _find(items, start, degree, source, target):  # type: ignore[no-untyped-def]
+def _find(t, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, or -1."""
-    first = start[source]
-    row = items[first : first + degree[source]]
+    first = t.start[source]
+    row = t.items[first : first + t.degree[source]]
     found = np.int32(-1)
     # To the end of the row, found or not: a loop without an exit is vectorised.
     for slot in range(len(row)):
@@ -235,122 +236,124 @@ def _find(items, start, degree, source, target):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _grow(items, weights, start, capacity, degree, sizes, top, free, free_counts, source):  # type: ignore[no-untyped-def]
+def _grow(t, source):  # type: ignore[no-untyped-def]
     """Move a row to a block of the next size."""
     size = 0
-    while size < len(sizes) and sizes[size] <= capacity[source]:
+    while size < len(t.sizes) and t.sizes[size] <= t.capacity[source]:
         size += 1
-    if free_counts[size] > 0:
-        free_counts[size] -= 1
-        block = free[size, free_counts[size]]
+    if t.free_counts[size] > 0:
+        t.free_counts[size] -= 1
+        block = t.free[size, t.free_counts[size]]
     else:
-        block = top[0]
-        top[0] += sizes[size]
-    for slot in range(degree[source]):
-        items[block + slot] = items[start[source] + slot]
-        weights[block + slot] = weights[start[source] + slot]
+        block = t.top[0]
+        t.top[0] += t.sizes[size]
+    first = t.start[source]
+    for slot in range(t.degree[source]):
+        t.items[block + slot] = t.items[first + slot]
+        t.weights[block + slot, 0] = t.weights[first + slot, 0]
+        t.weights[block + slot, 1] = t.weights[first + slot, 1]
     if size > 0:
-        free[size - 1, free_counts[size - 1]] = start[source]
-        free_counts[size - 1] += 1
-    start[source] = block
-    capacity[source] = sizes[size]
+        t.free[size - 1, t.free_counts[size - 1]] = first
+        t.free_counts[size - 1] += 1
+    t.start[source] = block
+    t.capacity[source] = t.sizes[size]
 
 
 @kernel
-def _slot(  # type: ignore[no-untyped-def]
-    items, weights, start, capacity, degree, sizes, top, free, free_counts, source, target
-):
+def _slot(t, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, made if it is new."""
-    slot = _find(items, start, degree, source, target)
+    slot = _find(t, source, target)
     if slot >= 0:
         return slot
-    if degree[source] == capacity[source] and capacity[source] < sizes[-1]:
-        _grow(items, weights, start, capacity, degree, sizes, top, free, free_counts, source)
-    first = start[source]
-    if degree[source] < capacity[source]:
-        slot = first + degree[source]
-        degree[source] += 1
+    if t.degree[source] == t.capacity[source] and t.capacity[source] < t.sizes[-1]:
+        _grow(t, source)
+    first = t.start[source]
+    if t.degree[source] < t.capacity[source]:
+        slot = first + t.degree[source]
+        t.degree[source] += 1
     else:
         slot = first
-        weakest = weights[first, 0] + weights[first, 1]
-        for other in range(first + 1, first + degree[source]):
-            strength = weights[other, 0] + weights[other, 1]
+        weakest = t.weights[first, 0] + t.weights[first, 1]
+        for other in range(first + 1, first + t.degree[source]):
+            strength = t.weights[other, 0] + t.weights[other, 1]
             if strength < weakest:
                 weakest = strength
                 slot = other
-    items[slot] = target
-    weights[slot] = np.float32(0.0)
+    t.items[slot] = target
+    t.weights[slot, 0] = t.weights[slot, 1] = np.float32(0.0)
     return slot
 
 
 @kernel
-def record_transitions(  # type: ignore[no-untyped-def]
-    items, weights, start, capacity, degree, sizes, top, free, free_counts, history, item, short,
-    long,
-):  # fmt: skip
-    """See `Transitions.record`; `short` and `long` (float32) weigh the most recent."""
+def slots_needed(t, history, later):  # type: ignore[no-untyped-def]
+    """Slots that recording after a history of that many items needs behind the blocks at most.
+
+    `later` more transitions are recorded between two items each.
+    """
+    return np.int64((history + 1 + 2 * later) * t.sizes[-1])
+
+
+@kernel
+def record_transitions(t, history, item, weight, between):  # type: ignore[no-untyped-def]
+    """See `Transitions.record`."""
+    short = np.float32(weight * _SHORT**between)
+    long = np.float32(weight * _LONG**between)
     for q in range(len(history)):
         source = history[q]
         if source != item:
-            slot = _slot(
-                items, weights, start, capacity, degree, sizes, top, free, free_counts, source, item
-            )
-            weights[slot, 0] += short
-            weights[slot, 1] += long
-            slot = _slot(
-                items, weights, start, capacity, degree, sizes, top, free, free_counts, item, source
-            )
-            weights[slot, 1] += long
+            slot = _slot(t, source, item)
+            t.weights[slot, 0] += short
+            t.weights[slot, 1] += long
+            slot = _slot(t, item, source)
+            t.weights[slot, 1] += long
         short *= _SHORT
         long *= _LONG
 
 
 @kernel
-def _take_back(items, weights, start, degree, history, item, weight):  # type: ignore[no-untyped-def]
+def _take_back(t, history, item, weight):  # type: ignore[no-untyped-def]
     zero = np.float32(0.0)
     short = long = weight
     for q in range(len(history)):
         source = history[q]
-        slot = _find(items, start, degree, source, item)
+        slot = _find(t, source, item)
         if slot >= 0:
-            weights[slot, 0] = max(weights[slot, 0] - short, zero)
-            weights[slot, 1] = max(weights[slot, 1] - long, zero)
-        slot = _find(items, start, degree, item, source)
+            t.weights[slot, 0] = max(t.weights[slot, 0] - short, zero)
+            t.weights[slot, 1] = max(t.weights[slot, 1] - long, zero)
+        slot = _find(t, item, source)
         if slot >= 0:
-            weights[slot, 1] = max(weights[slot, 1] - long, zero)
+            t.weights[slot, 1] = max(t.weights[slot, 1] - long, zero)
         short *= _SHORT
         long *= _LONG
 
 
 @kernel
-def _purge(items, weights, start, degree, rows, left, purged, now):  # type: ignore[no-untyped-def]
-    for r in range(len(rows)):
+def purge_transitions(t, rows, n, left, now):  # type: ignore[no-untyped-def]
+    """See `Transitions.purge`; of the first n rows."""
+    for r in range(n):
         row = rows[r]
-        since = purged[row]
+        since = t.purged[row]
         if since == now:
             continue
-        purged[row] = now
-        first = start[row]
+        t.purged[row] = now
+        first = t.start[row]
         kept = first
-        for slot in range(first, first + degree[row]):
-            if left[items[slot]] <= since:
-                items[kept] = items[slot]
-                weights[kept, 0] = weights[slot, 0]
-                weights[kept, 1] = weights[slot, 1]
+        for slot in range(first, first + t.degree[row]):
+            if left[t.items[slot]] <= since:
+                t.items[kept] = t.items[slot]
+                t.weights[kept, 0] = t.weights[slot, 0]
+                t.weights[kept, 1] = t.weights[slot, 1]
                 kept += 1
-        degree[row] = kept - first
+        t.degree[row] = kept - first
 
 
 @kernel
-def gather_transitions(  # type: ignore[no-untyped-def]
-    items, weights, start, degree, history, counts, events, candidates, position, out
-):
-    """See `Transitions.scores`."""
+def gather_transitions(t, history, counts, events, candidates, position, rarity, out):  # type: ignore[no-untyped-def]
+    """See `Transitions.scores`; rarity is scratch, float32[>= m]."""
     one = np.float32(1.0)
     n = len(candidates)
     directed, symmetric, saturating = out[0], out[1], out[2]
     # A target's discount is the root of how rare it is, smoothed while the stream is young.
-    rarity = np.empty(n, np.float32)
     scale = np.float32((events + 1000.0) / 1000.0)
     for c in range(n):
         directed[c] = symmetric[c] = saturating[c] = np.float32(0.0)
@@ -363,9 +366,9 @@ def gather_transitions(  # type: ignore[no-untyped-def]
         short_total += short
         long_total += long
         a, b = short * norm, long * norm
-        first = start[source]
-        row = items[first : first + degree[source]]
-        pairs = weights[first : first + degree[source]]
+        first = t.start[source]
+        row = t.items[first : first + t.degree[source]]
+        pairs = t.weights[first : first + t.degree[source]]
         for slot in range(len(row)):
             c = position[row[slot]]
             if c >= 0:
@@ -388,42 +391,45 @@ def gather_transitions(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gather_around(items, weights, start, degree, sources, position, left, purged, out):  # type: ignore[no-untyped-def]
-    """See `Transitions.around`."""
+def gather_around(t, lists, user, position, left, out):  # type: ignore[no-untyped-def]
+    """Write how near each candidate is to any of a user's items in `lists`: out is float32[m].
+
+    The nearest to an item get 1, by the symmetric weights. `position` finds an item among the
+    candidates, or is -1; `left` says whether a number means another item by now.
+    """
     out[:] = np.float32(0.0)
-    for s in range(len(sources)):
-        since = purged[sources[s]]
-        first = start[sources[s]]
-        last = first + degree[sources[s]]
+    for at in range(lists.start[user], lists.start[user] + lists.length[user]):
+        source = lists.entries[at] & np.uint32(NODES - 1)
+        since = t.purged[source]
+        first = t.start[source]
+        last = first + t.degree[source]
         strongest = np.float32(1e-9)
         for slot in range(first, last):
-            if left[items[slot]] <= since:
-                strongest = max(strongest, weights[slot, 1])
+            if left[t.items[slot]] <= since:
+                strongest = max(strongest, t.weights[slot, 1])
         for slot in range(first, last):
-            c = position[items[slot]]
-            if c >= 0 and left[items[slot]] <= since:
-                out[c] = max(out[c], weights[slot, 1] / strongest)
+            c = position[t.items[slot]]
+            if c >= 0 and left[t.items[slot]] <= since:
+                out[c] = max(out[c], t.weights[slot, 1] / strongest)
 
 
 @kernel
-def strongest_sources(  # type: ignore[no-untyped-def]
-    items, weights, start, degree, history, targets, marks, left, purged
-):
-    """See `Transitions.strongest`."""
-    best = np.full(len(targets), -1, np.int32)
+def strongest_sources(t, history, targets, left, best):  # type: ignore[no-untyped-def]
+    """See `Transitions.strongest`; writes to `best`, int32[>= targets]."""
     for q in range(len(history)):
-        marks[history[q]] = 1
-    for t in range(len(targets)):
+        t.marks[history[q]] = 1
+    for i in range(len(targets)):
+        target, source = targets[i], np.int32(-1)  # `best` may be the same array
         strongest = np.float32(0.0)
-        first = start[targets[t]]
-        for slot in range(first, first + degree[targets[t]]):
+        first = t.start[target]
+        for slot in range(first, first + t.degree[target]):
             if (
-                marks[items[slot]]
-                and weights[slot, 1] > strongest
-                and left[items[slot]] <= purged[targets[t]]
+                t.marks[t.items[slot]]
+                and t.weights[slot, 1] > strongest
+                and left[t.items[slot]] <= t.purged[target]
             ):
-                strongest = weights[slot, 1]
-                best[t] = items[slot]
+                strongest = t.weights[slot, 1]
+                source = t.items[slot]
+        best[i] = source
     for q in range(len(history)):
-        marks[history[q]] = 0
-    return best
+        t.marks[history[q]] = 0

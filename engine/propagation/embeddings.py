@@ -9,7 +9,7 @@ last. An event re-aggregates the user and the item it touched and nobody else.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from engine.compiled import kernel
 from engine.graph import InteractionGraph
 from engine.propagation import Aggregator
 from engine.propagation.numba_backend import NumbaAggregator, aggregate_row
-from engine.state.schema import ROWS, Array, Generator, State, Value
+from engine.state.schema import ROWS, Array, Generator, State
 
 FANOUT = 32
 """Most recent neighbours that are aggregated."""
@@ -42,6 +42,21 @@ _INITIAL_DEVIATION = 0.1
 _LONG, _SHORT, _OUTPUT, _PERSONAL = range(4)
 
 
+class EmbeddingArrays(NamedTuple):
+    """What kernels read and write of `GraphEmbeddings`."""
+
+    inputs: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    personal_outputs: NDArray[np.float32]
+    second_hop: NDArray[np.float32]
+    users: NDArray[np.float32]
+    personal: NDArray[np.float32]
+    directions: NDArray[np.float32]
+    accumulated: NDArray[np.float32]
+    accumulated_users: NDArray[np.float32]
+    steps: NDArray[np.int64]
+
+
 class GraphEmbeddings:
     """Learnt tables and the propagated embeddings.
 
@@ -57,6 +72,8 @@ class GraphEmbeddings:
         Propagated from the items taken; as of the user's last event.
     personal, directions : float32[users, d]
         Learnt; and the same at unit length.
+    steps : int64[1]
+        Online steps so far.
     """
 
     # The rows that `reserve_items` drew ahead are saved with the rest, and the generator as they
@@ -72,7 +89,7 @@ class GraphEmbeddings:
             "directions": Array("users/embeddings/directions", (ROWS, None)),
             "_accumulated": Array("items/embeddings/accumulated", (None, ROWS), fill=1),
             "_accumulated_users": Array("users/embeddings/accumulated", (ROWS,), fill=1),
-            "_steps": Value("model/embeddings/steps", int),
+            "steps": Array("model/embeddings/steps", (None,)),
             "_random": Generator("model/embeddings/random"),
         },
         unsaved=("aggregator", "_dimensions", "_aggregates"),
@@ -91,9 +108,17 @@ class GraphEmbeddings:
         self.directions: NDArray[np.float32] = np.zeros((1024, dimensions), np.float32)
         self._accumulated: NDArray[np.float32] = np.ones((4, 0), np.float32)
         self._accumulated_users: NDArray[np.float32] = np.ones(1024, np.float32)
-        self._steps = 0
+        self.steps: NDArray[np.int64] = np.zeros(1, np.int64)
         self._aggregates = np.empty((3, 1, dimensions), np.float32)
         self.reserve_items(1024)
+
+    @property
+    def arrays(self) -> EmbeddingArrays:
+        """As kernels take them."""
+        return EmbeddingArrays(
+            self.inputs, self.outputs, self.personal_outputs, self.second_hop, self.users,
+            self.personal, self.directions, self._accumulated, self._accumulated_users, self.steps,
+        )  # fmt: skip
 
     def reserve_users(self, users: int) -> None:
         """Make room for `users` users."""
@@ -130,14 +155,15 @@ class GraphEmbeddings:
         self.aggregator.changed("long", changed)
         self.aggregator.changed("short", changed)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `propagate` is a kernel that others can call."""
+        return isinstance(self.aggregator, NumbaAggregator)
+
     def propagate(self, graph: InteractionGraph, user: int, item: int) -> None:
         """Re-aggregate the user and the item that an event touched."""
-        if isinstance(self.aggregator, NumbaAggregator):
-            _propagate(
-                graph.users.edges, graph.users.degree, graph.items.edges, graph.items.degree, user,
-                item, self.inputs, self.directions, self.users, self.second_hop, FANOUT,
-                self._aggregates[0, 0],
-            )  # fmt: skip
+        if self.is_compiled:
+            propagate(graph.users.arrays, graph.items.arrays, self.arrays, user, item)
             return
         target = np.array([user], np.int32)
         long, short, hop = self._aggregates
@@ -149,42 +175,6 @@ class GraphEmbeddings:
         aggregate(graph.items, target, "directions", self.directions, _ITEM_DECAY, hop)
         takers = min(int(graph.items.degree[item]), FANOUT, graph.items.length)
         self.second_hop[item] = _SHRINKAGE[takers] * hop[0]
-
-    def learn(
-        self,
-        user: int,
-        history: NDArray[np.int32],
-        candidates: NDArray[np.int32],
-        probabilities: NDArray[np.float32],
-        target: int,
-    ) -> None:
-        """One Adagrad step of the softmax loss on the tables that the answer came from.
-
-        Parameters
-        ----------
-        history : int32[n]
-            The user's items, most recent first.
-        candidates : int32[m]
-            The items that competed.
-        probabilities : float32[m]
-            The model's own softmax over them, from which negatives are sampled systematically.
-        target
-            Position in `candidates` of what the user took.
-        """
-        learn_tables(
-            self.inputs, self.outputs, self.personal_outputs, self._accumulated, self.users[user],
-            self.personal[user], self.directions[user], self._accumulated_users[user : user + 1],
-            history, candidates, probabilities, target, self.next_draw(),
-        )  # fmt: skip
-        self.learnt(user, history)
-
-    def next_draw(self) -> float:
-        """What the next step samples negatives from: uniform in [0, 1), the golden-ratio sequence.
-
-        Counts the step.
-        """
-        self._steps += 1
-        return (self._steps * 0.6180339887498949) % 1.0
 
     def learnt(self, user: int, history: NDArray[np.int32]) -> None:
         """Tell the aggregator which rows a step on the user's history (int32[n]) changed."""
@@ -201,19 +191,17 @@ class GraphEmbeddings:
 
 
 @kernel
-def _propagate(  # type: ignore[no-untyped-def]
-    user_edges, user_degrees, item_edges, item_degrees, user, item, inputs, directions, users,
-    second_hop, fanout, scratch,
-):  # fmt: skip
-    """See `GraphEmbeddings.propagate`; scratch is float32[d]."""
-    row = users[user]
-    aggregate_row(user_edges, user_degrees, user, inputs[0], _LONG_DECAY, fanout, row)
-    aggregate_row(user_edges, user_degrees, user, inputs[1], _SHORT_DECAY, fanout, scratch)
+def propagate(users, items, e, user, item):  # type: ignore[no-untyped-def]
+    """See `GraphEmbeddings.propagate`: `users` and `items` are the graph's rows."""
+    row = e.users[user]
+    # Until its own turn the item's row holds the user's short aggregate.
+    hop = e.second_hop[item]
+    aggregate_row(users.edges, users.degree, user, e.inputs[0], _LONG_DECAY, FANOUT, row)
+    aggregate_row(users.edges, users.degree, user, e.inputs[1], _SHORT_DECAY, FANOUT, hop)
     for d in range(len(row)):
-        row[d] = _LONG_GAIN * row[d] + _SHORT_GAIN * scratch[d]
-    hop = second_hop[item]
-    aggregate_row(item_edges, item_degrees, item, directions, _HOP_DECAY, fanout, hop)
-    factor = _SHRINKAGE[min(item_degrees[item], fanout, item_edges.shape[1])]
+        row[d] = _LONG_GAIN * row[d] + _SHORT_GAIN * hop[d]
+    aggregate_row(items.edges, items.degree, item, e.directions, _HOP_DECAY, FANOUT, hop)
+    factor = _SHRINKAGE[min(items.degree[item], FANOUT, items.edges.shape[1])]
     for d in range(len(hop)):
         hop[d] *= factor
 
@@ -249,18 +237,36 @@ def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untype
 
 
 @kernel
-def learn_tables(  # type: ignore[no-untyped-def]
-    inputs, outputs, personal_outputs, accumulated, user, personal, direction, accumulated_user,
-    history, candidates, probabilities, target, draw,
-):  # fmt: skip
-    """See `GraphEmbeddings.learn`."""
+def learn_tables(e, user_number, history, candidates, probabilities, target, scratch):  # type: ignore[no-untyped-def]
+    """One Adagrad step of the softmax loss on the tables that a user's scores came from.
+
+    Parameters
+    ----------
+    history : int32[n]
+        The user's items, most recent first.
+    candidates, probabilities : int32[m], float32[m]
+        The items that competed, and the model's own softmax over them, from which negatives are
+        sampled systematically.
+    target
+        Position in `candidates` of what the user took.
+    scratch : float32[2, >= d]
+    """
+    inputs, outputs, personal_outputs, accumulated = (
+        e.inputs, e.outputs, e.personal_outputs, e.accumulated,
+    )  # fmt: skip
+    user, personal = e.users[user_number], e.personal[user_number]
+    direction = e.directions[user_number]
+    e.steps[0] += 1
+    # Uniform in [0, 1): the golden-ratio sequence.
+    draw = (e.steps[0] * 0.6180339887498949) % 1.0
     dimensions = len(user)
     one = np.float32(1.0)
     user_energy = _energy(user)
     # Starts above zero: the personal embedding does, so its outputs could not be told apart.
     personal_energy = _energy(personal) + np.float32(0.01)
-    gradient = np.zeros(dimensions, np.float32)
-    own = np.zeros(dimensions, np.float32)
+    gradient, own = scratch[0, :dimensions], scratch[1, :dimensions]
+    for d in range(dimensions):
+        gradient[d] = own[d] = np.float32(0.0)
 
     item = candidates[target]
     error = probabilities[target] - one
@@ -300,7 +306,9 @@ def learn_tables(  # type: ignore[no-untyped-def]
         long *= np.float32(_DECAYS[0])
         short *= np.float32(_DECAYS[1])
 
-    accumulated_user[0] = _step(personal, accumulated_user[0], one, own, _energy(own))
+    e.accumulated_users[user_number] = _step(
+        personal, e.accumulated_users[user_number], one, own, _energy(own)
+    )
     scale = one / np.sqrt(_energy(personal) * np.float32(dimensions) + np.float32(1e-6))
     for d in range(dimensions):
         direction[d] = personal[d] * scale

@@ -28,6 +28,13 @@ _REINDEXED_AT = (4, 64)
 class Candidates:
     """Names the items that compete.
 
+    Attributes
+    ----------
+    every : int32[items]
+        0, 1, 2, ...: the candidates, and their positions, when all items compete.
+    position : int32[items]
+        Where an item is among the candidates of the moment; -1 for all between two calls.
+
     Parameters
     ----------
     exact_items
@@ -38,7 +45,7 @@ class Candidates:
 
     STATE: ClassVar[State] = State(
         parts={"_texts": "texts", "_embeddings": "embeddings"},
-        unsaved=("_exact_items", "_limit", "_every", "_position", "_departures"),
+        unsaved=("_exact_items", "_limit", "every", "position", "_departures"),
     )
 
     def __init__(self, exact_items: int, limit: int, departures: Departures | None = None) -> None:
@@ -46,9 +53,8 @@ class Candidates:
         self._departures = departures or Departures()
         self._exact_items = exact_items
         self._limit = limit
-        self._every: NDArray[np.int32] = np.arange(1024, dtype=np.int32)
-        # Where an item is among the candidates of the moment, -1 for all between two calls.
-        self._position: NDArray[np.int32] = np.full(0, -1, np.int32)
+        self.every: NDArray[np.int32] = np.arange(1024, dtype=np.int32)
+        self.position: NDArray[np.int32] = np.full(1024, -1, np.int32)
         self._texts = VectorIndex()
         self._embeddings = VectorIndex()
 
@@ -62,20 +68,17 @@ class Candidates:
         """Whether a catalogue of that many items competes whole."""
         return items <= self._exact_items
 
-    def every(self, items: int) -> NDArray[np.int32]:
-        """0 to items - 1: both the candidates and, as they compete whole, their positions."""
-        if items > len(self._every):
-            self._every = np.arange(2 * items, dtype=np.int32)
-        return self._every[:items]
+    def reserve(self, items: int) -> None:
+        """Make room for `items` items."""
+        self.position = grown(self.position, items, fill=-1)
+        if len(self.every) < len(self.position):
+            self.every = np.arange(len(self.position), dtype=np.int32)
 
-    def reached(
-        self, items: int, transitions: Transitions, history: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
+    def reached(self, transitions: Transitions, history: NDArray[np.int32]) -> NDArray[np.int32]:
         """The items that transitions of a history (int32[n]) lead to most: int32[<= limit]."""
-        self._position = grown(self._position, items, fill=-1)
         near, strength = _reached(
             transitions.items, transitions.weights, transitions.start, transitions.degree, history,
-            self._position,
+            self.position,
         )  # fmt: skip
         if len(near) > self._limit:
             near = near[np.argpartition(-strength, self._limit)[: self._limit]]
@@ -96,15 +99,6 @@ class Candidates:
             keys = self._embeddings.search(user, count) // len(_REINDEXED_AT)
             found.append(_items_of(keys))
         return np.concatenate(found)
-
-    def place(self, candidates: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Positions by item number (-1: no candidate), until `clear`: int32[items]."""
-        self._position[candidates] = np.arange(len(candidates), dtype=np.int32)
-        return self._position
-
-    def clear(self, candidates: NDArray[np.int32]) -> None:
-        """Forget the positions of `place`."""
-        self._position[candidates] = -1
 
     # ------------------------------------------------------------------ indexes
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.state.schema import ROWS, Array, State, Value
+from engine.state.schema import ROWS, Array, State
 
 
 class Evicted(NamedTuple):
@@ -47,7 +47,12 @@ class UseOrder:
 
     def touch(self, number: int) -> None:
         """Make a number the most recently used one."""
-        _touch(self._links, number + 1)
+        touch(self._links, number)
+
+    @property
+    def links(self) -> NDArray[np.int32]:
+        """As `touch` takes them."""
+        return self._links
 
     def oldest(self) -> int:
         """The least recently used number; -1 if none was used."""
@@ -59,8 +64,8 @@ class Departures:
 
     Attributes
     ----------
-    count
-        Items that left so far: the clock.
+    clock : int64[1]
+        Items that left so far.
     last : int64[items]
         The clock right after a number last changed hands; 0 if it never did. A row that names a
         number and was looked through at an earlier clock means who had it before.
@@ -69,14 +74,19 @@ class Departures:
     STATE: ClassVar[State] = State(
         {
             "last": Array("items/departures/last", (ROWS,)),
-            "count": Value("items/departures/count", int),
+            "clock": Array("items/departures/clock", (None,)),
         },
         check="_fault",
     )
 
     def __init__(self, items: int = 1024) -> None:
-        self.count = 0
+        self.clock: NDArray[np.int64] = np.zeros(1, np.int64)
         self.last: NDArray[np.int64] = np.zeros(items, np.int64)
+
+    @property
+    def count(self) -> int:
+        """Items that left so far."""
+        return int(self.clock[0])
 
     def _fault(self) -> str:
         # The keys of indexes are made of it (`engine.retrieval.candidates`).
@@ -89,12 +99,14 @@ class Departures:
 
     def add(self, item: int) -> None:
         """An item leaves."""
-        self.count += 1
-        self.last[item] = self.count
+        self.clock[0] += 1
+        self.last[item] = self.clock[0]
 
 
 @kernel
-def _touch(links, node):  # type: ignore[no-untyped-def]
+def touch(links, number):  # type: ignore[no-untyped-def]
+    """See `UseOrder.touch`."""
+    node = number + 1
     newest = links[0, 0]
     if newest == node:
         return

@@ -28,12 +28,12 @@ def commuting_state(engine: Recommender) -> dict[str, Any]:
     graph = engine.graph
     for number, name in enumerate(engine.users.names):
         edges = graph.users.recent(number, graph.users.length)
-        taken = engine._seen.of(number), engine._seen.weights_of(number)
+        taken = engine.taken.of(number), engine.taken.weights_of(number)
         state[f"user {name}"] = (
             [(items[e["id"]], round(float(e["weight"]), 3), int(e["time"])) for e in edges],
             int(graph.users.degree[number]),
             [(items[item], round(float(weight), 3)) for item, weight in zip(*taken, strict=True)],
-            [items[item] for item in engine.dislikes.of(number)],
+            [items[item] for item in engine.disliked.of(number)],
         )
     for number, name in enumerate(items):
         # Weights are tenths: sums in another order differ by their rounding alone.

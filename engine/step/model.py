@@ -1,7 +1,7 @@
-"""The model's compiled passes: score the candidates, explain the best, learn from what was taken.
+"""The model's passes: score the candidates, tell of the best, learn from what was taken.
 
-Each is one kernel made of the parts' kernels: at a hundred microseconds an event, a call into
-compiled code for every part would cost as much as the work.
+Kernels that others call with `Tables` (`engine.step.tables`); `engine.step.events` puts them
+together to a step.
 """
 
 from __future__ import annotations
@@ -23,10 +23,18 @@ from engine.features.head import (
     strongest_part,
     top_k,
 )
-from engine.features.popularity import popularity_features
-from engine.features.table import row
+from engine.features.popularity import (
+    EVENTS,
+    current_popularity,
+    popularity_features,
+    recent_shares,
+    stage_of,
+)
+from engine.features.table import TREND_PART, row
 from engine.features.transitions import gather_around, gather_transitions, strongest_sources
+from engine.graph import NODES
 from engine.propagation.embeddings import learn_tables
+from engine.step.tables import Columns
 from engine.text.taste import direction, learn_maps
 
 DIRECTED, DISLIKED = row("directed"), row("disliked")
@@ -34,6 +42,7 @@ GRAPH, PERSONAL, SECOND_HOP = row("graph"), row("personal"), row("second_hop")
 POPULAR, STAGE = row("popular"), row("stage")
 TEXT, NEW_TEXT = row("text"), row("new_text")
 _FEW = np.float32(5.0)
+_ITEM = np.uint32(NODES - 1)
 
 
 @kernel
@@ -42,126 +51,190 @@ def _newness(count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def score_candidates(  # type: ignore[no-untyped-def]
-    features, scores, weights, context, user, history, disliked, seen, candidates, position,
-    hidden, lengths, levels, times, degrees, slots, slot_weights, starts, row_degrees, left,
-    purged, item_counts, events, counts, popular, stage_ratio, stage, share, vectors, outputs,
-    personal_outputs, second_hop, bias, maps, profiles, users, personal, directions, head_weights,
-    active,
-):  # fmt: skip
-    """Fill in all features of the candidates for a user, and combine them.
+def score_contest(t, user, history, n, exact):  # type: ignore[no-untyped-def]
+    """Score n candidates for a user with that history (int32[m], most recent first).
 
-    Tables from `lengths` to `degrees` and from `profiles` to `directions` are of all users, those
-    from `starts` to `item_counts` and `hidden` (bool[items]) of all items, those from `counts` to
-    `bias` of the n candidates. `history`, `disliked` and `seen` (int32) hold item numbers, which
-    `position` finds among the candidates.
-
-    Writes
-    ------
-    features : float32[14, >= n]
-    scores : float32[n]
-    weights : float32[14]
-        What the features were weighted with.
-    context : float32[5]
+    With `exact` they are the first n items, else the first n of `scratch.candidates`. Fills in the
+    scratch, which then holds this contest.
     """
-    n = len(candidates)
-    if active[GRAPH] > 0:
-        gather_transitions(
-            slots, slot_weights, starts, row_degrees, history, item_counts, events, candidates,
-            position, features[DIRECTED:DISLIKED],
+    s, p, e = t.scratch, t.popularity, t.embeddings
+    stage, share = stage_of(t.contexts.lengths[user])
+    if exact:
+        columns = Columns(
+            p.features, p.stage_ratio, p.counts, t.head.bias, t.vectors, e.outputs,
+            e.personal_outputs, e.second_hop,
         )  # fmt: skip
-        gather_around(
-            slots, slot_weights, starts, row_degrees, disliked, position, left, purged,
-            features[DISLIKED, :n],
-        )  # fmt: skip
-    context[:] = context_of(lengths[user], levels[user], times[user], degrees[user])
-    feature_weights(head_weights, active, context, weights)
-    popularity_features(popular, stage_ratio, stage, share, n, features[POPULAR : STAGE + 1])
-    if active[TEXT] > 0:
-        dot_rows(vectors, direction(maps, profiles[user]), n, features[TEXT])
-        # Of an item that few have taken the text says more than the graph does.
-        for j in range(n):
-            features[NEW_TEXT, j] = features[TEXT, j] * _newness(counts[j])
-    if active[GRAPH] > 0:
-        dot_rows(outputs, users[user], n, features[GRAPH])
-        dot_rows(personal_outputs, personal[user], n, features[PERSONAL])
-        dot_rows(second_hop, directions[user], n, features[SECOND_HOP])
-    combine(features, weights, bias, n, scores)
-    exclude(scores, candidates, position, hidden, seen)
+        _score(t, user, history, t.every[:n], t.every, stage, share, columns)
+    else:
+        candidates = s.candidates[:n]
+        for c in range(n):
+            t.position[candidates[c]] = c
+        _gather(t, candidates, stage)
+        _score(t, user, history, candidates, t.position, 0, share, s.gathered)
+        for c in range(n):
+            t.position[candidates[c]] = -1
+    s.kept[0], s.kept[1] = user, n
 
 
 @kernel
-def explain(  # type: ignore[no-untyped-def]
-    best, scores, features, weights, active, candidates, slots, slot_weights, starts, row_degrees,
-    history, marks, left, purged,
-):  # fmt: skip
-    """What is told of the candidates at the positions `best` (int32[k]): float64[4, k].
+def _gather(t, candidates, stage):  # type: ignore[no-untyped-def]
+    """Copy what is scored of the candidates to `scratch.gathered`."""
+    g, e = t.scratch.gathered, t.embeddings
+    current_popularity(t.popularity, candidates, len(candidates), stage, g.popular, g.stage_ratio)
+    for c in range(len(candidates)):
+        j = candidates[c]
+        g.counts[c] = t.popularity.counts[j]
+        g.bias[c] = t.head.bias[j]
+        for d in range(g.vectors.shape[1]):
+            g.vectors[c, d] = t.vectors[j, d]
+        for d in range(g.outputs.shape[1]):
+            g.outputs[c, d] = e.outputs[j, d]
+            g.personal_outputs[c, d] = e.personal_outputs[j, d]
+            g.second_hop[c, d] = e.second_hop[j, d]
+
+
+@kernel
+def _score(t, user, history, candidates, position, stage, share, columns):  # type: ignore[no-untyped-def]
+    """Fill in all features of the candidates for a user, and combine them.
+
+    `position` finds an item among the candidates; the columns are theirs.
+    """
+    n = len(candidates)
+    s, e, active = t.scratch, t.embeddings, t.head.active
+    features, scores = s.features, s.scores
+    if active[GRAPH] > 0:
+        gather_transitions(
+            t.transitions, history, t.popularity.counts, t.popularity.clock[EVENTS], candidates,
+            position, s.share, features[DIRECTED:DISLIKED],
+        )  # fmt: skip
+        gather_around(t.transitions, t.disliked, user, position, t.departed, features[DISLIKED, :n])
+    context_of(t.contexts, t.users, user, s.context)
+    feature_weights(t.head, s.context, s.weights)
+    popularity_features(
+        columns.popular, columns.stage_ratio, stage, np.float32(share), n,
+        features[POPULAR : STAGE + 1],
+    )  # fmt: skip
+    if active[TEXT] > 0:
+        towards = s.vector[0, : columns.vectors.shape[1]]
+        direction(t.taste, user, towards)
+        dot_rows(columns.vectors, towards, n, features[TEXT])
+        # Of an item that few have taken the text says more than the graph does.
+        for j in range(n):
+            features[NEW_TEXT, j] = features[TEXT, j] * _newness(columns.counts[j])
+    if active[GRAPH] > 0:
+        dot_rows(columns.outputs, e.users[user], n, features[GRAPH])
+        dot_rows(columns.personal_outputs, e.personal[user], n, features[PERSONAL])
+        dot_rows(columns.second_hop, e.directions[user], n, features[SECOND_HOP])
+    combine(features, s.weights, columns.bias, n, scores)
+    exclude(t, user, candidates, position, scores)
+
+
+@kernel
+def exclude(t, user, candidates, position, scores):  # type: ignore[no-untyped-def]
+    """Mark hidden items and those that the user has taken as not to be recommended."""
+    for c in range(len(candidates)):
+        if t.hidden[candidates[c]]:
+            scores[c] = EXCLUDED
+    first = t.taken.start[user]
+    for slot in range(first, first + t.taken.length[user]):
+        c = position[t.taken.entries[slot] & _ITEM]
+        if c >= 0 and c < len(candidates):
+            scores[c] = EXCLUDED
+
+
+@kernel
+def tell(t, history, n, exact, best, told):  # type: ignore[no-untyped-def]
+    """Tell of the candidates at the positions `best` (int32[k]) of the contest: float64[4, >= k].
 
     The number, the score rounded to four digits, the part of the model that spoke most, and the
     item of the history (or -1) that it is taken around most.
     """
-    told = np.empty((4, len(best)))
-    numbers = np.empty(len(best), np.int32)
-    parts = strongest_part(features, weights, active, best)
+    s = t.scratch
+    candidates = t.every[:n] if exact else s.candidates[:n]
+    numbers = s.sources[: len(best)]
     for i in range(len(best)):
         numbers[i] = candidates[best[i]]
         told[0, i] = numbers[i]
-        told[1, i] = np.rint(scores[best[i]] * 1e4) / 1e4
-        told[2, i] = parts[i]
-    told[3] = strongest_sources(
-        slots, slot_weights, starts, row_degrees, history, numbers, marks, left, purged
-    )
-    return told
+        told[1, i] = np.rint(s.scores[best[i]] * 1e4) / 1e4
+        told[2, i] = strongest_part(s.features, s.weights, t.head.active, best[i])
+    strongest_sources(t.transitions, history, numbers, t.departed, numbers)
+    for i in range(len(best)):
+        told[3, i] = numbers[i]
 
 
 @kernel
-def best_explained(  # type: ignore[no-untyped-def]
-    k, scores, features, weights, active, candidates, slots, slot_weights, starts, row_degrees,
-    history, marks, left, purged,
-):  # fmt: skip
-    """`explain` of the k best."""
-    return explain(
-        top_k(scores, k), scores, features, weights, active, candidates, slots, slot_weights,
-        starts, row_degrees, history, marks, left, purged,
-    )  # fmt: skip
+def tell_best(t, history, n, exact, k, told):  # type: ignore[no-untyped-def]
+    """`tell` of the k best; returns how many there are."""
+    found = top_k(t.scratch.scores[:n], k, t.scratch.best)
+    tell(t, history, n, exact, t.scratch.best[:found], told)
+    return found
 
 
 @kernel
-def exclude(scores, candidates, position, hidden, seen):  # type: ignore[no-untyped-def]
-    """Mark hidden items and those that the user has taken as not to be recommended."""
-    for c in range(len(candidates)):
-        if hidden[candidates[c]]:
+def score_trending(t, user, candidates, scores):  # type: ignore[no-untyped-def]
+    """Score candidates (int32[n], ascending) for somebody without history: float32[n].
+
+    `user` is -1 for somebody unknown; of another, what they disliked is excluded.
+    """
+    n = len(candidates)
+    recent_shares(t.popularity, candidates, n, scores)
+    for c in range(n):
+        if t.hidden[candidates[c]]:
             scores[c] = EXCLUDED
-    for s in range(len(seen)):
-        c = position[seen[s]]
-        if c >= 0:
-            scores[c] = EXCLUDED
+    if user >= 0:
+        first = t.taken.start[user]
+        for slot in range(first, first + t.taken.length[user]):
+            item = np.int32(t.taken.entries[slot] & _ITEM)
+            c = int(np.searchsorted(candidates, item))
+            if c < n and candidates[c] == item:
+                scores[c] = EXCLUDED
 
 
 @kernel
-def learn_step(  # type: ignore[no-untyped-def]
-    features, scores, weights, context, user, history, target, counts, vectors, candidates,
-    head_weights, head_accumulated, active, bias, bias_accumulated, maps, maps_accumulated,
-    profiles, inputs, outputs, personal_outputs, accumulated, users, personal, directions,
-    accumulated_users, draw,
-):  # fmt: skip
-    """One step of the softmax cross-entropy: on the head, the taste's maps and the embeddings."""
-    probabilities = softmax(scores)
-    error = expected_features(features, probabilities)
-    for k in range(len(error)):
-        error[k] -= features[k, target]
-    if active[TEXT] > 0:
-        share = np.empty(len(candidates), np.float32)
-        for c in range(len(candidates)):
-            share[c] = weights[TEXT] + weights[NEW_TEXT] * _newness(counts[candidates[c]])
-        text_error = expected_vector(vectors, probabilities * share)
-        for d in range(len(text_error)):
-            text_error[d] -= share[target] * vectors[target, d]
-        learn_maps(maps, maps_accumulated, profiles[user], text_error)
-    learn_weights(head_weights, head_accumulated, active, error, context)
-    learn_bias(bias, bias_accumulated, candidates, probabilities, target)
-    learn_tables(
-        inputs, outputs, personal_outputs, accumulated, users[user], personal[user],
-        directions[user], accumulated_users[user : user + 1], history, candidates, probabilities,
-        target, draw,
-    )  # fmt: skip
+def tell_trending(t, user, n, k, told):  # type: ignore[no-untyped-def]
+    """`tell` of the k best of the first n items by `score_trending`; returns how many there are."""
+    s = t.scratch
+    s.kept[0] = -1  # the scores are overwritten
+    candidates = t.every[:n]
+    score_trending(t, user, candidates, s.scores[:n])
+    found = top_k(s.scores[:n], k, s.best)
+    for i in range(found):
+        told[0, i] = candidates[s.best[i]]
+        told[1, i] = np.rint(s.scores[s.best[i]] * 1e4) / 1e4
+        told[2, i] = TREND_PART
+        told[3, i] = -1
+    return found
+
+
+@kernel
+def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
+    """One step of the softmax cross-entropy: on the head, the taste's maps and the embeddings.
+
+    On the contest that the scratch holds, of n candidates; `target` is the position of what was
+    taken.
+    """
+    s = t.scratch
+    candidates = t.every[:n] if exact else s.candidates[:n]
+    vectors = t.vectors if exact else s.gathered.vectors
+    features, probabilities = s.features, s.probabilities[:n]
+    softmax(s.scores[:n], probabilities)
+    expected_features(features, probabilities, s.errors)
+    for k in range(len(s.errors)):
+        s.errors[k] -= features[k, target]
+    if t.head.active[TEXT] > 0:
+        taken = np.float32(0.0)
+        for c in range(n):
+            share = s.weights[TEXT] + s.weights[NEW_TEXT] * _newness(
+                t.popularity.counts[candidates[c]]
+            )
+            s.share[c] = probabilities[c] * share
+            if c == target:
+                taken = share
+        error = s.vector[0, : vectors.shape[1]]
+        expected_vector(vectors, s.share[:n], error)
+        for d in range(len(error)):
+            error[d] -= taken * vectors[target, d]
+        learn_maps(t.taste, user, error)
+    learn_weights(t.head, s.errors, s.context)
+    learn_bias(t.head, candidates, probabilities, target)
+    learn_tables(t.embeddings, user, history, candidates, probabilities, target, s.vector)

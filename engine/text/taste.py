@@ -8,7 +8,7 @@ bilinear maps M learnt online (Eq. 2; a plain cosine gains nothing over the grap
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ from engine.state.schema import ROWS, Array, State
 _KEEP = np.array([0.6, 0.95], np.float32)
 """What a profile keeps of itself at each new text: short, long."""
 _LEARNING_RATE = 0.05
+
+
+class TasteArrays(NamedTuple):
+    """What kernels read and write of a `Taste`."""
+
+    profiles: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    accumulated: NDArray[np.float32]
 
 
 class Taste:
@@ -45,6 +53,11 @@ class Taste:
         self.maps: NDArray[np.float32] = np.stack([np.eye(width, dtype=np.float32)] * 2)
         self.accumulated: NDArray[np.float32] = np.ones_like(self.maps)
 
+    @property
+    def arrays(self) -> TasteArrays:
+        """As kernels take them."""
+        return TasteArrays(self.profiles, self.maps, self.accumulated)
+
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""
         self.profiles = grown(self.profiles, users)
@@ -54,8 +67,7 @@ class Taste:
 
         One that is told late, when they read `later` others since, is added as those left it.
         """
-        keep = 1 - (1 - _KEEP) * _KEEP**later if later else _KEEP
-        _record(self.profiles[user], vector, keep)
+        read(self.arrays, user, vector, later)
 
     def rotate(self, rotation: NDArray[np.float32]) -> None:
         """Carry profiles and maps over to a new basis of the item vectors."""
@@ -70,35 +82,37 @@ class Taste:
 
 
 @kernel
-def direction(maps, profile):  # type: ignore[no-untyped-def]
-    """What a user's items are scored against: M_s s_u + M_l l_u, float32[width]."""
-    width = profile.shape[1]
-    out = np.zeros(width, np.float32)
-    for m in range(2):
-        for d in range(width):
-            total = np.float32(0.0)
+def direction(taste, user, out):  # type: ignore[no-untyped-def]
+    """Write what a user's items are scored against, M_s s_u + M_l l_u, to `out`: float32[width]."""
+    width = taste.profiles.shape[2]
+    for d in range(width):
+        total = np.float32(0.0)
+        for m in range(2):
             for f in range(width):
-                total += maps[m, d, f] * profile[m, f]
-            out[d] += total
-    return out
+                total += taste.maps[m, d, f] * taste.profiles[user, m, f]
+        out[d] = total
 
 
 @kernel
-def _record(profile, vector, keep):  # type: ignore[no-untyped-def]
+def read(taste, user, vector, later):  # type: ignore[no-untyped-def]
+    """See `Taste.record`."""
+    one = np.float32(1.0)
     for m in range(2):
-        for d in range(profile.shape[1]):
-            profile[m, d] = keep[m] * profile[m, d] + (np.float32(1.0) - keep[m]) * vector[d]
+        added = (one - _KEEP[m]) * _KEEP[m] ** np.float32(later)
+        for d in range(len(vector)):
+            p = taste.profiles[user, m, d]
+            taste.profiles[user, m, d] = (one - added) * p + added * vector[d]
 
 
 @kernel
-def learn_maps(maps, accumulated, profile, gradient):  # type: ignore[no-untyped-def]
+def learn_maps(taste, user, gradient):  # type: ignore[no-untyped-def]
     """One Adagrad step; `gradient` (float32[width]) is the loss's by `direction`."""
     rate = np.float32(_LEARNING_RATE)
-    width = profile.shape[1]
+    width = taste.profiles.shape[2]
     for m in range(2):
         for d in range(width):
             for f in range(width):
-                g = gradient[d] * profile[m, f]
-                a = accumulated[m, d, f] + g * g
-                accumulated[m, d, f] = a
-                maps[m, d, f] -= rate * g / np.sqrt(a)
+                g = gradient[d] * taste.profiles[user, m, f]
+                a = taste.accumulated[m, d, f] + g * g
+                taste.accumulated[m, d, f] = a
+                taste.maps[m, d, f] -= rate * g / np.sqrt(a)

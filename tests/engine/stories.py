@@ -17,11 +17,12 @@ Step = Interaction | tuple[Item, np.ndarray | None]
 HYBRID = EngineSettings(dimensions=32, text_dimensions=20, neighbours=64, transitions=256)
 INDEXED = EngineSettings(exact_items=60, candidates=100)
 UNTOLD = {
-    "_ranking",
+    "scratch",
+    "_held",
     "kinds",  # of the settings
     "_encoder",
-    "_every",
-    "_position",
+    "every",
+    "position",
     "aggregator",
     "_aggregates",
     "_index",

@@ -15,16 +15,23 @@ ROOT = Path(__file__).parents[2]
 # Prints what a kernel makes of a constant of another file, and how many kernels of how many files
 # came from the cache, or did not.
 SCRIPT = """
+from typing import NamedTuple
+
 import numpy as np
 from engine.features.head import top_k
-from engine.graph import _recent_ids
+from engine.features.user_items import UserItems
+from engine.graph import NeighbourRows, recent_ids
 from engine.step.model import exclude
 
+class Tables(NamedTuple):
+    hidden: np.ndarray
+    taken: tuple
+
 number, scores = np.zeros(1, np.int32), np.zeros(1, np.float32)
-exclude(scores, number, number, np.ones(1, np.bool_), number)
-top_k(scores, 1)
-_recent_ids(np.zeros((1, 8), np.uint32), np.ones(1, np.int64), 0, 1)
-used = (exclude, top_k, _recent_ids)
+exclude(Tables(np.ones(1, np.bool_), UserItems().arrays), 0, number, number, scores)
+top_k(scores, 1, number)
+recent_ids(NeighbourRows(8).arrays, 0, 1, 0, number)
+used = (exclude, top_k, recent_ids)
 print(
     scores[0], sum(sum(k.stats.cache_hits.values()) for k in used),
     sum(sum(k.stats.cache_misses.values()) for k in used),

@@ -49,8 +49,8 @@ def test_nothing_of_the_user_is_left_in_rows_of_users_or_items() -> None:
     assert not made.contexts.levels[number].any()
     assert not made.embeddings.personal[number].any()
     assert not made.embeddings.directions[number].any()
-    assert len(made.dislikes.of(number)) == 0
-    assert len(made._seen.of(number)) == 0
+    assert len(made.disliked.of(number)) == 0
+    assert len(made.taken.of(number)) == 0
     for item in range(len(made.items)):
         edges = made.graph.items.recent(item, 64)
         assert not edges["weight"][edges["id"] == number].any()

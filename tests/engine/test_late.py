@@ -78,7 +78,7 @@ def test_an_item_told_late_is_not_what_the_next_answer_builds_on_most() -> None:
     late = told([0, 1, 2, 4, 3], [1, 2, 3, 4, 5])
     number = late.users.find("ann")
     assert number is not None
-    history = [late.items.names[item] for item in late._history(number)]
+    history = [late.items.names[item] for item in late.history(number)]
     assert history == ["i5", "i4", "i3", "i2", "i1"]
     assert "i4" not in ids(late.recommend("ann", 50))
 
@@ -87,7 +87,7 @@ def test_equal_timestamps_keep_the_order_of_arrival() -> None:
     made = Recommender(GNN)
     for item, at in (("a", 5), ("b", 5), ("c", 9), ("d", 5), ("e", 5)):
         made.observe(took("ann", item, at))
-    names = [made.items.names[item] for item in made._history(0)]
+    names = [made.items.names[item] for item in made.history(0)]
     assert names == ["c", "e", "d", "b", "a"]
 
 

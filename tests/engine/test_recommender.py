@@ -179,7 +179,7 @@ def test_a_disliked_item_is_not_shown_and_teaches_nothing_else() -> None:
     assert disliked not in ids(made.recommend(user, 60))
     changed = {where for where, value in state(made).items() if before.get(where) != value}
     assert {"/".join(where.split("/")[:2]) for where in changed} <= {
-        "users/taken", "users/dislikes", "items/use_order",
+        "users/taken", "users/disliked", "items/use_order",
     }  # fmt: skip
     assert changed
 

@@ -34,8 +34,9 @@ def test_a_context_is_what_its_definition_says(
         now += step
         times.append(now)
         rows.insert(3, item, 1.0, now)
-    levels = np.array([popularity, quality], np.float32)
-    found = context_of(length, levels, rows.times[3], rows.degree[3])
+    contexts, found = Contexts(), np.empty(5, np.float32)
+    contexts.lengths[3], contexts.levels[3] = length, (popularity, quality)
+    context_of(contexts.arrays, rows.arrays, 3, found)
     expected = [
         1.0, log(length + 1) / 3 - 1, (popularity - 5) / 2, log(session(times[-64:]) + 1) - 1,
         quality,

@@ -6,7 +6,8 @@ import pytest
 
 from engine import EngineSettings, Recommender
 from engine.events import Kind
-from engine.features.dislikes import Dislikes
+from engine.features.dislikes import judge
+from engine.features.user_items import UserItems
 from tests.engine.builders import WITHOUT_TEXT, ids, known, state, took, trained
 
 HYBRID = EngineSettings()
@@ -83,13 +84,13 @@ def test_what_counts_as_a_dislike(kind: Kind, value: float | None, disliked: boo
     made = in_circles()
     made.observe(took("ann", "a 1", 9100, kind=kind, value=value))
     ann, item = made.users.intern("ann"), made.items.intern("a 1")
-    assert made.dislikes.of(ann).tolist() == [item] * disliked
+    assert made.disliked.of(ann).tolist() == [item] * disliked
 
 
 def test_what_is_low_is_a_setting() -> None:
     for low, disliked in ((2.0, False), (3.0, True)):
         made = trained([took("ann", "a", value=3.0)], EngineSettings(model="gnn", low_value=low))
-        assert bool(len(made.dislikes.of(0))) == disliked
+        assert bool(len(made.disliked.of(0))) == disliked
 
 
 @pytest.mark.parametrize(("kind", "value"), [("rating", 4.0), ("review", 5.0), ("like", None)])
@@ -100,10 +101,10 @@ def test_a_better_opinion_takes_it_back(
     made = in_circles()
     made.observe(took("ann", "a 1", 9100, kind=first[0], value=first[1]))
     ann = made.users.intern("ann")
-    assert len(made.dislikes.of(ann)) == 1
+    assert len(made.disliked.of(ann)) == 1
     lowered = mean_rank(made, "a")
     made.observe(took("ann", "a 1", 9200, kind=kind, value=value))
-    assert len(made.dislikes.of(ann)) == 0
+    assert len(made.disliked.of(ann)) == 0
     assert mean_rank(made, "a") < lowered
 
 
@@ -112,7 +113,7 @@ def test_no_opinion_takes_nothing_back(kind: Kind) -> None:
     made = in_circles()
     made.observe(took("ann", "a 1", 9100, kind="dislike"))
     made.observe(took("ann", "a 1", 9200, kind=kind))
-    assert len(made.dislikes.of(made.users.intern("ann"))) == 1
+    assert len(made.disliked.of(made.users.intern("ann"))) == 1
 
 
 def test_a_dislike_is_of_its_user_alone() -> None:
@@ -136,17 +137,18 @@ def test_a_dislike_does_not_outlive_a_forget() -> None:
     made = known(HYBRID)
     made.observe(took("ann", "film-1", kind="dislike"))
     made.forget("ann")
-    assert len(made.dislikes.of(made.users.intern("ann"))) == 0
+    assert len(made.disliked.of(made.users.intern("ann"))) == 0
     assert "film-1" in ids(made.recommend("ann", 60))
 
 
 def test_the_last_eight_are_kept_latest_last() -> None:
-    kept = Dislikes()
+    kept = UserItems()
     for item in (*range(9), 4):
-        kept.add(3, item)
+        kept.make_room(16)
+        judge(kept.arrays, 3, item, -1)
     assert kept.of(3).tolist() == [1, 2, 3, 5, 6, 7, 8, 4]
-    kept.remove(3, 7)
-    kept.remove(3, 100)
+    for item in (7, 100):
+        judge(kept.arrays, 3, item, 1)
     assert kept.of(3).tolist() == [1, 2, 3, 5, 6, 8, 4]
     assert kept.of(0).tolist() == []
     kept.clear(3)

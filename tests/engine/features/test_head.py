@@ -17,7 +17,7 @@ from engine.features.table import (
     TREND_PART,
     row,
 )
-from engine.step.model import exclude
+from tests.engine.kernels import best, expected, expected_row, probable
 
 scores = st.lists(st.sampled_from([float(EXCLUDED), -1.0, 0.0, 0.5, 2.0]) | st.floats(-9, 9))
 
@@ -30,18 +30,18 @@ def random_features(seed: int, items: int) -> NDArray[np.float32]:
 def test_the_best_k_are_those_of_a_stable_sort(values: list[float], k: int) -> None:
     row = np.array(values, np.float32)
     order = np.argsort(-row, kind="stable")
-    expected = [number for number in order.tolist() if row[number] > EXCLUDED][:k]
-    assert head.top_k(row, k).tolist() == expected
+    expected_order = [number for number in order.tolist() if row[number] > EXCLUDED][:k]
+    assert best(row, k).tolist() == expected_order
 
 
 def test_when_all_are_excluded_nothing_is_best() -> None:
-    assert head.top_k(np.full(4, EXCLUDED), 3).tolist() == []
+    assert best(np.full(4, EXCLUDED), 3).tolist() == []
 
 
 @given(scores.filter(lambda values: max(values, default=EXCLUDED) > EXCLUDED))
 def test_softmax_sums_to_one_and_gives_the_excluded_nothing(values: list[float]) -> None:
     row = np.array(values, np.float32)
-    probabilities = head.softmax(row)
+    probabilities = probable(row)
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
     assert not probabilities[row == EXCLUDED].any()
     exact = np.exp(row.astype(np.float64) - row.max())
@@ -62,8 +62,8 @@ def test_the_error_is_the_gradient_of_the_cross_entropy_by_the_weights(seed: int
         (loss(weights + 1e-5 * unit) - loss(weights - 1e-5 * unit)) / 2e-5
         for unit in np.eye(FEATURES)
     ]
-    probabilities = head.softmax((weights @ features).astype(np.float32))
-    error = head.expected_features(features, probabilities) - features[:, item]
+    probabilities = probable((weights @ features).astype(np.float32))
+    error = expected(features, probabilities) - features[:, item]
     np.testing.assert_allclose(error, numeric, atol=1e-4)
 
 
@@ -72,11 +72,11 @@ def test_a_step_lowers_the_loss_of_what_was_taken() -> None:
     context = np.array([1.0, 0.4, -0.3, 0.2, 0.1], np.float32)
     losses, weights = [], np.zeros(FEATURES, np.float32)
     for _ in range(20):
-        head.feature_weights(learnt.weights, learnt.active, context, weights)
-        probabilities = head.softmax((weights @ features).astype(np.float32))
+        head.feature_weights(learnt.arrays, context, weights)
+        probabilities = probable((weights @ features).astype(np.float32))
         losses.append(-float(np.log(probabilities[3])))
-        error = head.expected_features(features, probabilities) - features[:, 3]
-        head.learn_weights(learnt.weights, learnt.accumulated, learnt.active, error, context)
+        error = expected(features, probabilities) - features[:, 3]
+        head.learn_weights(learnt.arrays, error, context)
     assert losses == sorted(losses, reverse=True)
 
 
@@ -84,7 +84,7 @@ def test_the_weight_of_dislikes_is_never_learnt() -> None:
     learnt, context = Head(), np.ones(5, np.float32)
     before = learnt.weights.copy()
     error = np.full(FEATURES, -1.0, np.float32)
-    head.learn_weights(learnt.weights, learnt.accumulated, learnt.active, error, context)
+    head.learn_weights(learnt.arrays, error, context)
     np.testing.assert_array_equal(learnt.weights[row("disliked")], before[row("disliked")])
     assert (
         np.delete(learnt.weights, row("disliked"), 0) > np.delete(before, row("disliked"), 0)
@@ -99,9 +99,7 @@ def test_parts_that_are_off_weigh_nothing_and_learn_nothing(model: str, off: lis
     learnt = Head(model)
     assert np.flatnonzero(learnt.active == 0).tolist() == off
     error = np.ones(FEATURES, np.float32)
-    head.learn_weights(
-        learnt.weights, learnt.accumulated, learnt.active, error, np.ones(5, np.float32)
-    )
+    head.learn_weights(learnt.arrays, error, np.ones(5, np.float32))
     assert not learnt.weights[off].any()
 
 
@@ -109,7 +107,7 @@ def test_a_step_on_biases_raises_what_was_taken_and_lowers_what_competed() -> No
     learnt = Head()
     candidates = np.array([4, 7, 9], np.int32)
     probabilities = np.array([0.2, 0.5, 0.3], np.float32)
-    head.learn_bias(learnt.bias, learnt.bias_accumulated, candidates, probabilities, 1)
+    head.learn_bias(learnt.arrays, candidates, probabilities, 1)
     gradient = np.array([0.2, -0.5, 0.3])
     np.testing.assert_allclose(
         learnt.bias[candidates], -0.1 * gradient / np.sqrt(1 + gradient**2), rtol=1e-5
@@ -126,23 +124,12 @@ def test_a_score_is_the_bias_and_the_weighted_sum() -> None:
     np.testing.assert_allclose(out, (weights @ features + bias)[:6], rtol=1e-4)
 
 
-def test_hidden_and_seen_items_are_excluded_where_they_compete() -> None:
-    scores = np.zeros(3, np.float32)
-    candidates = np.array([2, 5, 6], np.int32)
-    position = np.full(9, -1, np.int32)
-    position[candidates] = [0, 1, 2]
-    hidden = np.zeros(9, np.bool_)
-    hidden[[5, 8]] = True
-    exclude(scores, candidates, position, hidden, np.array([6, 7], np.int32))
-    assert (scores == EXCLUDED).tolist() == [False, True, True]
-
-
 def test_the_context_of_a_user_gates_the_weights() -> None:
     made = Head()
     made.weights[row("text")] = (1.0, -0.5, 0.0, 2.0, 0.0)
     context = np.array([1.0, 0.4, 9.0, 0.25, 9.0], np.float32)
     weights = np.empty(FEATURES, np.float32)
-    head.feature_weights(made.weights, made.active, context, weights)
+    head.feature_weights(made.arrays, context, weights)
     assert weights[row("text")] == pytest.approx(1.3)
 
 
@@ -162,8 +149,7 @@ def test_the_part_that_speaks_most_is_named(loudest: int, part: int) -> None:
     features = np.full((FEATURES, 3), 0.1, np.float32)
     features[loudest, 1] = 5.0
     weights = np.ones(FEATURES, np.float32)
-    positions, active = np.array([1], np.int32), np.ones(FEATURES, np.float32)
-    assert head.strongest_part(features, weights, active, positions).tolist() == [part]
+    assert head.strongest_part(features, weights, np.ones(FEATURES, np.float32), 1) == part
 
 
 def test_dot_rows_is_the_product_of_numpy() -> None:
@@ -178,6 +164,7 @@ def test_dot_rows_is_the_product_of_numpy() -> None:
 @pytest.mark.parametrize("items", [1, 3, 4, 5, 8, 11])
 def test_expected_vector_is_the_product_of_numpy(items: int) -> None:
     table = random_features(5, items=20).T.copy()
-    probabilities = head.softmax(np.linspace(-2, 2, items).astype(np.float32))
-    expected = probabilities @ table[:items]
-    np.testing.assert_allclose(head.expected_vector(table, probabilities), expected, atol=1e-4)
+    probabilities = probable(np.linspace(-2, 2, items).astype(np.float32))
+    np.testing.assert_allclose(
+        expected_row(table, probabilities), probabilities @ table[:items], atol=1e-4
+    )

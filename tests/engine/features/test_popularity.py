@@ -98,7 +98,7 @@ def test_trending_are_the_items_of_greatest_recent_share() -> None:
     for step in range(6000):
         item = int(rng.integers(0, 500)) if step % 3 else int(rng.integers(0, 60) + step // 20)
         popularity.record(item, 3, 1000, 1.0)
-    assert popularity.trending_count == TRENDING_ITEMS
+    assert len(popularity.trending_items) == TRENDING_ITEMS
     listed = popularity.trending.tolist()
     best = np.argsort(-popularity._recent, kind="stable")[:TRENDING_ITEMS].tolist()
     assert len(set(listed)) == TRENDING_ITEMS
@@ -117,12 +117,12 @@ def test_every_item_is_refreshed_within_32_events(items: int) -> None:
 
 def test_scaling_old_counts_down_changes_no_feature() -> None:
     plain, scaled = Popularity(), Popularity()
-    before = scaled._inflation = 0.98e12  # about ninety events from the limit
+    scaled._moments[3] = before = 0.98e12  # about ninety events from the limit
     rng = np.random.default_rng(0)
     for item in rng.integers(0, ITEMS, 200).tolist():
         for popularity in (plain, scaled):
             popularity.record(item, 3, ITEMS, 1.0)
-    assert scaled._inflation < before
+    assert scaled._moments[3] < before
     np.testing.assert_allclose(scaled.features, plain.features, rtol=1e-4)
     np.testing.assert_array_equal(scaled.stage_ratio, plain.stage_ratio)
     assert set(scaled.trending.tolist()) == set(plain.trending.tolist())

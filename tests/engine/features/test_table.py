@@ -62,8 +62,9 @@ def test_features_stay_within_the_range_and_fixed_weights_fixed() -> None:
     looked_at = 0
     for event in mixed(events=300):
         made.observe(event)
-        if (kept := made._ranking._kept) is not None:
-            features = kept.contest.features[:, : len(kept.contest.candidates)]
+        user, candidates = made.scratch.kept.tolist()
+        if user >= 0:
+            features = made.scratch.features[:, :candidates]
             assert np.isfinite(features).all()
             outside = ((features < low) | (features > high)).any(1)
             assert not outside.any(), [n for n, o in zip(FEATURE_NAMES, outside, strict=True) if o]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.features.transitions import Transitions
+from engine.features.transitions import Transitions, gather_around
+from engine.features.user_items import UserItems
 from tests.engine.reference import TransitionsReference
 
 ITEMS = 12
@@ -74,7 +75,10 @@ def test_what_is_around_some_items_is_near_the_nearest_of_them(
     transitions, reference = recorded(taken, length=ITEMS)
     every = np.arange(ITEMS, dtype=np.int32)
     out = np.full(ITEMS, np.nan, np.float32)
-    transitions.around(np.array(sources, np.int32), every, out)
+    lists = UserItems(1)
+    for source in sources:
+        lists.put(0, source, 1.0)
+    gather_around(transitions.arrays, lists.arrays, 0, every, np.zeros(ITEMS, np.int64), out)
     for j in range(ITEMS):
         near = [0.0]
         for source in sources:

@@ -46,8 +46,8 @@ def test_equal_calls_give_equal_answers_and_equal_state(model: str) -> None:
         if number % 50 == 0:  # asking changes nothing
             two.recommend(f"user-{number % 60}", k=30, rules=Rules(diversity=0.3))
     assert state(one) == state(two)
-    assert one._candidates._embeddings.is_built
-    assert one._candidates._texts.is_built == (model != "gnn")
+    assert one.retrieval._embeddings.is_built
+    assert one.retrieval._texts.is_built == (model != "gnn")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -155,7 +155,7 @@ def test_up_to_the_bound_answers_are_the_exact_ones() -> None:
     bounded = Recommender(EngineSettings(exact_items=400, candidates=200))
     for step in arriving():
         assert tell(exact, step) == tell(bounded, step)
-    assert not bounded._candidates._texts.is_built
+    assert not bounded.retrieval._texts.is_built
 
 
 def test_a_new_item_near_the_users_taste_appears_before_anybody_took_it() -> None:
@@ -218,4 +218,4 @@ def test_an_item_enters_the_index_even_if_its_fourth_event_is_a_repeat() -> None
         made.observe(took(user, f"m{n}", 100 + 2 * n))
         made.observe(took(user, "target", 101 + 2 * n))
     item = made.items.intern("target")
-    assert 2 * item in made._candidates._embeddings
+    assert 2 * item in made.retrieval._embeddings

@@ -134,7 +134,7 @@ class Limits(RuleBasedStateMachine):
             assert len(table) <= limit
             assert [table.find(name) for name in table.names] == list(range(len(table)))
         assert self.engine.evicted == tuple(self.evicted)
-        assert len(self.engine._because) == len(self.engine.items)
+        assert len(self.engine.reasons) == len(self.engine.items)
         assert set(self.engine.categories._of) <= set(range(ITEMS))
 
     @rule()

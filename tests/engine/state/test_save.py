@@ -89,22 +89,22 @@ def test_other_settings_apply_unless_they_shape_the_state(tmp_path: Path) -> Non
 def test_the_story_exercises_what_is_saved() -> None:
     engine = Recommender(INDEXED)
     told(engine, story())
-    assert engine._candidates._texts.is_built
-    assert engine._candidates._embeddings.is_built
-    assert engine._hidden.any()
-    assert engine.dislikes._items
+    assert engine.retrieval._texts.is_built
+    assert engine.retrieval._embeddings.is_built
+    assert engine.hidden.any()
+    assert engine.disliked.length.any()
     assert engine.vectors._reviews.any()
     assert engine.vectors._basis.any()
-    assert engine.popularity._values[0] > 0
+    assert engine.popularity._moments[0] > 0
     told(engine, crowd())
-    assert len(engine._hidden) > 1024 < len(engine.contexts.lengths)
+    assert len(engine.hidden) > 1024 < len(engine.contexts.lengths)
 
 
 def test_an_index_of_nothing_is_saved_too(tmp_path: Path) -> None:
     engine = Recommender(EngineSettings(exact_items=1))
     for name in "abc":
         engine.upsert_item(Item(item=name))
-    assert engine._candidates._texts.is_built
+    assert engine.retrieval._texts.is_built
     engine.save(tmp_path / "state")
     loaded = Recommender.load(tmp_path / "state")
     assert told(loaded, story()[:200]) == told(engine, story()[:200])

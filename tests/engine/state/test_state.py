@@ -217,8 +217,8 @@ def told_indexed() -> Recommender:
 _NEEDED = {
     "users/ids", "items/ids", "items/index/texts/keys", "items/index/texts/vectors",
     "items/index/embeddings/keys", "items/index/embeddings/vectors", "items/transitions/capacity",
-    "items/transitions/top", "items/text/embeddings", "users/taken/items/lengths",
-    "users/taken/items/joined", "users/taken/weights/lengths", "users/taken/weights/joined",
+    "items/transitions/top", "items/text/embeddings", "users/taken/capacity",
+    "users/taken/top", "users/disliked/capacity", "users/disliked/top",
 }  # fmt: skip
 """Others point into these: without one, the file is refused."""
 

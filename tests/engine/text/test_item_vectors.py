@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.text.taste import Taste, direction, learn_maps
+from engine.text.taste import Taste, learn_maps
 from engine.text.vectors import CATEGORY_DIMENSIONS, ItemVectors
+from tests.engine.kernels import direction
 
 ENCODED, TEXT = 24, 4
 
@@ -69,15 +70,15 @@ def test_a_refit_keeps_the_scores_of_texts_in_the_old_span() -> None:
     for item in (0, 2, 2):
         taste.record(5, made.vectors[item])
         gradient = -0.5 * made.vectors[item] + 0.2 * made.vectors[1]
-        learn_maps(taste.maps, taste.accumulated, taste.profiles[5], gradient)
-    before = made.vectors[:4] @ direction(taste.maps, taste.profiles[5])
+        learn_maps(taste.arrays, 5, gradient)
+    before = made.vectors[:4] @ direction(taste, 5)
     assert np.ptp(before) > 1.0
     rotation = None
     for item, embedding in enumerate(opposed([2, 3, 0, 1, 2, 3]), 4):
         rotation = made.set_item(item, embedding, [])
     assert rotation is not None
     taste.rotate(rotation)
-    after = made.vectors[:4] @ direction(taste.maps, taste.profiles[5])
+    after = made.vectors[:4] @ direction(taste, 5)
     np.testing.assert_allclose(after, before, atol=2e-3)
 
 

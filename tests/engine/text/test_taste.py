@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.text.taste import Taste, direction, learn_maps
+from engine.text.taste import Taste, learn_maps
+from tests.engine.kernels import direction
 
 WIDTH = 6
 
@@ -25,7 +26,7 @@ def test_a_match_starts_as_the_cosine_with_both_profiles() -> None:
     taste = Taste(WIDTH)
     taste.record(0, np.eye(WIDTH, dtype=np.float32)[2])
     expected = [0, 0, 0.4 + 0.05, 0, 0, 0]
-    np.testing.assert_allclose(direction(taste.maps, taste.profiles[0]), expected, atol=1e-6)
+    np.testing.assert_allclose(direction(taste, 0), expected, atol=1e-6)
 
 
 def test_a_step_goes_against_the_gradient() -> None:
@@ -34,10 +35,10 @@ def test_a_step_goes_against_the_gradient() -> None:
     taste.record(0, liked + shown)
 
     def margin() -> float:
-        return float((liked - shown) @ direction(taste.maps, taste.profiles[0]))
+        return float((liked - shown) @ direction(taste, 0))
 
     before = margin()
-    learn_maps(taste.maps, taste.accumulated, taste.profiles[0], 0.5 * (shown - liked))
+    learn_maps(taste.arrays, 0, 0.5 * (shown - liked))
     assert margin() > before
     assert (taste.accumulated >= 1).all()
 

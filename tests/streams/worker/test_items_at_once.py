@@ -57,7 +57,7 @@ def test_an_item_that_is_buried_for_its_size_says_nothing(told: Told) -> None:
     assert told.shown() == {"m1": "trending"}
     number = told.engine.items.find("m1")
     assert number is not None
-    assert told.engine._because[number] == "because of Alien"
+    assert told.engine.reasons[number] == "because of Alien"
 
 
 def test_a_message_of_a_price_alone_leaves_the_rest_as_it_is(told: Told) -> None:
@@ -69,7 +69,7 @@ def test_a_message_of_a_price_alone_leaves_the_rest_as_it_is(told: Told) -> None
     number = told.engine.items.find("m1")
     assert number is not None
     assert told.engine.categories.of(number) == ["Horror"]
-    assert told.engine._because[number] == "because of Alien"
+    assert told.engine.reasons[number] == "because of Alien"
 
 
 def test_a_deleted_item_comes_back_when_it_is_described_anew(told: Told) -> None:

@@ -1,4 +1,4 @@
-"""Seen items against plain lists; arrays that double; ids."""
+"""Items by user against plain lists; arrays that double; ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.arrays import IdTable, grown
-from engine.features.taken_items import SeenItems
+from engine.features.user_items import UserItems
 
 taken = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_from([0.0, 0.4, 1.0])))
 
@@ -17,7 +17,7 @@ taken = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_fro
 def test_users_have_what_was_put_in_order_with_its_weight(
     added: list[tuple[int, int, float]], cleared: int
 ) -> None:
-    seen, reference = SeenItems(), {user: dict[int, float]() for user in range(5)}
+    seen, reference = UserItems(), {user: dict[int, float]() for user in range(5)}
     for user, item, weight in added:
         found = seen.weight(user, item)
         assert found == pytest.approx(reference[user].pop(item, None))
@@ -31,7 +31,7 @@ def test_users_have_what_was_put_in_order_with_its_weight(
 
 
 def test_making_room_for_users_keeps_what_they_have() -> None:
-    seen = SeenItems()
+    seen = UserItems()
     seen.put(1023, 5, 1.0)
     seen.reserve(5000)
     assert seen.of(1023).tolist() == [5]

@@ -1,0 +1,208 @@
+"""Lists of items by user: sparse, four bytes an item, in blocks of one array that double.
+
+What a user has taken and what they dislike are such lists. A block that a longer one took the
+place of is left until the array is full: then it is packed anew, and grows if it must.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import grown
+from engine.compiled import kernel
+from engine.graph import NODES, WEIGHTS
+from engine.state.schema import ANY, OTHERS, ROWS, Array, State
+
+_SMALLEST = 8
+"""Slots of the smallest block."""
+
+
+class UserItemArrays(NamedTuple):
+    """What kernels read and write of a `UserItems`."""
+
+    entries: NDArray[np.uint32]
+    start: NDArray[np.int64]
+    capacity: NDArray[np.int32]
+    length: NDArray[np.int32]
+    top: NDArray[np.int64]
+
+
+class UserItems:
+    """Item numbers by user, in the order they were put, and a weight of each.
+
+    Attributes
+    ----------
+    entries : uint32[slots]
+        Item in bits 23..0, weight in units of 1 / 255 in bits 31..24, as the graph's edges.
+    start : int64[users]
+        Where in `entries` a user's block begins.
+    capacity, length : int32[users]
+        Slots of the block; slots in use.
+    top : int64[1]
+        The first slot that was never given out.
+    """
+
+    STATE: ClassVar[State] = State(
+        {
+            "entries": Array("entries", (ANY,), numbers=OTHERS, mask=NODES - 1),
+            "start": Array("start", (ROWS,)),
+            "capacity": Array("capacity", (ROWS,)),
+            "length": Array("length", (ROWS,)),
+            "top": Array("top", (None,)),
+        },
+        check="_fault",
+    )
+
+    def __init__(self, users: int = 1024) -> None:
+        self.entries: NDArray[np.uint32] = np.zeros(_SMALLEST * users, np.uint32)
+        self.start: NDArray[np.int64] = np.zeros(users, np.int64)
+        self.capacity: NDArray[np.int32] = np.zeros(users, np.int32)
+        self.length: NDArray[np.int32] = np.zeros(users, np.int32)
+        self.top: NDArray[np.int64] = np.zeros(1, np.int64)
+
+    @property
+    def arrays(self) -> UserItemArrays:
+        """As kernels take them."""
+        return UserItemArrays(self.entries, self.start, self.capacity, self.length, self.top)
+
+    def _fault(self) -> str:
+        users = len(self.start)
+        if len(self.capacity) < users or len(self.length) < users:
+            return "its rows differ in number"
+        capacity, length = self.capacity[:users].astype(np.int64), self.length[:users]
+        if not 0 <= int(self.top[0]) <= len(self.entries):
+            return f"{self.top[0]} slots are given out, and {len(self.entries)} are there"
+        if (length < 0).any() or (length > capacity).any():
+            return "a user has more items than they have room for"
+        if (self.start < 0).any() or (self.start > self.top[0] - capacity)[capacity > 0].any():
+            return "a user's items lie beyond the slots"
+        return ""
+
+    def reserve(self, users: int) -> None:
+        """Make room for `users` users."""
+        self.start = grown(self.start, users)
+        self.capacity = grown(self.capacity, users)
+        self.length = grown(self.length, users)
+
+    def make_room(self, slots: int) -> None:
+        """Have that many slots free behind the blocks: those that are in use are packed anew."""
+        if int(self.top[0]) + slots <= len(self.entries):
+            return
+        used = int(self.capacity.sum(dtype=np.int64))
+        packed = np.zeros(max(len(self.entries), 2 * (used + slots)), np.uint32)
+        _pack(self.arrays, packed)
+        self.entries = packed
+
+    def of(self, user: int) -> NDArray[np.int32]:
+        """The user's items, the latest last: int32[n]."""
+        return (self._row(user) & (NODES - 1)).astype(np.int32)
+
+    def weights_of(self, user: int) -> NDArray[np.float32]:
+        """The weights of those items: float32[n]."""
+        return ((self._row(user) >> 24) / WEIGHTS).astype(np.float32)
+
+    def weight(self, user: int, item: int) -> float | None:
+        """The weight of a user's item; None if the user has it not."""
+        slot = find(self.arrays, user, item)
+        return int(self.entries[slot] >> 24) / WEIGHTS if slot >= 0 else None
+
+    def put(self, user: int, item: int, weight: float) -> None:
+        """Add an item as the latest; one that the user has is moved there."""
+        self.make_room(block_needed(self.arrays, user))
+        put(self.arrays, user, item, round(weight * WEIGHTS))
+
+    def remove(self, user: int, item: int) -> None:
+        """Take an item from a user's list, if it is there."""
+        remove(self.arrays, user, item)
+
+    def clear(self, user: int) -> None:
+        """Forget a user's items."""
+        self.length[user] = 0
+
+    def _row(self, user: int) -> NDArray[np.uint32]:
+        start = int(self.start[user])
+        return self.entries[start : start + int(self.length[user])]
+
+
+@kernel
+def _pack(lists, packed):  # type: ignore[no-untyped-def]
+    top = np.int64(0)
+    for user in range(len(lists.start)):
+        start = lists.start[user]
+        for slot in range(lists.length[user]):
+            packed[top + slot] = lists.entries[start + slot]
+        lists.start[user] = top
+        top += lists.capacity[user]
+    lists.top[0] = top
+
+
+@kernel
+def block_needed(lists, user):  # type: ignore[no-untyped-def]
+    """Slots that the user's next item needs behind the blocks: 0 while theirs has room."""
+    if lists.length[user] < lists.capacity[user]:
+        return np.int64(0)
+    return np.int64(max(2 * lists.capacity[user], _SMALLEST))
+
+
+@kernel
+def find(lists, user, item):  # type: ignore[no-untyped-def]
+    """The slot of a user's item, or -1."""
+    first = lists.start[user]
+    row = lists.entries[first : first + lists.length[user]]
+    found = np.int64(-1)
+    # To the end of the row, found or not: a loop without an exit is vectorised.
+    for slot in range(len(row)):
+        if row[slot] & np.uint32(NODES - 1) == np.uint32(item):
+            found = np.int64(slot)
+    return first + found if found >= 0 else np.int64(-1)
+
+
+@kernel
+def put(lists, user, item, units):  # type: ignore[no-untyped-def]
+    """Add an item, its weight in units of 1 / 255, as the latest; there must be room for it."""
+    remove(lists, user, item)
+    count = lists.length[user]
+    if count == lists.capacity[user]:
+        size = block_needed(lists, user)
+        start, block = lists.start[user], lists.top[0]
+        for slot in range(count):
+            lists.entries[block + slot] = lists.entries[start + slot]
+        lists.start[user] = block
+        lists.capacity[user] = size
+        lists.top[0] += size
+    lists.entries[lists.start[user] + count] = np.uint32(item) | np.uint32(units) << np.uint32(24)
+    lists.length[user] = count + 1
+
+
+@kernel
+def remove(lists, user, item):  # type: ignore[no-untyped-def]
+    """See `UserItems.remove`."""
+    slot = find(lists, user, item)
+    if slot >= 0:
+        for after in range(slot + 1, lists.start[user] + lists.length[user]):
+            lists.entries[after - 1] = lists.entries[after]
+        lists.length[user] -= 1
+
+
+@kernel
+def drop_first(lists, user):  # type: ignore[no-untyped-def]
+    """Take the earliest item from a user's list, which must have one."""
+    first = lists.start[user]
+    for slot in range(first + 1, first + lists.length[user]):
+        lists.entries[slot - 1] = lists.entries[slot]
+    lists.length[user] -= 1
+
+
+@kernel
+def purge(lists, user, left, since):  # type: ignore[no-untyped-def]
+    """Drop the items whose number changed hands (`left`) after `since`."""
+    first = lists.start[user]
+    kept = first
+    for slot in range(first, first + lists.length[user]):
+        if left[lists.entries[slot] & np.uint32(NODES - 1)] <= since:
+            lists.entries[kept] = lists.entries[slot]
+            kept += 1
+    lists.length[user] = kept - first

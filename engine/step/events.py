@@ -1,0 +1,284 @@
+"""The step: what one interaction does to all that is known, compiled for a batch of them.
+
+`observe_events` is an event from top to bottom: learn from what would have been answered, note
+what was taken, the graph, propagation, the text, the answer. Where a part of it is not compiled (a
+device that aggregates, a review's text, candidates of a large catalogue, rules of a list),
+`engine.recommender` calls the same kernels one by one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.compiled import kernel
+from engine.features import user_items
+from engine.features.context import move_levels
+from engine.features.dislikes import judge
+from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
+from engine.features.table import row
+from engine.features.transitions import purge_transitions, record_transitions, slots_needed
+from engine.graph import NODES, WEIGHTS, count_later, insert_edge, purge_row, recent_ids
+from engine.propagation.embeddings import propagate
+from engine.state.eviction import touch
+from engine.step.clock import lap
+from engine.step.model import (
+    learn,
+    score_contest,
+    score_trending,
+    tell,
+    tell_best,
+    tell_trending,
+)
+from engine.text.taste import read
+
+EVENT = np.dtype(
+    [
+        ("time", np.int64),
+        ("value", np.float64),
+        ("user", np.int32),
+        ("item", np.int32),
+        ("known", np.int32),
+        ("units", np.uint8),
+        ("judgement", np.int8),
+        ("rated", np.bool_),
+        ("introduced", np.bool_),
+        ("answer", np.bool_),
+    ],
+    align=True,
+)
+"""An interaction in numbers: time in ms; its rating, if `rated`; user, item, and how many items are
+known with it; its kind's weight in units of 1 / 255; -1 for a dislike, 1 for its taking back, else
+0; whether the item is new with it; whether it is answered."""
+STAGES = ("learn", "graph", "propagate", "text", "rank")
+LEARN, GRAPH, PROPAGATE, TEXT, RANK = range(len(STAGES))
+_TEXT_ROW = row("text")
+_ITEM = np.uint32(NODES - 1)
+
+
+@kernel
+def observe_events(held, events, first, history, k, told, found, stages):  # type: ignore[no-untyped-def]
+    """Take in the events from `first` on, and answer each that asks for it.
+
+    Parameters
+    ----------
+    held : Held
+    events : EVENT[n]
+    history
+        How many of a user's items are read.
+    told : float64[n, 4, k]
+        Written: what is told of each answer's items (`engine.step.model.tell`).
+    found : int32[n]
+        Written: how many items each answer has.
+    stages : int64[n, 5]
+        Written: nanoseconds of each stage.
+
+    Returns
+    -------
+    int
+        How many events were taken in: fewer than n if the next needs more room than there is, which
+        `scratch.demand` tells; nothing of it is done then.
+    """
+    t = held.tables
+    clock = t.scratch.clock
+    lap(clock, stages[0], -1)
+    for e in range(first, len(events)):
+        event = events[e]
+        if not has_room(t, event, history):
+            return e
+        take_in(t, event, history, event.known, True, stages[e])
+        if event.units > 0:
+            propagate(t.users, t.items, t.embeddings, event.user, event.item)
+        lap(clock, stages[e], PROPAGATE)
+        if event.units > 0 and t.head.active[_TEXT_ROW] > 0:
+            later = count_later(t.users, event.user, event.time)
+            read(t.taste, event.user, t.vectors[event.item], later)
+        lap(clock, stages[e], TEXT)
+        if event.answer:
+            found[e] = answer(t, event.user, history, event.known, k, told[e])
+        lap(clock, stages[e], RANK)
+    return len(events)
+
+
+@kernel
+def take_in_one(held, events, history, n, exact, stages):  # type: ignore[no-untyped-def]
+    """`take_in` of a single event (EVENT[1]); returns whether there was room for it."""
+    t = held.tables
+    if not has_room(t, events[0], history):
+        return False
+    lap(t.scratch.clock, stages, -1)
+    take_in(t, events[0], history, n, exact, stages)
+    return True
+
+
+@kernel
+def has_room(t, event, history):  # type: ignore[no-untyped-def]
+    """Whether the arrays have room for what an event may add; see `observe_events`."""
+    later = count_later(t.users, event.user, event.time)
+    demand = t.scratch.demand
+    demand[0] = slots_needed(t.transitions, history, later)
+    demand[1] = user_items.block_needed(t.taken, event.user)
+    demand[2] = user_items.block_needed(t.disliked, event.user)
+    return (
+        t.transitions.top[0] + demand[0] <= len(t.transitions.items)
+        and t.taken.top[0] + demand[1] <= len(t.taken.entries)
+        and t.disliked.top[0] + demand[2] <= len(t.disliked.entries)
+    )
+
+
+@kernel
+def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
+    """Learn from an event, and note it; `n` candidates compete, `exact` as in `score_contest`.
+
+    An item that its own event made known could not have been shown: that it was taken would teach
+    that what is new and unpopular is taken.
+    """
+    user, item, s = event.user, event.item, t.scratch
+    weight = event.units / WEIGHTS
+    touch(t.user_order, user)
+    touch(t.item_order, item)
+    if event.introduced:
+        t.popularity.first[item] = t.popularity.clock[EVENTS]
+    purge(t, user, item)
+    slot = user_items.find(t.taken, user, item)
+    counted = np.int64(-1) if slot < 0 else np.int64(t.taken.entries[slot] >> np.uint32(24))
+    later = count_later(t.users, user, event.time)
+    history = s.history[: recent_ids(t.users, user, most, later, s.history)]
+    if event.units > 0 and counted < 0 and not event.introduced and len(history) > 0:
+        # The last contest is what an answer was made of, unless that knew what came later.
+        if s.kept[0] != user or later > 0:
+            score_contest(t, user, history, n, exact)
+        target = _place(s, item, s.kept[1], exact)
+        # What did not compete teaches nothing: put among the candidates by hand it would teach
+        # that what is taken is what nothing speaks for.
+        if target >= 0:
+            learn(t, user, history, target, s.kept[1], exact)
+    s.kept[0] = -1
+    # What was disliked first and taken later is counted then.
+    new = counted <= 0 and (event.units > 0 or counted < 0)
+    if new:
+        user_items.put(t.taken, user, item, event.units)
+    judge(t.disliked, user, item, event.judgement)
+    lap(s.clock, stages, LEARN)
+    if event.units > 0:
+        insert_edge(t.users, user, item, event.units, event.time)
+        insert_edge(t.items, item, user, event.units, event.time)
+        if new:
+            _count(t, event, history, weight, later)
+            if later > 0:
+                _count_before(t, user, item, later, most)
+    lap(s.clock, stages, GRAPH)
+
+
+@kernel
+def _place(s, item, n, exact):  # type: ignore[no-untyped-def]
+    """Where an item is among the contest's n candidates; -1 if nowhere."""
+    if exact:
+        return np.int64(item) if item < n else np.int64(-1)
+    target = np.searchsorted(s.candidates[:n], item)
+    return target if target < n and s.candidates[target] == item else np.int64(-1)
+
+
+@kernel
+def _count(t, event, history, weight, later):  # type: ignore[no-untyped-def]
+    """Count what a user took for the first time, in transitions, popularity and context."""
+    user, item, p = event.user, event.item, t.popularity
+    record_transitions(t.transitions, history, item, weight, 0)
+    level = recent_level(p, item)
+    length = max(0, t.contexts.lengths[user] - later)
+    record_popularity(p, item, length, event.known, weight, event.rated, event.value)
+    move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
+
+
+@kernel
+def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
+    """Count that the last `later` items of the user's row followed one that is told late."""
+    order = t.scratch.history
+    held = recent_ids(t.users, user, len(order), 0, order)
+    source = t.scratch.sources[:1]
+    source[0] = item
+    for place in range(later):
+        other = order[place]
+        between = later - 1 - place
+        slot = user_items.find(t.taken, user, other)
+        units = 0 if slot < 0 else np.int64(t.taken.entries[slot] >> np.uint32(24))
+        # Only its first time was counted.
+        first = True
+        for before in range(place + 1, held):
+            if order[before] == other:
+                first = False
+        if units > 0 and between < most and first:
+            record_transitions(t.transitions, source, other, units / WEIGHTS, between)
+
+
+@kernel
+def answer(t, user, most, n, k, told):  # type: ignore[no-untyped-def]
+    """Tell of the user's k best items, when all n compete; returns how many there are."""
+    s = t.scratch
+    history = s.history[: recent_ids(t.users, user, most, 0, s.history)]
+    if len(history) == 0:  # of somebody known all that they took may have left
+        return tell_trending(t, user, n, k, told)
+    if s.kept[0] != user:
+        score_contest(t, user, history, n, True)
+    return tell_best(t, history, s.kept[1], True, k, told)
+
+
+@kernel
+def purge(t, user, item):  # type: ignore[no-untyped-def]
+    """Drop what left from the rows that an event of a user on an item (or -1) will use."""
+    now = t.departures[0]
+    if now == 0:
+        return
+    since = t.purged[user]
+    if since < now:
+        t.purged[user] = now
+        purge_row(t.users, user, t.departed, since)
+        user_items.purge(t.taken, user, t.departed, since)
+        user_items.purge(t.disliked, user, t.departed, since)
+    rows = t.scratch.history
+    held = recent_ids(t.users, user, len(rows), 0, rows)
+    purge_transitions(t.transitions, rows, held, t.departed, now)
+    if item >= 0:
+        rows[0] = item
+        purge_transitions(t.transitions, rows, 1, t.departed, now)
+
+
+@kernel
+def purge_user(held, user):  # type: ignore[no-untyped-def]
+    """`purge` of a user alone."""
+    purge(held.tables, user, -1)
+
+
+# ---------------------------------------------------------------------- asked for by themselves
+
+
+@kernel
+def score_for(held, user, most, n, exact):  # type: ignore[no-untyped-def]
+    """Score n candidates for a user, unless the scratch holds their contest; returns its n."""
+    t = held.tables
+    s = t.scratch
+    if s.kept[0] != user:
+        history = s.history[: recent_ids(t.users, user, most, 0, s.history)]
+        score_contest(t, user, history, n, exact)
+    return s.kept[1]
+
+
+@kernel
+def tell_best_for(held, user, most, n, exact, k, told):  # type: ignore[no-untyped-def]
+    """`tell_best` of the user's contest."""
+    t = held.tables
+    history = t.scratch.history[: recent_ids(t.users, user, most, 0, t.scratch.history)]
+    return tell_best(t, history, n, exact, k, told)
+
+
+@kernel
+def tell_for(held, user, most, n, exact, best, told):  # type: ignore[no-untyped-def]
+    """`tell` of the user's contest."""
+    t = held.tables
+    history = t.scratch.history[: recent_ids(t.users, user, most, 0, t.scratch.history)]
+    tell(t, history, n, exact, best, told)
+
+
+@kernel
+def trending_for(held, user, candidates, scores):  # type: ignore[no-untyped-def]
+    """`score_trending`."""
+    score_trending(held.tables, user, candidates, scores)
