@@ -51,7 +51,7 @@ class EngineSettings(BaseModel):
     low_value: float = Field(
         2.0, description="a rating or review of at most this value counts as a dislike, too"
     )
-    kinds: dict[str, Annotated[float, Field(gt=0, le=10)] | Literal["dislike", "ignore"]] = Field(
+    kinds: dict[str, Annotated[float, Field(gt=0, le=1)] | Literal["dislike", "ignore"]] = Field(
         {},
         description="own kinds of events, and built-in ones weighed anew: the weight of their "
         'edge (a purchase has 1, a view .4), "dislike" or "ignore"',

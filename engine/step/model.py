@@ -146,8 +146,8 @@ def exclude(t, user, candidates, position, scores):  # type: ignore[no-untyped-d
 def tell(t, history, n, exact, best, told):  # type: ignore[no-untyped-def]
     """Tell of the candidates at the positions `best` (int32[k]) of the contest: float64[4, >= k].
 
-    The number, the score rounded to four digits, the part of the model that spoke most, and the
-    item of the history (or -1) that it is taken around most.
+    The number; the score in ten-thousandths, for here a division may be inexact; the part of the
+    model that spoke most; the item of the history (or -1) that it is taken around most.
     """
     s = t.scratch
     candidates = t.every[:n] if exact else s.candidates[:n]
@@ -155,7 +155,7 @@ def tell(t, history, n, exact, best, told):  # type: ignore[no-untyped-def]
     for i in range(len(best)):
         numbers[i] = candidates[best[i]]
         told[0, i] = numbers[i]
-        told[1, i] = np.rint(s.scores[best[i]] * 1e4) / 1e4
+        told[1, i] = np.rint(s.scores[best[i]] * 1e4)
         told[2, i] = strongest_part(s.features, s.weights, t.head.active, best[i])
     strongest_sources(t.transitions, history, numbers, t.departed, numbers)
     for i in range(len(best)):
@@ -200,7 +200,7 @@ def tell_trending(t, user, n, k, told):  # type: ignore[no-untyped-def]
     found = top_k(s.scores[:n], k, s.best)
     for i in range(found):
         told[0, i] = candidates[s.best[i]]
-        told[1, i] = np.rint(s.scores[s.best[i]] * 1e4) / 1e4
+        told[1, i] = np.rint(s.scores[s.best[i]] * 1e4)
         told[2, i] = TREND_PART
         told[3, i] = -1
     return found

@@ -30,7 +30,7 @@ def named(known: Knowledge, told: list[list[float]]) -> list[Ranked]:
     """The list that was told of (`engine.step.model.tell`), with names and reasons."""
     names = known.items.names
     return [
-        Ranked(names[int(item)], score, _reason(known, part, int(source)))
+        Ranked(names[int(item)], score / 1e4, _reason(known, part, int(source)))
         for item, score, part, source in zip(*told, strict=True)
     ]
 
@@ -112,7 +112,7 @@ def _trending(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[
     pool = _chosen(known, rules, candidates, scores, k)
     told = np.empty((4, len(pool)))
     told[0] = candidates[pool]
-    told[1] = np.round(scores[pool].astype(np.float64), 4)
+    told[1] = np.rint(scores[pool].astype(np.float64) * 1e4)
     told[2], told[3] = TREND_PART, -1
     return named(known, told.tolist())
 

@@ -36,25 +36,14 @@ def test_what_transitions_lead_to_most_is_reached(
     for before, item in taken:
         transitions.record(np.array(before, np.int32), item, 1.0)
     candidates = Candidates(10, limit)
-    reached = candidates.reached(ITEMS, transitions, np.array(history, np.int32)).tolist()
+    reached = candidates.reached(transitions, np.array(history, np.int32)).tolist()
     strength = obvious(transitions, history)
     assert len(set(reached)) == len(reached) == min(limit, len(strength))
     weakest = sorted(strength.values(), reverse=True)[: len(reached)]
     assert sorted((strength[item] for item in reached), reverse=True) == pytest.approx(
         weakest, rel=1e-4
     )
-    assert (candidates._position == -1).all()
-
-
-def test_positions_are_of_the_candidates_until_they_are_cleared() -> None:
-    candidates = Candidates(10, 100)
-    candidates.reached(50, Transitions(8), np.array([3], np.int32))
-    named = np.array([4, 9, 30], np.int32)
-    position = candidates.place(named)
-    assert position[named].tolist() == [0, 1, 2]
-    assert (np.delete(position[:50], named) == -1).all()
-    candidates.clear(named)
-    assert (position == -1).all()
+    assert (candidates.position == -1).all()
 
 
 def test_the_nearest_by_text_and_by_embedding_are_found() -> None:
