@@ -11,6 +11,7 @@ from engine.arrays import IdTable, grown
 from engine.features.context import Contexts
 from engine.features.head import Head
 from engine.features.popularity import Popularity
+from engine.features.surge import Surge
 from engine.features.transitions import Transitions
 from engine.features.user_items import UserItems
 from engine.graph import InteractionGraph
@@ -61,8 +62,9 @@ class Knowledge:
         parts={
             "users": "users", "items": "items", "_user_order": "users", "_item_order": "items",
             "retrieval": "items/index", "categories": "", "graph": "", "transitions": "",
-            "popularity": "", "contexts": "", "embeddings": "", "vectors": "", "taste": "",
-            "head": "", "departures": "", "taken": "users/taken", "disliked": "users/disliked",
+            "popularity": "", "surge": "", "contexts": "", "embeddings": "", "vectors": "",
+            "taste": "", "head": "", "departures": "", "taken": "users/taken",
+            "disliked": "users/disliked",
         },
         unsaved=("settings", "reads_text", "scratch", "_held"),
         check="_fault",
@@ -78,6 +80,7 @@ class Knowledge:
         self.departures = Departures()
         self.transitions = Transitions(s.transitions, departures=self.departures)
         self.popularity = Popularity()
+        self.surge = Surge()
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
             make_aggregator(s.aggregator, FANOUT, s.dimensions, s.board, s.bitstream),
@@ -117,8 +120,9 @@ class Knowledge:
             self._held = hold(
                 Tables(
                     self.graph.users.arrays, self.graph.items.arrays, self.transitions.arrays,
-                    self.popularity.arrays, self.contexts.arrays, self.embeddings.arrays,
-                    self.head.arrays, self.taste.arrays, self.taken.arrays, self.disliked.arrays,
+                    self.popularity.arrays, self.surge.arrays, self.contexts.arrays,
+                    self.embeddings.arrays, self.head.arrays, self.taste.arrays,
+                    self.taken.arrays, self.disliked.arrays,
                     self.vectors.vectors, self.hidden, self.departures.last,
                     self.departures.clock, self.purged, self._user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
@@ -247,6 +251,7 @@ class Knowledge:
         self.graph.items.reserve(items)
         self.transitions.reserve(items)
         self.popularity.reserve(items)
+        self.surge.reserve(items)
         self.embeddings.reserve_items(items)
         self.vectors.reserve(items)
         self.head.reserve(items)
@@ -293,6 +298,7 @@ class Knowledge:
         self.graph.items.clear(item)
         self.transitions.clear(item)
         self.popularity.clear(item)
+        self.surge.clear(item)
         self.head.clear(item)
         self.vectors.clear(item)
         self.embeddings.renew_item(item)

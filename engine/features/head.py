@@ -5,7 +5,8 @@
 Eq. 4 of the paper read literally, one linear layer on the concatenation [z_u, z_i], cannot
 personalise: the user's part shifts the score of every item alike. Here every feature f_k is itself
 a product of a user's part and an item's part (Eq. 3), and the user's context also gates its weight.
-Trained by softmax cross-entropy over all candidates.
+Trained by softmax cross-entropy over all candidates, the weights by Newton's method
+(`engine.features.newton`).
 """
 
 from __future__ import annotations
@@ -19,19 +20,18 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXT_NAMES, CONTEXTS
 from engine.features.elementwise import exp_in_place
+from engine.features.newton import prior
 from engine.features.table import (
     FEATURE_NAMES,
     FEATURES,
     GRAPH_PART,
     INITIAL_WEIGHTS,
-    LEARNT,
     PART_ROWS,
     TEXT_PART,
     TREND_PART,
 )
 from engine.state.schema import ROWS, Array, State
 
-_LEARNING_RATE = 0.1
 _BIAS_RATE = np.float32(0.1)
 EXCLUDED = np.float32(-1e30)
 """The score of an item that must not be recommended."""
@@ -47,27 +47,32 @@ class HeadArrays(NamedTuple):
     """What kernels read and write of a `Head`."""
 
     weights: NDArray[np.float64]
-    accumulated: NDArray[np.float64]
+    covariance: NDArray[np.float64]
     bias: NDArray[np.float32]
     bias_accumulated: NDArray[np.float32]
     active: NDArray[np.float32]
 
 
 class Head:
-    """The weights W, the items' biases b and the sums of their squared gradients.
+    """The weights W and their covariance, the items' biases b and their squared gradients.
 
     Attributes
     ----------
-    weights, accumulated : float64[14, 5]
+    weights : float64[18, 5]
+    covariance : float64[18, 5, 18, 5]
+        How uncertain they are, and so how far a step goes.
     bias, bias_accumulated : float32[items]
-    active : float32[14]
+    active : float32[18]
         1 for the features of the model's parts, else 0.
     """
 
     STATE: ClassVar[State] = State(
         {
             "weights": Array("model/head/weights", (FEATURE_NAMES, CONTEXT_NAMES)),
-            "accumulated": Array("model/head/accumulated", (FEATURE_NAMES, CONTEXT_NAMES), fill=1),
+            "covariance": Array(
+                "model/head/covariance",
+                (FEATURE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, CONTEXT_NAMES),
+            ),
             "bias": Array("items/bias/values", (ROWS,)),
             "bias_accumulated": Array("items/bias/accumulated", (ROWS,), fill=1),
         },
@@ -81,7 +86,7 @@ class Head:
         self.weights: NDArray[np.float64] = np.zeros((FEATURES, CONTEXTS))
         self.weights[:, 0] = INITIAL_WEIGHTS
         self.weights *= self.active[:, None]
-        self.accumulated: NDArray[np.float64] = np.ones((FEATURES, CONTEXTS))
+        self.covariance: NDArray[np.float64] = prior()
         self.bias: NDArray[np.float32] = np.zeros(items, np.float32)
         self.bias_accumulated: NDArray[np.float32] = np.ones(items, np.float32)
 
@@ -89,7 +94,7 @@ class Head:
     def arrays(self) -> HeadArrays:
         """As kernels take them."""
         return HeadArrays(
-            self.weights, self.accumulated, self.bias, self.bias_accumulated, self.active
+            self.weights, self.covariance, self.bias, self.bias_accumulated, self.active
         )
 
     def reserve(self, items: int) -> None:
@@ -105,24 +110,12 @@ class Head:
 
 @kernel
 def feature_weights(h, context, out):  # type: ignore[no-untyped-def]
-    """Write the weight of each active feature for a user, W c_u, to `out`: float32[14]."""
+    """Write the weight of each active feature for a user, W c_u, to `out`: float32[18]."""
     for k in range(FEATURES):
         total = 0.0
         for c in range(CONTEXTS):
             total += h.weights[k, c] * context[c]
         out[k] = total * h.active[k]
-
-
-@kernel
-def learn_weights(h, gradient, context):  # type: ignore[no-untyped-def]
-    """One Adagrad step; `gradient` (float32[14]) is the loss's by the feature weights."""
-    for k in range(FEATURES):
-        if not LEARNT[k]:
-            continue
-        for c in range(CONTEXTS):
-            g = gradient[k] * h.active[k] * context[c]
-            h.accumulated[k, c] += g * g
-            h.weights[k, c] -= _LEARNING_RATE * g / np.sqrt(h.accumulated[k, c])
 
 
 @kernel
@@ -177,7 +170,7 @@ def dot_rows(table, vector, n, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def combine(features, weights, bias, n, out):  # type: ignore[no-untyped-def]
-    """Write the scores of the first n candidates, from their features (float32[14, >= n])."""
+    """Write the scores of the first n candidates, from their features (float32[18, >= n])."""
     for j in range(n):
         out[j] = bias[j]
     for k in range(FEATURES):
@@ -230,7 +223,7 @@ def softmax(scores, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def expected_features(features, probabilities, out):  # type: ignore[no-untyped-def]
-    """Write sum_j p_j features[k, j] to `out`: float32[14]."""
+    """Write sum_j p_j features[k, j] to `out`: float32[18]."""
     for k in range(FEATURES):
         total = np.float32(0.0)
         for j in range(len(probabilities)):

@@ -48,6 +48,7 @@ class Feature(NamedTuple):
 
 _TRANSITIONS = "features.transitions.gather_transitions"
 _POPULARITY = "features.popularity.popularity_features"
+_COOCCURRENCE = "features.cooccurrence.gather_cooccurrence"
 _DOTS = "features.head.dot_rows"
 
 TABLE = (
@@ -93,6 +94,22 @@ TABLE = (
         -3, 3, 0.0, True, _DOTS,
     ),
     Feature(
+        "cosine", GRAPH_PART,
+        "log(1 + 100 · Σ .8^q · long(i, j) / √((count(i) + 1) · (count(j) + 1)))",
+        0, inf, 0.2, True, _COOCCURRENCE,
+    ),
+    Feature(
+        "lift", GRAPH_PART,
+        "log(1 + Σ .8^q · long(i, j) · (events + 1) / ((count(i) + 5) · (count(j) + 5)))",
+        0, inf, 0.0, True, _COOCCURRENCE,
+    ),
+    Feature(
+        "follows", GRAPH_PART,
+        "log(1 + 1000 · share of j in what followed the last item: short(i → j) / "
+        "(1 + Σ short(i → ·)))",
+        0, 6.91, 0.2, True, _COOCCURRENCE,
+    ),
+    Feature(
         "popular", TREND_PART,
         "11.5 + log(10⁻⁵ + share of j in all interactions)",
         -0.02, 11.51, 0.0, True, _POPULARITY,
@@ -116,6 +133,11 @@ TABLE = (
         "stage", TREND_PART,
         "log(share of j among users with a history about as long / share among all)",
         -13.82, 13.82, 0.0, True, _POPULARITY,
+    ),
+    Feature(
+        "surging", TREND_PART,
+        "11.5 + log(10⁻⁵ + share of j in recent interactions, half-life 300 events)",
+        -0.02, 11.51, 0.0, True, "features.surge.surge_feature",
     ),
     Feature(
         "text", TEXT_PART,

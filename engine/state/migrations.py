@@ -58,6 +58,7 @@ def from_2(contents: Contents) -> Contents:
             for user in range(len(counts))
         ],
     )
+    old.pop("head.accumulated", None)  # steps are Newton's now
     made |= {_NAMES.get(name, name): value for name, value in old.items()}
     for name, axis, labels in _LABELS:
         made[f"{name}/axis-{axis}"] = msgspec.json.encode(labels)
@@ -148,7 +149,6 @@ _NAMES = {
     "taste.maps": "model/taste/maps",
     "taste.accumulated": "model/taste/accumulated",
     "head.weights": "model/head/weights",
-    "head.accumulated": "model/head/accumulated",
     "head.bias": "items/bias/values",
     "head.bias_accumulated": "items/bias/accumulated",
     "departures.last": "items/departures/last",
@@ -175,8 +175,6 @@ _CONTEXTS = "constant", "length", "popularity", "session", "quality"
 _LABELS = (
     ("model/head/weights", 0, _FEATURES),
     ("model/head/weights", 1, _CONTEXTS),
-    ("model/head/accumulated", 0, _FEATURES),
-    ("model/head/accumulated", 1, _CONTEXTS),
     ("items/popularity/features", 0, ("share", "recent_share", "age", "quality")),
     ("items/popularity/clock", 0, ("events", "cursor", "trending")),
     ("items/popularity/moments", 0, ("ratings", "mean", "squares", "inflation")),

@@ -15,6 +15,7 @@ from engine.features import user_items
 from engine.features.context import move_levels
 from engine.features.dislikes import judge
 from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
+from engine.features.surge import record_surge
 from engine.features.table import row
 from engine.features.transitions import purge_transitions, record_transitions, slots_needed
 from engine.graph import NODES, WEIGHTS, count_later, insert_edge, purge_row, recent_ids
@@ -185,6 +186,7 @@ def _count(t, event, history, weight, later):  # type: ignore[no-untyped-def]
     record_transitions(t.transitions, history, item, weight, 0)
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
+    record_surge(t.surge, item, weight)
     record_popularity(p, item, length, event.known, weight, event.rated, event.value)
     move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
 

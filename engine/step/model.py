@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.compiled import kernel
 from engine.features.context import context_of
+from engine.features.cooccurrence import gather_cooccurrence, without
 from engine.features.head import (
     EXCLUDED,
     combine,
@@ -18,11 +19,11 @@ from engine.features.head import (
     expected_vector,
     feature_weights,
     learn_bias,
-    learn_weights,
     softmax,
     strongest_part,
     top_k,
 )
+from engine.features.newton import learn_weights
 from engine.features.popularity import (
     EVENTS,
     current_popularity,
@@ -30,6 +31,7 @@ from engine.features.popularity import (
     recent_shares,
     stage_of,
 )
+from engine.features.surge import surge_feature
 from engine.features.table import TREND_PART, row
 from engine.features.transitions import gather_around, gather_transitions, strongest_sources
 from engine.graph import NODES
@@ -39,7 +41,8 @@ from engine.text.taste import direction, learn_maps
 
 DIRECTED, DISLIKED = row("directed"), row("disliked")
 GRAPH, PERSONAL, SECOND_HOP = row("graph"), row("personal"), row("second_hop")
-POPULAR, STAGE = row("popular"), row("stage")
+COSINE = row("cosine")
+POPULAR, STAGE, SURGING = row("popular"), row("stage"), row("surging")
 TEXT, NEW_TEXT = row("text"), row("new_text")
 _FEW = np.float32(5.0)
 _ITEM = np.uint32(NODES - 1)
@@ -105,15 +108,21 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
     if active[GRAPH] > 0:
         gather_transitions(
             t.transitions, history, t.popularity.counts, t.popularity.clock[EVENTS], candidates,
-            position, s.share, features[DIRECTED:DISLIKED],
+            position, s.share[0], features[DIRECTED:DISLIKED],
         )  # fmt: skip
         gather_around(t.transitions, t.disliked, user, position, t.departed, features[DISLIKED, :n])
+        liked = s.liked[: without(history, t.disliked, user, s.liked)]
+        gather_cooccurrence(
+            t.transitions, liked, t.popularity.counts, t.popularity.clock[EVENTS], candidates,
+            position, s.share, features[COSINE:POPULAR],
+        )  # fmt: skip
     context_of(t.contexts, t.users, user, s.context)
     feature_weights(t.head, s.context, s.weights)
     popularity_features(
         columns.popular, columns.stage_ratio, stage, np.float32(share), n,
         features[POPULAR : STAGE + 1],
     )  # fmt: skip
+    surge_feature(t.surge, candidates, features[SURGING, :n])
     if active[TEXT] > 0:
         towards = s.vector[0, : columns.vectors.shape[1]]
         direction(t.taste, user, towards)
@@ -227,14 +236,14 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
             share = s.weights[TEXT] + s.weights[NEW_TEXT] * _newness(
                 t.popularity.counts[candidates[c]]
             )
-            s.share[c] = probabilities[c] * share
+            s.share[0, c] = probabilities[c] * share
             if c == target:
                 taken = share
         error = s.vector[0, : vectors.shape[1]]
-        expected_vector(vectors, s.share[:n], error)
+        expected_vector(vectors, s.share[0, :n], error)
         for d in range(len(error)):
             error[d] -= taken * vectors[target, d]
         learn_maps(t.taste, user, error)
-    learn_weights(t.head, s.errors, s.context)
+    learn_weights(t.head, s.errors, s.context, s.newton)
     learn_bias(t.head, candidates, probabilities, target)
     learn_tables(t.embeddings, user, history, candidates, probabilities, target, s.vector)

@@ -19,6 +19,7 @@ from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
 from engine.features.head import HeadArrays
 from engine.features.popularity import PopularityArrays
+from engine.features.surge import SurgeArrays
 from engine.features.table import FEATURES
 from engine.features.transitions import TransitionArrays
 from engine.features.user_items import UserItemArrays
@@ -59,14 +60,17 @@ class Scratch(NamedTuple):
         The user of the contest that the other arrays hold, or -1 for none; its candidates' number.
     candidates : int32[n]
         Of the contest, ascending, unless all items compete.
-    features : float32[14, n]
-    scores, probabilities, share : float32[n]
-    weights : float32[14]
+    features : float32[18, n]
+    scores, probabilities : float32[n]
+    share : float32[2, n]
+    weights : float32[18]
         What the features were weighted with.
-    errors : float32[14]
+    errors : float32[18]
+    newton : float64[2, 18 * 5]
     context : float32[5]
     vector : float32[2, width]
-    history : int32[ring]
+    history, liked : int32[ring]
+        The user's latest items, and those of them that they do not dislike.
     best, sources : int32[most]
         Of the best candidates: positions, and the items of the history that they are taken around.
     gathered
@@ -85,9 +89,11 @@ class Scratch(NamedTuple):
     share: NDArray[np.float32]
     weights: NDArray[np.float32]
     errors: NDArray[np.float32]
+    newton: NDArray[np.float64]
     context: NDArray[np.float32]
     vector: NDArray[np.float32]
     history: NDArray[np.int32]
+    liked: NDArray[np.int32]
     best: NDArray[np.int32]
     sources: NDArray[np.int32]
     gathered: Columns
@@ -109,12 +115,14 @@ class Scratch(NamedTuple):
             features=floats(FEATURES, candidates),
             scores=floats(candidates),
             probabilities=floats(candidates),
-            share=floats(candidates),
+            share=floats(2, candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
+            newton=np.zeros((2, FEATURES * CONTEXTS)),
             context=floats(CONTEXTS),
             vector=floats(2, max(width, dimensions)),
             history=np.zeros(ring, np.int32),
+            liked=np.zeros(ring, np.int32),
             best=np.zeros(most, np.int32),
             sources=np.zeros(most, np.int32),
             gathered=Columns(
@@ -157,6 +165,7 @@ class Tables(NamedTuple):
     items: RowArrays
     transitions: TransitionArrays
     popularity: PopularityArrays
+    surge: SurgeArrays
     contexts: ContextArrays
     embeddings: EmbeddingArrays
     head: HeadArrays

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engine.features import head
 from engine.features.head import EXCLUDED, Head
+from engine.features.newton import learn_weights
 from engine.features.table import (
     FEATURES,
     GRAPH_PART,
@@ -19,6 +20,7 @@ from engine.features.table import (
 )
 from tests.engine.kernels import best, expected, expected_row, probable
 
+NEWTON = np.empty((2, FEATURES * 5))
 scores = st.lists(st.sampled_from([float(EXCLUDED), -1.0, 0.0, 0.5, 2.0]) | st.floats(-9, 9))
 
 
@@ -76,7 +78,7 @@ def test_a_step_lowers_the_loss_of_what_was_taken() -> None:
         probabilities = probable((weights @ features).astype(np.float32))
         losses.append(-float(np.log(probabilities[3])))
         error = expected(features, probabilities) - features[:, 3]
-        head.learn_weights(learnt.arrays, error, context)
+        learn_weights(learnt.arrays, error, context, NEWTON)
     assert losses == sorted(losses, reverse=True)
 
 
@@ -84,7 +86,7 @@ def test_the_weight_of_dislikes_is_never_learnt() -> None:
     learnt, context = Head(), np.ones(5, np.float32)
     before = learnt.weights.copy()
     error = np.full(FEATURES, -1.0, np.float32)
-    head.learn_weights(learnt.arrays, error, context)
+    learn_weights(learnt.arrays, error, context, NEWTON)
     np.testing.assert_array_equal(learnt.weights[row("disliked")], before[row("disliked")])
     assert (
         np.delete(learnt.weights, row("disliked"), 0) > np.delete(before, row("disliked"), 0)
@@ -99,7 +101,7 @@ def test_parts_that_are_off_weigh_nothing_and_learn_nothing(model: str, off: lis
     learnt = Head(model)
     assert np.flatnonzero(learnt.active == 0).tolist() == off
     error = np.ones(FEATURES, np.float32)
-    head.learn_weights(learnt.arrays, error, np.ones(5, np.float32))
+    learn_weights(learnt.arrays, error, np.ones(5, np.float32), NEWTON)
     assert not learnt.weights[off].any()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from engine import Recommender, SavedStateError
+from engine.features.context import CONTEXTS
 from engine.features.table import FEATURE_NAMES
 from engine.retrieval import vector_index
 from engine.state import migrations
@@ -176,11 +177,12 @@ def test_a_feature_that_is_added_starts_with_its_initial_weight(
     told(engine, story()[:200])
     without = [name for name in FEATURE_NAMES if name != "stage"]
     saved = dict(entries(engine))
-    for table in ("weights", "accumulated"):
-        rows = saved[f"model/head/{table}"]
-        assert isinstance(rows, np.ndarray)
-        saved[f"model/head/{table}"] = np.delete(rows, FEATURE_NAMES.index("stage"), axis=0)
-        saved[f"model/head/{table}/axis-0"] = msgspec.json.encode(without)
+    for table, axes in (("weights", [0]), ("covariance", [0, 2])):
+        for axis in axes:
+            rows = saved[f"model/head/{table}"]
+            assert isinstance(rows, np.ndarray)
+            saved[f"model/head/{table}"] = np.delete(rows, FEATURE_NAMES.index("stage"), axis)
+            saved[f"model/head/{table}/axis-{axis}"] = msgspec.json.encode(without)
     monkeypatch.setattr(saving, "entries", lambda _: saved.items())
     engine.save(tmp_path / "state")
     loaded, fresh = Recommender.load(tmp_path / "state"), Recommender(HYBRID)
@@ -188,6 +190,11 @@ def test_a_feature_that_is_added_starts_with_its_initial_weight(
     assert np.array_equal(loaded.head.weights[learnt], engine.head.weights[learnt])
     assert np.array_equal(loaded.head.weights[~learnt], fresh.head.weights[~learnt])
     assert not np.array_equal(engine.head.weights[~learnt], fresh.head.weights[~learnt])
+    covariance = fresh.head.covariance
+    covariance[np.ix_(learnt, range(CONTEXTS), learnt)] = engine.head.covariance[
+        np.ix_(learnt, range(CONTEXTS), learnt)
+    ]
+    assert np.array_equal(loaded.head.covariance, covariance)
     told(loaded, story()[200:250])
 
 
@@ -223,22 +230,30 @@ _NEEDED = {
 """Others point into these: without one, the file is refused."""
 
 
-def test_the_landed_version_s_checkpoint_goes_on_with_the_same_answers(
+def test_the_landed_version_s_checkpoint_is_taken_over_and_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Its answers were another model's: what is new in the head has its initial weight."""
     with caplog.at_level(logging.INFO, "millrace.state"):
         engine = Recommender.load(make_landed.HERE / "landed.millrace")
-    assert caplog.messages == []
+    (said,) = caplog.messages
+    assert "not in it, and as in a new engine: " in said
+    new = {"cosine", "lift", "follows", "surging"}
+    assert {name for name in FEATURE_NAMES if f"model/head/weights[{name}]" in said} == new
+    fresh = Recommender(make_landed.SETTINGS).head.weights
+    moved = (engine.head.weights != fresh).any(1)
+    kept = [name for name, is_moved in zip(FEATURE_NAMES, moved, strict=True) if is_moved]
+    assert kept == [name for name in FEATURE_NAMES if name not in {*new, "disliked"}]
     _, after = make_landed.split()
-    said = json.loads((make_landed.HERE / "landed.json").read_text())
+    landed = json.loads((make_landed.HERE / "landed.json").read_text())["answers"]
     given = make_landed.answers(engine, iter(after))
     assert engine.settings == make_landed.SETTINGS
-    assert [[item for item, _ in answer] for answer in given] == [
-        [item for item, _ in answer] for answer in said["answers"]
-    ]
-    # Both sides are rounded to four places: another processor's last bit may turn one of them.
-    for mine, theirs in zip(given, said["answers"], strict=True):
-        assert [score for _, score in mine] == pytest.approx([s for _, s in theirs], abs=1.5e-4)
+    assert [len(answer) for answer in given] == [len(answer) for answer in landed]
+    shared = sum(
+        len({item for item, _ in mine} & {item for item, _ in theirs})
+        for mine, theirs in zip(given, landed, strict=True)
+    )
+    assert shared > 0.5 * sum(map(len, landed))
 
 
 def test_every_name_of_the_landed_version_has_one_here() -> None:

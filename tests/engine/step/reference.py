@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine import EngineSettings, Interaction, Recommender
 from engine.features.context import CONTEXT_NAMES
+from engine.features.newton import prior
 from engine.features.table import FEATURE_NAMES, INITIAL_WEIGHTS, LEARNT
 from tests.engine.reference import TransitionsReference
 
@@ -42,7 +43,9 @@ class StepReference:
         self.maps, self.maps_accumulated = np.stack([np.eye(width)] * 2), np.ones((2, width, width))
         self.weights = np.zeros((len(FEATURE_NAMES), len(CONTEXT_NAMES)))
         self.weights[:, 0] = INITIAL_WEIGHTS
-        self.weights_accumulated = np.ones_like(self.weights)
+        self.covariance = prior().reshape(self.weights.size, self.weights.size).copy()
+        self.variances = self.covariance.diagonal().copy()
+        self.surge = np.zeros(n)
         self.bias, self.bias_accumulated = np.zeros(n), np.ones(n)
         self.transitions = TransitionsReference()
         self.counts, self.recent, self.first = np.zeros(n), np.zeros(n), np.zeros(n)
@@ -99,6 +102,10 @@ class StepReference:
             f[PLACE["disliked"]] = np.maximum(
                 f[PLACE["disliked"]], np.array(around) / max(*around, 1e-9)
             )
+        liked = [item for item in self.history(user) if item not in self.disliked[user]]
+        for name, row in self._cooccurrence(liked).items():
+            f[PLACE[name]] = row
+        f[PLACE["surging"]] = [self._log_share(s * log(2) / 300) for s in self.surge]
         f[PLACE["graph"]] = self.outputs @ self.users[user]
         f[PLACE["personal"]] = self.personal_outputs @ self.personal[user]
         f[PLACE["second_hop"]] = self.second_hop @ self._direction(user)
@@ -111,6 +118,22 @@ class StepReference:
         f[PLACE["text"]] = self.vectors @ self._taste(user)
         f[PLACE["new_text"]] = f[PLACE["text"]] * 5 / (5 + self.counts)
         return f
+
+    def _cooccurrence(self, liked: list[int]) -> dict[str, Vector]:
+        n, around = len(self.names), self.transitions.weights
+        cosine, lift, follows = np.zeros(n), np.zeros(n), np.zeros(n)
+        for q, i in enumerate(liked):
+            long = np.array([around.get((i, j), [0.0, 0.0])[1] for j in range(n)]) * 0.8**q
+            cosine += long / np.sqrt((self.counts[i] + 1) * (self.counts + 1))
+            lift += long / ((self.counts[i] + 5) * (self.counts + 5))
+        if liked:
+            after = np.array([around.get((liked[0], j), [0.0, 0.0])[0] for j in range(n)])
+            follows = after / (1 + after.sum())
+        return {
+            "cosine": np.log(1 + 100 * cosine),
+            "lift": np.log(1 + (self.events + 1) * lift),
+            "follows": np.log(1 + 1000 * follows),
+        }
 
     def _taste(self, user: str) -> Vector:
         short, long = self.profiles[user]
@@ -159,6 +182,8 @@ class StepReference:
     def _count(self, item: int, length: int, weight: float, value: float | None) -> None:
         self.events += 1
         self.recent *= 0.5 ** (1 / HALF_LIFE)
+        self.surge *= 0.5 ** (1 / 300)
+        self.surge[item] += weight
         if self.counts[item] == 0:
             self.first[item] = self.events
         if value is not None:
@@ -224,8 +249,12 @@ class StepReference:
             self.maps_accumulated[table] += g * g
             self.maps[table] -= 0.05 * g / np.sqrt(self.maps_accumulated[table])
         g = np.outer(features @ error, context) * np.array(LEARNT)[:, None]
-        self.weights_accumulated += g * g
-        self.weights -= 0.1 * g / np.sqrt(self.weights_accumulated)
+        flat = g.reshape(-1)
+        moved = self.covariance @ flat
+        self.covariance -= np.outer(moved, moved) / (1 + flat @ moved)
+        self.weights -= (moved / (1 + flat @ moved)).reshape(g.shape)
+        left = np.maximum(0, self.variances - self.covariance.diagonal())
+        self.covariance += np.diag(1e-5 * left)
         self.bias_accumulated += error * error
         self.bias -= 0.1 * error / np.sqrt(self.bias_accumulated)
         self._learn_tables(user, item, history, p)
