@@ -23,6 +23,7 @@ import msgspec
 
 from engine.datasets.problems import DatasetError, Problems
 from engine.datasets.sources import REPORT_EVERY, OnRead, Source, head, numbered_lines
+from engine.datasets.values import field_at
 
 SAMPLE = 200
 """Rows by which columns are recognised."""
@@ -244,7 +245,7 @@ class JsonLines(Table):
     ) -> Iterator[tuple[int, Row]]:
         """As :meth:`Table.rows`."""
         for line, row in self.objects(problems, on_read):
-            yield line, [_at(row, name) for name in columns]
+            yield line, [field_at(row, name) for name in columns]
 
     def objects(
         self, problems: Problems, on_read: OnRead | None = None
@@ -361,15 +362,6 @@ def _texts(stream: IO[bytes]) -> Iterator[str]:
             yield text
 
 
-def _at(row: dict[str, Any], name: str) -> Any:
-    """A field, or that of an object within: ``data.user``."""
-    if name in row:
-        return row[name]
-    outer, dot, inner = name.partition(".")
-    within = row.get(outer) if dot else None
-    return within.get(inner) if isinstance(within, dict) else None
-
-
 def _json(table: JsonLines) -> JsonLines:
     """The table with its columns, which are those of its first rows."""
     with closing(table.objects(Problems())) as objects:  # type: ignore[type-var]
@@ -381,7 +373,7 @@ def _json(table: JsonLines) -> JsonLines:
             if isinstance(value, dict):
                 names |= dict.fromkeys(f"{name}.{inner}" for inner in value)
     table.columns = tuple(names)
-    table.sample = [[_at(row, name) for name in table.columns] for row in rows]
+    table.sample = [[field_at(row, name) for name in table.columns] for row in rows]
     return table
 
 
