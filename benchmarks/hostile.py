@@ -1,4 +1,4 @@
-"""What clients and messages without manners cost everybody else, on a real Kafka.
+"""What hostile clients and messages cost everybody else, on a real Kafka.
 
     python -m benchmarks.hostile [--seconds 20] [--json FILE]
 
