@@ -150,14 +150,15 @@ def one_line_errors() -> Iterator[None]:
         if writes_json():
             logging.getLogger("millrace").critical("%s", message)
         else:
-            err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False)
+            err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
         raise typer.Exit(status) from None
 
+    from streams.tools.audit.past import AuditError  # noqa: PLC0415
     from streams.tools.demo import DemoError  # noqa: PLC0415
 
     wrong = (
         SettingsError, DatasetError, BrokerError, BackendError,
-        TrainedModelError, RecipeError, TrainingError,
+        TrainedModelError, RecipeError, TrainingError, AuditError,
     )  # fmt: skip
     try:
         yield

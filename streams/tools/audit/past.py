@@ -1,0 +1,235 @@
+"""A state of the past: a checkpoint, or an empty engine, and the log applied to it again.
+
+Events go through the worker's own pipeline; what it would write is handed out instead. Nothing is
+written to Kafka, no group is joined, no checkpoint is touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.recommender import Recommender
+from engine.state.container import SavedStateError
+from engine.state.snapshot import read_notes
+from streams.messages.schemas import Model
+from streams.settings import Settings
+from streams.tools.audit.catalogue_log import CatalogueLog
+from streams.tools.audit.history import Entry, History, in_order
+from streams.worker.checkpoints import Checkpoint, Notes, folder_of, newest_first
+from streams.worker.delivery import Output, OutputQueue
+from streams.worker.durations import Histogram
+from streams.worker.input_log import Input
+from streams.worker.partition import Partition
+from streams.worker.pipeline import Pipeline
+
+log = logging.getLogger("millrace.audit")
+
+_BATCH = 500
+
+Offsets = dict[int, int]
+"""An offset of the interactions of each partition."""
+
+
+class AuditError(ValueError):
+    """Why the past cannot be computed, in one line."""
+
+
+class Collector:
+    """What the pipeline would write of a partition; a `streams.worker.delivery.Writer`.
+
+    Parameters
+    ----------
+    first
+        The first offset whose output is wanted.
+    """
+
+    may_reopen = False
+
+    def __init__(self, first: int) -> None:
+        self.queue = OutputQueue(first)
+        self.queue.written = first - 1
+        self.durations = Histogram()
+        self.failure: Exception | None = None
+        self._outputs: dict[int, Output] = {}
+
+    def put(self, outputs: Sequence[Output], handled: int) -> None:
+        """Keep these."""
+        self._outputs |= {output.offset: output for output in outputs}
+
+    def take(self) -> dict[int, Output]:
+        """What was kept, by the offset it is of."""
+        taken, self._outputs = self._outputs, {}
+        return taken
+
+    def open(self, stopping: threading.Event) -> None:
+        """Nothing: there is nothing to write to."""
+
+    def advance(self) -> None:
+        """Nothing."""
+
+    def reopen(self, stopping: threading.Event) -> None:
+        """Nothing."""
+
+    def close(self, seconds: float) -> None:
+        """Nothing."""
+
+
+class Past:
+    """A state that goes through the log again.
+
+    Parameters
+    ----------
+    start
+        The checkpoint to go on from; None for an empty engine.
+    first
+        The first offset of each partition whose output is wanted: what is before is only applied.
+
+    Attributes
+    ----------
+    engine, catalogue
+        As of what was applied last.
+    offsets
+        Where the partitions stood at the beginning.
+    histories
+        The partitions' logs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        input_: Input,
+        model: Model,
+        start: Checkpoint | None,
+        first: Offsets,
+    ) -> None:
+        self.engine = start.engine if start else Recommender.new(settings.engine)
+        self._pipeline = Pipeline(self.engine, settings, model, input_.topic_id)
+        self._collectors = {number: Collector(first[number]) for number in input_.highs}
+        self._partitions = {
+            number: Partition(
+                number=number, window=settings.worker.duplicate_window, writer=collector
+            )
+            for number, collector in self._collectors.items()
+        }
+        notes = start.notes if start else None
+        for number, partition in self._partitions.items():
+            if notes is not None and number in notes.partitions:
+                partition.resume(notes.partitions[number])
+        self.catalogue = CatalogueLog(
+            settings,
+            self.engine,
+            notes.catalogue if notes else None,
+            notes.items if notes else None,
+        )
+        self.offsets = {number: part.next_offset for number, part in self._partitions.items()}
+        self.histories = [History(settings, n, input_.topic_id) for n in self._partitions]
+
+    def again(self, ends: Offsets) -> Iterator[tuple[Entry, Output | None]]:
+        """Apply the log up to before these offsets: each entry, and what is written for it now."""
+        run: list[Entry] = []
+        marked = False
+        for entry in in_order(
+            history.entries(self.offsets[history.number], ends[history.number])
+            for history in self.histories
+            if self.offsets[history.number] < ends[history.number]
+        ):
+            mark = entry.mark.partition(b";")[2]
+            moves = bool(mark) and not self.catalogue.is_at(mark)
+            # Without a mark so far, as of answers that are gone, time has to tell.
+            by_time = not mark and not marked
+            other = run and run[0].record.partition != entry.record.partition
+            if moves or by_time or other or len(run) == _BATCH:
+                yield from self._applied(run)
+                run = []
+            if moves:
+                self.catalogue.advance(mark)
+            elif by_time:
+                self.catalogue.advance_to_time(entry.record.timestamp_ms)
+            marked = marked or bool(mark)
+            run.append(entry)
+        yield from self._applied(run)
+
+    def _applied(self, run: list[Entry]) -> Iterator[tuple[Entry, Output | None]]:
+        if not run:
+            return
+        number = run[0].record.partition
+        self._pipeline.handle(self._partitions[number], [entry.record for entry in run])
+        outputs = self._collectors[number].take()
+        for entry in run:
+            yield entry, outputs.get(entry.record.offset)
+
+
+def starting_point(
+    settings: Settings, input_: Input, first: Offsets, or_later: bool = False
+) -> Checkpoint | None:
+    """The nearest state from which these offsets can be reached; None for an empty engine.
+
+    Parameters
+    ----------
+    or_later
+        Whether, if there is none, the oldest checkpoint will do.
+
+    Raises
+    ------
+    AuditError
+        If there is neither a checkpoint that fits nor a log from its beginning.
+    """
+    whole = not any(input_.lows.values())
+    found = _found(settings, input_)
+    fitting = [each for each in found if _reaches(each.notes, input_, first)]
+    if or_later and not fitting and not whole:
+        fitting = [each for each in reversed(found) if _reaches(each.notes, input_, input_.highs)]
+    for each in fitting:
+        try:
+            engine = Recommender.load(each.path, settings.engine)
+        except (SavedStateError, OSError) as error:
+            log.warning("checkpoint passed over: %s", error)
+        else:
+            return Checkpoint(each.path, engine, each.notes)
+    if whole:
+        return None
+    gone = ", ".join(f"partition {n} begins at {low}" for n, low in input_.lows.items() if low)
+    kept = ", ".join(str(each.notes.progress) for each in found) or "none"
+    raise AuditError(
+        f"no state to begin with: the log of {settings.topics.interactions} is gone from its "
+        f"beginning ({gone}), and no checkpoint of "
+        f"{folder_of(settings, input_.name)} is early enough (at offsets: {kept}); a later --from, "
+        "or a larger worker.checkpoints_kept from now on"
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    notes: Notes
+
+
+def _found(settings: Settings, input_: Input) -> list[_Found]:
+    """The checkpoints that go with this log, newest first."""
+    if not settings.worker.checkpoints or settings.broker.embedded:
+        return []
+    found = []
+    for path in newest_first(folder_of(settings, input_.name)):
+        try:
+            notes = read_notes(path, Notes)
+        except (SavedStateError, OSError) as error:
+            log.warning("checkpoint passed over: %s", error)
+            continue
+        if reason := input_.fits(notes):
+            log.warning("checkpoint passed over: %s: %s", path, reason)
+        else:
+            found.append(_Found(path, notes))
+    return found
+
+
+def _reaches(notes: Notes, input_: Input, first: Offsets) -> bool:
+    """Whether the log still has all from a checkpoint on, and it is not behind `first`."""
+    return all(
+        low <= at <= first[number]
+        for number, low in input_.lows.items()
+        for at in [notes.partitions[number].next_offset if number in notes.partitions else 0]
+    )
