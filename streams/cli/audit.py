@@ -73,6 +73,12 @@ def at(
     moment: Annotated[str, typer.Argument(metavar="TIME", help=f"When, {_MOMENT}")],
     user: Annotated[str, typer.Option(help="Whose list.")],
     k: Annotated[int | None, typer.Option(min=1, help="Items in it.  [engine.k]")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EVENT_ID", help="As if this event of theirs had never been; may be repeated."
+        ),
+    ] = None,
     json_file: JsonFile = None,
     model: ModelFlag = None,
     config: ConfigFlag = None,
@@ -95,7 +101,9 @@ def at(
         topic_partitions(settings.broker.bootstrap, security=settings.security)
         rights.require(settings, rights.of_audit(settings))
         with _progress() as on_progress:
-            found = list_at(settings, moment_ms, user, k, on_progress)
+            found = list_at(settings, moment_ms, user, k, (), on_progress)
+            if without:
+                found["other"] = list_at(settings, moment_ms, user, k, without, on_progress)
         print_list(out, found)
         write_json(json_file, found)
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.recommender import Recommender
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
+from streams.messages.bad_message import BadMessage
+from streams.messages.decoding import decode_interaction
+from streams.messages.dialect import Dialect
 from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.tools.audit.catalogue_log import CatalogueLog
@@ -87,6 +90,8 @@ class Past:
         The checkpoint to go on from; None for an empty engine.
     first
         The first offset of each partition whose output is wanted: what is before is only applied.
+    left_out
+        User and id of each event that shall not have been.
 
     Attributes
     ----------
@@ -105,8 +110,10 @@ class Past:
         model: Model,
         start: Checkpoint | None,
         first: Offsets,
+        left_out: Collection[tuple[str, str]] = (),
     ) -> None:
         self.engine = start.engine if start else Recommender.new(settings.engine)
+        self._left_out, self._dialect = frozenset(left_out), Dialect.of(settings)
         self._pipeline = Pipeline(self.engine, settings, model, input_.topic_id)
         self._collectors = {number: Collector(first[number]) for number in input_.highs}
         self._partitions = {
@@ -137,6 +144,8 @@ class Past:
             for history in self.histories
             if self.offsets[history.number] < ends[history.number]
         ):
+            if self._left_out and self._named(entry) in self._left_out:
+                continue
             mark = entry.mark.partition(b";")[2]
             moves = bool(mark) and not self.catalogue.is_at(mark)
             # Without a mark so far, as of answers that are gone, time has to tell.
@@ -152,6 +161,19 @@ class Past:
             marked = marked or bool(mark)
             run.append(entry)
         yield from self._applied(run)
+
+    def _named(self, entry: Entry) -> tuple[str, str] | None:
+        """User and id of an interaction; None of what is none."""
+        if entry.answer is not None:
+            return entry.answer.user, entry.answer.event_id
+        record = entry.record
+        try:
+            event = decode_interaction(
+                record.value, record.headers, record.timestamp_ms, self._dialect
+            )
+        except BadMessage:
+            return None
+        return event.user, event.event_id
 
     def _applied(self, run: list[Entry]) -> Iterator[tuple[Entry, Output | None]]:
         if not run:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,24 +109,33 @@ def list_at(
     moment_ms: int,
     user: str,
     k: int | None = None,
+    without: Collection[str] = (),
     on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, Any]:
     """A user's list as it would have been at a moment: all that the broker had then is applied.
 
+    Parameters
+    ----------
+    without
+        Ids of events of the user's that are left out of the log, as if they had never been.
+
     Returns
     -------
     dict
-        ``user``, ``known`` (whether the user was), ``items``, ``model``, ``start``, ``applied``.
+        ``user``, ``known`` (whether the user was), ``items``, ``model``, ``start``, ``applied``,
+        ``without``.
 
     Raises
     ------
     AuditError
-        If there is no state to begin with.
+        If there is no state to begin with, or such an event has no answer.
     """
     input_, model = Input.of(settings), model_of(settings)
     ends = _offsets_at(settings, input_, moment_ms + 1)
-    start = starting_point(settings, input_, ends)
-    past = Past(settings, input_, model, start, ends)
+    before = _before(settings, input_, user, without, ends)
+    start = starting_point(settings, input_, before)
+    left_out = [(user, event_id) for event_id in without]
+    past = Past(settings, input_, model, start, ends, left_out)
     total = sum(max(0, ends[n] - at) for n, at in past.offsets.items())
     done = 0
     for done, _ in enumerate(past.again(ends), 1):
@@ -136,7 +146,36 @@ def list_at(
         "model": msgspec.to_builtins(model),
         "start": str(start.path) if start else "an empty engine",
         "applied": done,
+        "without": list(without),
     }
+
+
+def _before(
+    settings: Settings, input_: Input, user: str, events: Collection[str], ends: Offsets
+) -> Offsets:
+    """Offsets that these events are not below: the state has to begin there or earlier.
+
+    Raises
+    ------
+    AuditError
+        If one has no answer on the topic, which is looked through for it.
+    """
+    before, wanted = dict(ends), set(events)
+    for number in ends if wanted else ():
+        history = History(settings, number, input_.topic_id)
+        with closing(history.answers(0)) as answers:
+            for given, _ in answers:
+                if given.source.offset >= ends[number] or not wanted:
+                    break
+                if given.user == user and given.event_id in wanted:
+                    wanted.discard(given.event_id)
+                    before[number] = min(before[number], given.source.offset)
+    if wanted:
+        raise AuditError(
+            f"no answer to event {min(wanted)!r} of user {user!r} stands on topic "
+            f"{settings.topics.recommendations} before that time"
+        )
+    return before
 
 
 def _list(engine: Recommender, user: str, k: int | None) -> dict[str, Any]:

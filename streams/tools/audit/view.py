@@ -63,15 +63,23 @@ def _print_difference(console: Console, difference: dict[str, Any]) -> None:
 
 
 def print_list(console: Console, found: dict[str, Any]) -> None:
-    """A user's list of the past."""
-    table = Table("", "item", "score", "reason")
-    for place, item in enumerate(found["items"], 1):
-        reason = escape(printable(item["reason"]))
-        table.add_row(str(place), escape(printable(item["item"])), f"{item['score']:.4f}", reason)
+    """A user's list of the past; beside the one without certain events, if that was asked for."""
     told = "" if found["known"] else ", who was not known then"
-    model = found["model"]
     console.print(f"{escape(printable(found['user']))}{told}", style="bold", highlight=False)
+    other = found.get("other")
+    if other is None:
+        table = Table("", "item", "score", "reason")
+        for place, item in enumerate(found["items"], 1):
+            reason = escape(printable(item["reason"]))
+            table.add_row(
+                str(place), escape(printable(item["item"])), f"{item['score']:.4f}", reason
+            )
+    else:
+        table = Table("", "then", f"without {escape(printable(', '.join(other['without'])))}")
+        for place, (one, without) in enumerate(_paired(found["items"], other["items"]), 1):
+            _add(table, str(place), _named(one), _named(without))
     console.print(table)
+    model = found["model"]
     console.print(
         f"{found['applied']:,} interactions applied, beginning at {found['start']}; "
         f"model {model['digest']}",
@@ -92,3 +100,7 @@ def _paired(one: list[Any], other: list[Any]) -> list[tuple[Any, Any]]:
 
 def _item(item: dict[str, Any] | None) -> str:
     return f"{item['item']}  {item['score']!r}  {item['reason']}" if item else ""
+
+
+def _named(item: dict[str, Any] | None) -> str:
+    return f"{item['item']}  {item['reason']}" if item else ""

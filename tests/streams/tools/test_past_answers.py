@@ -19,16 +19,20 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from engine import Recommender
 from engine.events import Interaction, Item
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
+from streams.messages.schemas import RankedItem
 from streams.settings import Settings, as_environment
 from streams.tools.audit.past import AuditError
 from streams.tools.audit.run import Range, audit, list_at
+from streams.worker.catalogue import Catalogue
 from tests.conftest import settings_on
 from tests.streams.conftest import FIRST_MS, Path, interaction
 
 HOUR = 3_600_000
+NOW = 4_000_000_000_000
 FILMS = [
     Item(
         item=f"m{n}", title=f"Film {n} of {word}", categories=[word], properties={"year": 1990 + n}
@@ -225,6 +229,44 @@ def test_a_user_s_list_of_then(log: tuple[Path, int]) -> None:
     assert len(list_at(path.settings, messages[-1].timestamp()[1], "u0", k=4)["items"]) == 4
 
 
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_list_without_an_event_is_that_of_a_log_without_it(
+    settings: Callable[..., Settings],
+) -> None:
+    path = Path(settings(topics={"partitions": 1}, worker=WORKER))
+    events = [event(n) for n in range(150)]
+    events.insert(130, events[117])  # repeated: without it there is neither
+    path.send_items(*FILMS)
+    with path.worker():
+        path.read(path.names.item_embeddings, len(FILMS))
+    with path.worker():
+        path.send(*events[:100])
+        path.answers(100)
+    with path.worker():
+        path.send(*events[100:])
+        path.answers(150)
+    differing = 0
+    for number in (3, 60, 117, 118, 149):
+        gone = event(number)
+        fresh = Recommender(path.settings.engine)
+        Catalogue(path.settings, fresh).read_to_end()
+        known = {gone.event_id}
+        for each in events:
+            if each.event_id not in known:
+                fresh.observe(each, answer=False)
+            known.add(each.event_id)
+        whole = list_at(path.settings, NOW, gone.user)
+        found = list_at(path.settings, NOW, gone.user, without=[gone.event_id])
+        expected = [RankedItem(*ranked) for ranked in fresh.recommend(gone.user).items]
+        assert found["items"] == msgspec.to_builtins(expected)
+        begins = 100 if number >= 100 else 0
+        assert found["applied"] == len(events) - begins - (2 if number == 117 else 1)
+        differing += found["items"] != whole["items"]
+    assert differing == 5
+    with pytest.raises(AuditError, match="no answer to event 'e3' of user 'u1'"):
+        list_at(path.settings, NOW, "u1", without=["e3"])
+
+
 # ------------------------------------------------------------------ the commands
 
 
@@ -257,6 +299,10 @@ def test_the_commands_say_it_in_their_status(log: tuple[Path, int], tmp_path: Fi
     done = millrace(path.settings, "at", "2100-01-01", "--user", "u5", "--k", "2")
     assert done.returncode == 0
     assert "u5" in done.stdout
+
+    done = millrace(path.settings, "at", "2100-01-01", "--user", "u0", "--without", "e0")
+    assert done.returncode == 0
+    assert "without e0" in done.stdout
 
     done = millrace(path.settings, "audit", "--set", "engine.k=3")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
