@@ -168,6 +168,8 @@ def one_line_errors() -> Iterator[None]:
         fail(error, 1)
     except KafkaException as error:
         fail(f"Kafka: {error.args[0].str() or error.args[0].name()}", 1)
+    except TimeoutError as error:  # a broker that does not hand over what it has
+        fail(error, 1)
     except BrokenPipeError:  # whoever read us has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
