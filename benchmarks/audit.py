@@ -100,6 +100,7 @@ def answer_all(
         started = time.monotonic()  # that of starting is nobody's
         if kill:
             send(1, len(events) // 2)
+            bench.await_answered(len(events) // 3, 600)  # and not yet all that were sent
             running[0].kill()
             stack.enter_context(bench.worker())
         send(len(events) // 2 if kill else 1, len(events))

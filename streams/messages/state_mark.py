@@ -1,8 +1,9 @@
-"""The header of an answer that says which state gave it.
+"""The header of an answer that says which state gave it: ``40123;1682;1682;30011.9c2e``.
 
 Answers are given by a fold over the log, and what is folded at one moment the log alone does not
-tell: partitions interleave, and the catalogue has topics of its own. With this header a later
-reader can put them in the order in which the worker took them (docs/audit.md).
+tell: partitions interleave, the catalogue has topics of its own, and a worker that begins again
+learns what is behind its checkpoint with the catalogue of then. With this header a later reader
+can do the same in the same order (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ class StateMark(NamedTuple):
     ----------
     progress
         How many offsets of the interactions, of all partitions together, lie below it.
-    items, embeddings
-        The next offset of each partition of the catalogue's two topics.
+    catalogue
+        The next offset of each partition of the catalogue's two topics; see `catalogue_offsets`.
+    life
+        Which process gave it; see `begun_at`.
     """
 
     progress: int
-    items: tuple[int, ...]
-    embeddings: tuple[int, ...]
+    catalogue: bytes
+    life: bytes
 
 
 def catalogue_mark(items: Mapping[int, int], embeddings: Mapping[int, int]) -> str:
@@ -38,16 +41,27 @@ def catalogue_mark(items: Mapping[int, int], embeddings: Mapping[int, int]) -> s
 
 
 def read_mark(header: bytes) -> StateMark:
-    """What a header says: ``40123;1682;1682``.
+    """What a header says.
 
     Raises
     ------
     ValueError
         If it is none.
     """
-    progress, items, embeddings = header.decode().split(";")
-    return StateMark(int(progress), _offsets(items), _offsets(embeddings))
+    progress, items, embeddings, life = header.split(b";")
+    return StateMark(int(progress), items + b";" + embeddings, life)
 
 
-def _offsets(written: str) -> tuple[int, ...]:
-    return tuple(map(int, written.split(","))) if written else ()
+def catalogue_offsets(catalogue: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The next offsets of the items, and of their embeddings, in order of partition."""
+    items, embeddings = catalogue.split(b";")
+    return _offsets(items), _offsets(embeddings)
+
+
+def begun_at(life: bytes) -> int:
+    """The progress of the checkpoint that a process began with; 0 without one."""
+    return int(life.partition(b".")[0])
+
+
+def _offsets(written: bytes) -> tuple[int, ...]:
+    return tuple(map(int, written.split(b","))) if written else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -77,6 +78,7 @@ class Worker:
         self.follower = Follower(settings, self.input.topic_id)
         self.assignment.on_change = self.follower.follow
         self.pipeline.applied = self.applied
+        self._life = f"{self.assignment.progress}.{os.urandom(2).hex()}"
         self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
@@ -160,8 +162,8 @@ class Worker:
         self.pipeline.handle(self.assignment.partitions[run.records[0].partition], run.records)
 
     def applied(self) -> tuple[int, str]:
-        """How many messages of all partitions are in the state, and how far the catalogue."""
-        return sum(self.assignment.positions().values()), self.catalogue.mark
+        """How many messages of all partitions are in the state; the rest of an answer's mark."""
+        return self.assignment.progress, f"{self.catalogue.mark};{self._life}"
 
     def follow(self, records: Iterable[Record]) -> None:
         """Apply what other workers have answered."""

@@ -53,8 +53,8 @@ class Pipeline:
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
     applied
-        Tells how many messages of all partitions are in the state, and how far the catalogue
-        (`streams.messages.state_mark`): for a header of each answer.
+        Tells how many messages of all partitions are in the state, and the rest of the header of
+        each answer that says which state gave it (`streams.messages.state_mark`).
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -240,9 +240,9 @@ class Pipeline:
         """The header that tells the state before the event at an offset of a partition."""
         if self.applied is None:
             return lambda offset: []
-        applied, catalogue = self.applied()
+        applied, rest = self.applied()
         others = applied - partition.next_offset
-        return lambda offset: [(state_mark.HEADER, f"{others + offset};{catalogue}".encode())]
+        return lambda offset: [(state_mark.HEADER, f"{others + offset};{rest}".encode())]
 
     def _dead_letter(self, record: Record, error: BadMessage) -> Output:
         found = dead_letter(

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from engine.recommender import Recommender
 from streams.kafka import clients
 from streams.kafka.tail import Change
-from streams.messages.state_mark import read_mark
+from streams.messages.state_mark import catalogue_mark, catalogue_offsets
 from streams.settings import Settings
 from streams.tools.audit.history import messages, offset_of
 from streams.worker.catalogue import CatalogueChanges
@@ -26,6 +26,11 @@ class CatalogueLog:
     ----------
     embeddings, items
         What of the topics is in the state, by partition; None of an engine that is new.
+
+    Attributes
+    ----------
+    mark
+        How far the topics are applied, as an answer tells it.
     """
 
     def __init__(
@@ -42,16 +47,16 @@ class CatalogueLog:
             settings, topics.item_embeddings, embeddings or {}, self._changes.embedding
         )
         self._items = _Topic(settings, topics.items, items or {}, self._changes.facts)
-        self._mark = b""
+        self.mark = catalogue_mark(items or {}, embeddings or {}).encode()
 
-    def is_at(self, mark: bytes) -> bool:
-        """Whether this catalogue is in the state (that of `millrace.state`, without progress)."""
-        return mark == self._mark
+    def begin_again(self) -> None:
+        """What comes next is read as by a worker that starts."""
+        self._changes.caught_up = False
 
     def advance(self, mark: bytes) -> None:
-        """Apply what the worker had when it gave an answer with this mark."""
-        _, items, embeddings = read_mark(b"0;" + mark)
-        self._mark = mark
+        """Apply what the worker had when it gave an answer with this mark of the catalogue."""
+        items, embeddings = catalogue_offsets(mark)
+        self.mark = mark
         self._apply(
             self._items.before(lambda message, number: offset_of(message) < _at(items, number)),
             self._embeddings.before(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Message
 from streams.kafka import clients
 from streams.kafka.record import Record
 from streams.messages.schemas import Model, Source
-from streams.messages.state_mark import HEADER
+from streams.messages.state_mark import HEADER, StateMark, read_mark
 from streams.settings import Settings
 
 _NEAR = 500
@@ -44,12 +44,12 @@ class Entry:
     Attributes
     ----------
     mark
-        The header that tells which state gave the answer; empty without one.
+        Which state gave the answer, if a header tells.
     """
 
     record: Record
     answer: Given | None
-    mark: bytes
+    mark: StateMark | None
 
 
 class History:
@@ -85,7 +85,7 @@ class History:
                     yield Entry(record, *waiting)
                     waiting = next(answers, None)
                 else:
-                    yield Entry(record, None, b"")
+                    yield Entry(record, None, None)
                 if record.offset + 1 >= end:
                     return
 
@@ -94,7 +94,7 @@ class History:
         with closing(self.answers(start)) as answers:
             return next((given for given, _ in answers), None)
 
-    def answers(self, start: int) -> Generator[tuple[Given, bytes]]:
+    def answers(self, start: int) -> Generator[tuple[Given, StateMark | None]]:
         """The answers to the interactions from the offset `start` on, and their marks."""
         reader, topic = _reader(self._settings), self._settings.topics.recommendations
         last = start - 1
@@ -109,7 +109,7 @@ class History:
                     continue
                 if given.source.offset > last:
                     last = given.source.offset
-                    yield given, clients.headers(message).get(HEADER, b"")
+                    yield given, _mark(message)
                 elif given.source.offset >= start:
                     self.repeated += 1
 
@@ -163,11 +163,20 @@ def in_order(partitions: Iterable[Iterator[Entry]]) -> Iterator[Entry]:
 def _keyed(entries: Iterator[Entry]) -> Iterator[tuple[tuple[int, int], Entry]]:
     progress, moment = 0, 0
     for entry in entries:
-        if entry.mark and (told := int(entry.mark.partition(b";")[0])) > progress:
-            progress, moment = told, 0
+        if entry.mark is not None and entry.mark.progress > progress:
+            progress, moment = entry.mark.progress, 0
         else:
             moment = max(moment, entry.record.timestamp_ms)
         yield (progress, moment), entry
+
+
+def _mark(message: Message) -> StateMark | None:
+    header = clients.headers(message).get(HEADER)
+    if header is None:
+        return None
+    with suppress(ValueError):  # somebody else's
+        return read_mark(header)
+    return None
 
 
 def messages(settings: Settings, topic: str, number: int, start: int) -> Iterator[Message]:

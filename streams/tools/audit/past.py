@@ -10,15 +10,18 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from engine.recommender import Recommender
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
+from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
 from streams.messages.schemas import Model
+from streams.messages.state_mark import StateMark, begun_at
 from streams.settings import Settings
 from streams.tools.audit.catalogue_log import CatalogueLog
 from streams.tools.audit.history import Entry, History, in_order
@@ -112,8 +115,10 @@ class Past:
         first: Offsets,
         left_out: Collection[tuple[str, str]] = (),
     ) -> None:
-        self.engine = start.engine if start else Recommender.new(settings.engine)
+        self._settings, self._input, self._model = settings, input_, model
+        self._first = first
         self._left_out, self._dialect = frozenset(left_out), Dialect.of(settings)
+        self.engine = start.engine if start else Recommender.new(settings.engine)
         self._pipeline = Pipeline(self.engine, settings, model, input_.topic_id)
         self._collectors = {number: Collector(first[number]) for number in input_.highs}
         self._partitions = {
@@ -134,11 +139,14 @@ class Past:
         )
         self.offsets = {number: part.next_offset for number, part in self._partitions.items()}
         self.histories = [History(settings, n, input_.topic_id) for n in self._partitions]
+        self._life, self._progress = b"", 0
+        self._lives: set[bytes] = set()
+        self._catalogues = [(0, self.catalogue.mark)]
+        """From which progress on which catalogue was in the state."""
 
     def again(self, ends: Offsets) -> Iterator[tuple[Entry, Output | None]]:
         """Apply the log up to before these offsets: each entry, and what is written for it now."""
         run: list[Entry] = []
-        marked = False
         for entry in in_order(
             history.entries(self.offsets[history.number], ends[history.number])
             for history in self.histories
@@ -146,21 +154,67 @@ class Past:
         ):
             if self._left_out and self._named(entry) in self._left_out:
                 continue
-            mark = entry.mark.partition(b";")[2]
-            moves = bool(mark) and not self.catalogue.is_at(mark)
-            # Without a mark so far, as of answers that are gone, time has to tell.
-            by_time = not mark and not marked
+            mark = entry.mark
+            if mark is not None:
+                moves = (mark.catalogue, mark.life) != (self.catalogue.mark, self._life)
+            else:  # without a mark so far, as of answers that are gone, time has to tell
+                moves = not self._life
             other = run and run[0].record.partition != entry.record.partition
-            if moves or by_time or other or len(run) == _BATCH:
+            if moves or other or len(run) == _BATCH:
                 yield from self._applied(run)
                 run = []
-            if moves:
-                self.catalogue.advance(mark)
-            elif by_time:
+            if moves and mark is not None:
+                self._move(entry.record, mark)
+            elif moves:
                 self.catalogue.advance_to_time(entry.record.timestamp_ms)
-            marked = marked or bool(mark)
+            if mark is not None:
+                self._progress = mark.progress
             run.append(entry)
         yield from self._applied(run)
+
+    def _move(self, record: Record, mark: StateMark) -> None:
+        """Have the catalogue, and the process, that this answer was given by."""
+        begun = begun_at(mark.life)
+        if self._lives and mark.life not in self._lives:
+            if self._progress >= begun and self._catalogue_at(begun) != mark.catalogue:
+                self._learn_again(begun, record, mark)
+            self.catalogue.begin_again()
+        self.catalogue.advance(mark.catalogue)
+        self._life = mark.life
+        self._lives.add(mark.life)
+        if mark.catalogue != self._catalogues[-1][1]:
+            self._catalogues.append((mark.progress, mark.catalogue))
+
+    def _catalogue_at(self, progress: int) -> bytes:
+        return next(mark for at, mark in reversed(self._catalogues) if at <= progress)
+
+    def _learn_again(self, begun: int, record: Record, mark: StateMark) -> None:
+        """Do as a worker that went on from a checkpoint, with the catalogue of now.
+
+        It learnt again what is between its checkpoint and this record, which was learnt with an
+        older catalogue the first time. In which order several partitions are learnt again nothing
+        tells: their states stay as they are.
+        """
+        if len(self._partitions) > 1:
+            return
+        [number] = self._partitions
+        reachable = self.offsets if self._left_out else {number: begun}
+        start = starting_point(self._settings, self._input, reachable)
+        then = Past(
+            self._settings, self._input, self._model, start, {number: record.offset},
+            self._left_out,
+        )  # fmt: skip
+        for _ in then.again({number: begun}):
+            pass
+        then.catalogue.begin_again()
+        then.catalogue.advance(mark.catalogue)
+        again = then.histories[0].entries(begun, record.offset)
+        while run := list(islice(again, _BATCH)):
+            for _ in then._applied([e for e in run if self._named(e) not in self._left_out]):
+                pass
+        self.engine, self._pipeline, self.catalogue = then.engine, then._pipeline, then.catalogue
+        self._partitions, self._collectors = then._partitions, then._collectors
+        self._collectors[number].queue.written = self._first[number] - 1
 
     def _named(self, entry: Entry) -> tuple[str, str] | None:
         """User and id of an interaction; None of what is none."""
@@ -175,7 +229,7 @@ class Past:
             return None
         return event.user, event.event_id
 
-    def _applied(self, run: list[Entry]) -> Iterator[tuple[Entry, Output | None]]:
+    def _applied(self, run: Sequence[Entry]) -> Iterator[tuple[Entry, Output | None]]:
         if not run:
             return
         number = run[0].record.partition
