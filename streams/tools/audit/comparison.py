@@ -11,12 +11,11 @@ import msgspec
 
 from streams.kafka.record import Record
 from streams.messages.schemas import RankedItem
-from streams.settings import Settings
 from streams.tools.audit.history import Entry, Given, read_answer
 from streams.worker.delivery import Output
 
 _read_items = msgspec.json.Decoder(list[RankedItem]).decode
-_NOT_COUNTED = ("settings", "oldest")
+_NOT_COUNTED = ("topic", "oldest")
 _COMPARED = ("event_id", "user", "item", "kind", "timestamp")
 
 
@@ -26,6 +25,10 @@ class Comparison:
 
     Attributes
     ----------
+    topic
+        That of the answers.
+    oldest
+        Of each partition, the interaction of the oldest answer that the topic still holds.
     messages
         Interactions that were looked at.
     equal
@@ -47,9 +50,8 @@ class Comparison:
         Both sides of the first answer that differs or is missing.
     """
 
-    settings: Settings
+    topic: str
     oldest: Mapping[int, int]
-    """Of each partition, the interaction of the oldest answer that its topic still holds."""
     messages: int = 0
     equal: int = 0
     different: int = 0
@@ -64,7 +66,7 @@ class Comparison:
     def take(self, entry: Entry, output: Output | None) -> None:
         """Compare what stands on the topic with what is written now."""
         self.messages += 1
-        found = output is not None and output.topic == self.settings.topics.recommendations
+        found = output is not None and output.topic == self.topic
         expected = read_answer(output.value or b"") if output and found else None
         given = entry.answer
         if given is not None:

@@ -80,7 +80,7 @@ def audit(
     start = starting_point(settings, input_, first, or_later=whole)
     past = Past(settings, input_, model, start, first)
     first = {number: max(at, past.offsets[number]) for number, at in first.items()}
-    comparison = Comparison(settings, oldest)
+    comparison = Comparison(settings.topics.recommendations, oldest)
     total = sum(max(0, ends[n] - at) for n, at in past.offsets.items())
     began, done = time.monotonic(), 0
     for entry, output in past.again(ends):
