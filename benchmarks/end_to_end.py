@@ -25,7 +25,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -42,6 +41,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
+from streams.kafka.reader_thread import ReaderThread
 from streams.messages.decoding import decode_interaction
 from streams.messages.schemas import Recommendation, encode
 from streams.processes import Child
@@ -261,27 +261,23 @@ class Subscriber:
         self._consumer = clients.reader(bench.settings)
         ends = clients.ends(self._consumer, topic)
         self._consumer.assign([TopicPartition(topic, p, end) for p, end in ends.items()])
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = ReaderThread(f"subscriber-{topic}", self._consumer)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread.start(self._turn)
         time.sleep(1.0)  # its first fetch is under way when the first event is sent
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self._consumer.close()
+        self._thread.finish()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            message = self._consumer.poll(0.05)
-            if message is not None and not message.error():
-                now = time.time_ns()
-                sent = int(clients.headers(message)[SENT_NS])
-                self.partitions.append(message.partition() or 0)
-                self.samples.append(((now - sent) / 1e6, message.value() or b""))
+    def _turn(self) -> None:
+        message = self._consumer.poll(0.05)
+        if message is not None and not message.error():
+            now = time.time_ns()
+            sent = int(clients.headers(message)[SENT_NS])
+            self.partitions.append(message.partition() or 0)
+            self.samples.append(((now - sent) / 1e6, message.value() or b""))
 
     def wait_of(self, partition: int, event_id: str, waiting: int) -> tuple[float, bool]:
         """How long an event waited for its answer, and whether other partitions' still wait."""

@@ -1,4 +1,4 @@
-"""What clients and messages without manners cost everybody else, on a real Kafka.
+"""What hostile clients and messages cost everybody else, on a real Kafka.
 
     python -m benchmarks.hostile [--seconds 20] [--json FILE]
 
@@ -25,12 +25,11 @@ import asyncio
 import contextlib
 import gzip
 import json
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -44,6 +43,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients
+from streams.kafka.reader_thread import ReaderThread
 from streams.settings import Settings, WebSettings
 from streams.tools.replay import SENT_NS
 
@@ -71,26 +71,24 @@ class Honest:
         self._reader = clients.reader(bench.settings)
         topic = bench.settings.topics.recommendations
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._decoder = msgspec.json.Decoder(_Answer)
+        self._thread = ReaderThread("honest-answers", self._reader)
 
-    def _run(self) -> None:
-        decoder = msgspec.json.Decoder(_Answer)
-        while not self._stopping.is_set():
-            message = self._reader.poll(0.1)
-            if message is None or message.error():
-                continue
-            now, answer = time.time_ns(), decoder.decode(message.value() or b"")
-            if answer.user.startswith("honest"):
-                sent = int(clients.headers(message)[SENT_NS])
-                self.took.setdefault(answer.event_id, []).append((now - sent) / 1e6)
+    def __enter__(self) -> Self:
+        self._thread.start(self._turn)
+        return self
 
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        self._thread.join()
-        self._reader.close()
+    def __exit__(self, *_: object) -> None:
+        self._thread.finish()
+
+    def _turn(self) -> None:
+        message = self._reader.poll(0.1)
+        if message is None or message.error():
+            return
+        now, answer = time.time_ns(), self._decoder.decode(message.value() or b"")
+        if answer.user.startswith("honest"):
+            sent = int(clients.headers(message)[SENT_NS])
+            self.took.setdefault(answer.event_id, []).append((now - sent) / 1e6)
 
 
 class Target:
@@ -322,17 +320,16 @@ def main() -> None:
             bench.send(bench.settings.topics.interactions, REVIEW)
             bench.producer.flush()
             bench.await_answered(WARM_UP + 1)
-            honest, target = Honest(bench), Target(arguments.port)
-            worker = psutil.Process(child.pid)
-            beside(bench, target, honest, worker, "warm-up", 5.0)
-            alone = beside(bench, target, honest, worker, "alone", arguments.seconds)
-            report["undisturbed"] = alone
-            for name in chosen:
-                console.print(name)
-                found = beside(bench, target, honest, worker, name, arguments.seconds)
-                found["undisturbed_p99_ms"] = alone["honest_p99_ms"]
-                report[name] = found
-            honest.stop()
+            target, worker = Target(arguments.port), psutil.Process(child.pid)
+            with Honest(bench) as honest:
+                beside(bench, target, honest, worker, "warm-up", 5.0)
+                alone = beside(bench, target, honest, worker, "alone", arguments.seconds)
+                report["undisturbed"] = alone
+                for name in chosen:
+                    console.print(name)
+                    found = beside(bench, target, honest, worker, name, arguments.seconds)
+                    found["undisturbed_p99_ms"] = alone["honest_p99_ms"]
+                    report[name] = found
     report |= provenance(f"{dataset.name} ({dataset.format})", 0)
     text = json.dumps(report, indent=2)
     print(text)

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
 import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -45,6 +44,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients
+from streams.kafka.reader_thread import ReaderThread
 from streams.tools.replay import SENT_NS
 
 USERS, ITEMS = 5_000, 2_000
@@ -70,28 +70,26 @@ class Answers:
         self._consumer = clients.reader(bench.settings, **{"isolation.level": "read_committed"})
         topic = bench.settings.topics.recommendations
         self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._decoder = msgspec.json.Decoder(_Answer)
+        self._thread = ReaderThread("answers", self._consumer)
+
+    def __enter__(self) -> Self:
+        self._thread.start(self._turn)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.finish()
 
     def __len__(self) -> int:
         return len(self.end_to_end_ms)
 
-    def _run(self) -> None:
-        decoder = msgspec.json.Decoder(_Answer)
-        while not self._stopping.is_set():
-            message = self._consumer.poll(0.1)
-            if message is not None and not message.error():
-                now = time.time_ns()
-                sent = int(clients.headers(message)[SENT_NS])
-                self.total_us.append(decoder.decode(message.value() or b"").latency_us.total)
-                self.end_to_end_ms.append((now - sent) / 1e6)
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        self._thread.join()
-        self._consumer.close()
+    def _turn(self) -> None:
+        message = self._consumer.poll(0.1)
+        if message is not None and not message.error():
+            now = time.time_ns()
+            sent = int(clients.headers(message)[SENT_NS])
+            self.total_us.append(self._decoder.decode(message.value() or b"").latency_us.total)
+            self.end_to_end_ms.append((now - sent) / 1e6)
 
 
 def main() -> None:
@@ -133,9 +131,8 @@ def keep_topics_small(bench: Bench) -> None:
 
 def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
     """Send all of the data set to one worker and watch it."""
-    with bench.worker() as worker:
+    with bench.worker() as worker, Answers(bench) as answers:
         publish_catalogue(bench, dataset)
-        answers = Answers(bench)
         process = psutil.Process(worker.pid)
         samples: list[tuple[int, int]] = []
         pairs: set[tuple[str, str | None]] = set()
@@ -154,7 +151,6 @@ def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
         bench.producer.flush()
         _await(answers, dataset.events)
         samples.append((len(answers), process.memory_info().rss))
-        answers.stop()
     report = summary(samples, answers.total_us, answers.end_to_end_ms, dataset.events)
     return report | {"new_pairs_mb": round((len(pairs) - warm_pairs) * 8 / MB, 2)}
 

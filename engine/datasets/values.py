@@ -65,6 +65,15 @@ def is_blank(value: object) -> bool:
     )
 
 
+def field_at(document: dict[str, Any], name: str, missing: Any = None) -> Any:
+    """A field of a JSON object, or that of an object within (``data.user``); or ``missing``."""
+    if name in document:
+        return document[name]
+    outer, dot, inner = name.partition(".")
+    within = document.get(outer) if dot else None
+    return within.get(inner, missing) if isinstance(within, dict) else missing
+
+
 def identifier(field: str, value: object) -> str:
     """An id: text as it is, whole numbers as their digits.
 

@@ -45,3 +45,9 @@ class ReaderThread:
         self.stopping.set()
         if self._thread is not None:
             self._thread.join()
+
+    def finish(self) -> None:
+        """As `stop`; raises `failure`, if there was one."""
+        self.stop()
+        if self.failure is not None:
+            raise self.failure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.datasets.times import Clock
-from engine.datasets.values import is_blank
+from engine.datasets.values import field_at, is_blank
 from engine.events import BUILT_IN_KINDS, Interaction, Kinds
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.event_kinds import kind_of
@@ -67,27 +67,27 @@ class Dialect:
         if not isinstance(document, dict):
             return None
         names = self.fields
-        user = _at(document, names.user)
+        user = field_at(document, names.user, _MISSING)
         if user is _MISSING or document.keys() >= _OWN_FIELDS:
             return None
         moment = self._moment(document, received_ms)
-        given = _at(document, names.kind)
+        given = field_at(document, names.kind)
         kind = "click"
-        if given is not _MISSING and not is_blank(given):
+        if not is_blank(given):
             kind = kind_of(names.kind, str(given), self.kinds)
-        item = _text(_at(document, names.item))
-        event_id = _text(_at(document, names.event_id))
+        item = _text(field_at(document, names.item))
+        event_id = _text(field_at(document, names.event_id))
         if event_id is None:
             key = json.dumps([_text(user), item, str(given), moment])
             event_id = f"event:{blake2b(key.encode(), digest_size=16).hexdigest()}"
-        value_, text = _at(document, names.value), _at(document, names.text)
+        value_, text = field_at(document, names.value), field_at(document, names.text)
         fields = {
             "event_id": event_id,
             "user": _text(user),
             "item": item,
             "timestamp": moment,
             "kind": kind,
-            "value": None if value_ is _MISSING or is_blank(value_) else value_,
+            "value": None if is_blank(value_) else value_,
             "text": text if isinstance(text, str) and text else None,
         }
         if item is None and kind != "ignore":
@@ -98,8 +98,8 @@ class Dialect:
 
     def _moment(self, document: dict[str, Any], received_ms: int | None) -> int:
         assert self.fields is not None
-        given = _at(document, self.fields.timestamp)
-        if given is _MISSING or is_blank(given):
+        given = field_at(document, self.fields.timestamp)
+        if is_blank(given):
             if received_ms is None or received_ms <= 0:
                 raise BadMessage(
                     "MissingField",
@@ -116,17 +116,8 @@ OWN = Dialect()
 """Millrace's own names, and those of the systems that it knows."""
 
 
-def _at(document: dict[str, Any], name: str) -> Any:
-    """A field, or that of an object within: ``data.user``."""
-    if name in document:
-        return document[name]
-    outer, dot, inner = name.partition(".")
-    within = document.get(outer) if dot else None
-    return within.get(inner, _MISSING) if isinstance(within, dict) else _MISSING
-
-
 def _text(value: Any) -> Any:
     """An id as text, where it is a whole number; None where there is none."""
-    if value is _MISSING or is_blank(value):
+    if is_blank(value):
         return None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -20,10 +20,10 @@ from streams.settings import WebSettings
 class Connections:
     """The open connections of one server; for its event loop alone.
 
-    A connection that has had no request in work for `idle_seconds` is closed, whatever bytes came
-    in that time, and so is one that has not sent a whole header by then. When `connections` are
-    open, a new one takes the place of the one that has been idle longest; it is closed itself if
-    all others have a request in work.
+    A connection that has had no request being handled for `idle_seconds` is closed, whatever bytes
+    came in that time, and so is one that has not sent a whole header by then. When `connections`
+    are open, a new one takes the place of the one that has been idle longest; it is closed itself
+    if all others have a request being handled.
     """
 
     def __init__(self, settings: WebSettings) -> None:
@@ -41,7 +41,7 @@ class Connections:
 
     @property
     def middleware(self) -> Middleware:
-        """Middleware that says which connections have a request in work."""
+        """Middleware that says which connections have a request being handled."""
 
         @web.middleware
         async def busy(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""What clients without manners do, and that others are answered all the while."""
+"""What hostile clients do, and that others are answered all the while."""
 
 from __future__ import annotations
 
