@@ -19,7 +19,7 @@ from engine.propagation.embeddings import FANOUT, GraphEmbeddings
 from engine.propagation.registry import make_aggregator
 from engine.retrieval.candidates import Candidates
 from engine.rules import Categories
-from engine.settings import EngineSettings
+from engine.settings import ALL_KINDS, EngineSettings
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
 from engine.step.events import purge_user
@@ -41,6 +41,8 @@ class Knowledge:
     taken, disliked
         Items that each user had, with the weight that each was counted with (0 for a dislike), and
         those that they dislike.
+    repeats
+        Whether anything may be shown to a user again.
     hidden : bool[items]
         Items that are never recommended.
     reasons : list[str]
@@ -66,13 +68,14 @@ class Knowledge:
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
             "disliked": "users/disliked",
         },
-        unsaved=("settings", "reads_text", "scratch", "_held"),
+        unsaved=("settings", "repeats", "reads_text", "scratch", "_held"),
         check="_fault",
         then="_restored",
     )  # fmt: skip
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = s = settings
+        self.repeats = ALL_KINDS not in s.excludes
         self.users = IdTable()
         self.items = IdTable()
         self.categories = Categories()
@@ -89,7 +92,7 @@ class Knowledge:
         )
         self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
         self.taste = Taste(self.vectors.width)
-        self.head = Head(s.model)
+        self.head = Head(s.model, self.repeats)
         self.taken, self.disliked = UserItems(), UserItems()
         self._user_order, self._item_order = UseOrder(), UseOrder()
         self._users_evicted = 0

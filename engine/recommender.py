@@ -37,7 +37,7 @@ _DESCRIBING = frozenset({"title", "text", "categories", "hidden"})
 """Fields of an item of which one at least is given by a message that describes it."""
 
 
-_Row = tuple[int, float, int, int, int, int, int, bool, bool, bool]
+_Row = tuple[int, float, int, int, int, int, int, bool, bool, bool, bool]
 """An `engine.step.events.EVENT`."""
 
 
@@ -157,10 +157,11 @@ class Recommender(Knowledge):
         elif value is not None or interaction.kind == "like":
             judgement = 1  # a better opinion takes a dislike back
         introduced = self.items.find(item) is None
+        final = interaction.kind == "dislike" or interaction.kind in self.settings.excludes
         return (
             interaction.timestamp, value or 0.0, self.number_user(interaction.user),
             self.number_item(item), len(self.items), units, judgement, value is not None,
-            introduced, answer,
+            introduced, self.repeats and not final, answer,
         )  # fmt: skip
 
     def _is_compiled(self, interaction: Interaction) -> bool:

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+ALL_KINDS = "all"
+"""What stands in `excludes` for every kind."""
+
 
 class EngineSettings(BaseModel):
     """What decides a ranking. Two engines with equal settings and equal logs have equal state."""
@@ -55,6 +58,12 @@ class EngineSettings(BaseModel):
         {},
         description="own kinds of events, and built-in ones weighed anew: the weight of their "
         'edge (a purchase has 1, a view .4), "dislike" or "ignore"',
+    )
+    excludes: list[str] = Field(
+        [ALL_KINDS],
+        description="kinds of events that take an item out of their user's lists for good; "
+        '"all": every kind. A dislike always does. What others take may come again, '
+        "and what a user takes again is learnt: a shop's are purchase, rating, review, like",
     )
     include_categories: list[str] = Field(
         [], description="recommend only items of at least one of these categories; empty: of all"

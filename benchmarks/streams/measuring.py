@@ -16,6 +16,7 @@ from engine import EngineSettings, Interaction, Item
 from engine.datasets import Dataset, DatasetError, open_dataset
 from engine.evaluation.baselines import RECENT_HALF_LIFE
 from engine.evaluation.queries import Asks
+from engine.settings import ALL_KINDS
 
 OURS = ("Millrace", "Millrace without text")
 """Names of contenders that are no peers."""
@@ -110,6 +111,7 @@ def row_of(
 ) -> dict[str, Any]:
     """As :func:`stream_row`, of events that are at hand."""
     on: tuple[Asks, ...] = ("query", "repeat") if repeats else ("query",)
+    settings = settings.model_copy(update={"excludes": [] if repeats else [ALL_KINDS]})
     measured: list[Row] = []
     for make in [*ours(settings, items), *peers(repeats, settings.seed, libraries)]:
         try:

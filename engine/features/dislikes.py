@@ -19,4 +19,4 @@ def judge(dislikes, user, item, judgement):  # type: ignore[no-untyped-def]
         remove(dislikes, user, item)
         if dislikes.length[user] == MOST:
             drop_first(dislikes, user)
-        put(dislikes, user, item, _ONE)
+        put(dislikes, user, item, _ONE, False)

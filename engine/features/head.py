@@ -58,12 +58,12 @@ class Head:
 
     Attributes
     ----------
-    weights : float64[18, 5]
-    covariance : float64[18, 5, 18, 5]
+    weights : float64[22, 5]
+    covariance : float64[22, 5, 22, 5]
         How uncertain they are, and so how far a step goes.
     bias, bias_accumulated : float32[items]
-    active : float32[18]
-        1 for the features of the model's parts, else 0.
+    active : float32[22]
+        1 for the features of the model's parts, and of repeats if there are any, else 0.
     """
 
     STATE: ClassVar[State] = State(
@@ -79,10 +79,12 @@ class Head:
         unsaved=("active",),
     )
 
-    def __init__(self, model: str = "hybrid", items: int = 1024) -> None:
+    def __init__(self, model: str = "hybrid", repeats: bool = True, items: int = 1024) -> None:
         self.active: NDArray[np.float32] = np.zeros(FEATURES, np.float32)
         for part in _PARTS_OF_MODEL[model]:
             self.active[slice(*PART_ROWS[part])] = 1.0
+        if not repeats:
+            self.active[[name.startswith("again") for name in FEATURE_NAMES]] = 0.0
         self.weights: NDArray[np.float64] = np.zeros((FEATURES, CONTEXTS))
         self.weights[:, 0] = INITIAL_WEIGHTS
         self.weights *= self.active[:, None]
@@ -110,7 +112,7 @@ class Head:
 
 @kernel
 def feature_weights(h, context, out):  # type: ignore[no-untyped-def]
-    """Write the weight of each active feature for a user, W c_u, to `out`: float32[18]."""
+    """Write the weight of each active feature for a user, W c_u, to `out`: float32[22]."""
     for k in range(FEATURES):
         total = 0.0
         for c in range(CONTEXTS):
@@ -170,7 +172,7 @@ def dot_rows(table, vector, n, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def combine(features, weights, bias, n, out):  # type: ignore[no-untyped-def]
-    """Write the scores of the first n candidates, from their features (float32[18, >= n])."""
+    """Write the scores of the first n candidates, from their features (float32[22, >= n])."""
     for j in range(n):
         out[j] = bias[j]
     for k in range(FEATURES):
@@ -223,7 +225,7 @@ def softmax(scores, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def expected_features(features, probabilities, out):  # type: ignore[no-untyped-def]
-    """Write sum_j p_j features[k, j] to `out`: float32[18]."""
+    """Write sum_j p_j features[k, j] to `out`: float32[22]."""
     for k in range(FEATURES):
         total = np.float32(0.0)
         for j in range(len(probabilities)):

@@ -25,7 +25,7 @@ from engine.compiled import kernel
 from engine.features.context import CONTEXTS
 from engine.features.table import FEATURES, LEARNT
 
-_DEVIATION, _GATE_DEVIATION = 0.3, 0.07
+_DEVIATION, _GATE_DEVIATION = 0.2, 0.07
 """How far from its initial value a weight is expected: in the constant context, and in others."""
 _DRIFT = 1e-5
 """Share of the prior's variance that each event adds, up to the whole of it."""

@@ -49,6 +49,7 @@ class Feature(NamedTuple):
 _TRANSITIONS = "features.transitions.gather_transitions"
 _POPULARITY = "features.popularity.popularity_features"
 _COOCCURRENCE = "features.cooccurrence.gather_cooccurrence"
+_REPEATS = "features.repeats.gather_repeats"
 _DOTS = "features.head.dot_rows"
 
 TABLE = (
@@ -108,6 +109,23 @@ TABLE = (
         "log(1 + 1000 · share of j in what followed the last item: short(i → j) / "
         "(1 + Σ short(i → ·)))",
         0, 6.91, 0.2, True, _COOCCURRENCE,
+    ),
+    Feature(
+        "again", GRAPH_PART, "1 if the user took j before and may be shown it again",
+        0, 1, 0.0, True, _REPEATS,
+    ),
+    Feature(
+        "again_often", GRAPH_PART, "of such an item: log(times they took it, of their last 64)",
+        0, inf, 0.0, True, _REPEATS,
+    ),
+    Feature(
+        "again_rank", GRAPH_PART, "of such an item: log(1 + takes since they took it)",
+        0, inf, 0.0, True, _REPEATS,
+    ),
+    Feature(
+        "again_time", GRAPH_PART,
+        "of such an item: log(1 + time since they took it / mean time between their takes)",
+        0, inf, 0.0, True, _REPEATS,
     ),
     Feature(
         "popular", TREND_PART,

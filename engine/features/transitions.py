@@ -399,7 +399,7 @@ def gather_around(t, lists, user, position, left, out):  # type: ignore[no-untyp
     """
     out[:] = np.float32(0.0)
     for at in range(lists.start[user], lists.start[user] + lists.length[user]):
-        source = lists.entries[at] & np.uint32(NODES - 1)
+        source = lists.entries[at] & (NODES - 1)
         since = t.purged[source]
         first = t.start[source]
         last = first + t.degree[source]

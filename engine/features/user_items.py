@@ -1,4 +1,4 @@
-"""Lists of items by user: sparse, four bytes an item, in blocks of one array that double.
+"""Lists of items by user: sparse, eight bytes an item, in blocks of one array that double.
 
 What a user has taken and what they dislike are such lists. A block that a longer one took the
 place of is left until the array is full: then it is packed anew, and grows if it must.
@@ -16,6 +16,9 @@ from engine.compiled import kernel
 from engine.graph import NODES, WEIGHTS
 from engine.state.schema import ANY, OTHERS, ROWS, Array, State
 
+REPEATABLE = 1 << 56
+"""The bit of an entry whose item may be shown to its user again."""
+_UNITS = (1 << 32) - 1
 _SMALLEST = 8
 """Slots of the smallest block."""
 
@@ -23,7 +26,7 @@ _SMALLEST = 8
 class UserItemArrays(NamedTuple):
     """What kernels read and write of a `UserItems`."""
 
-    entries: NDArray[np.uint32]
+    entries: NDArray[np.int64]
     start: NDArray[np.int64]
     capacity: NDArray[np.int32]
     length: NDArray[np.int32]
@@ -35,8 +38,8 @@ class UserItems:
 
     Attributes
     ----------
-    entries : uint32[slots]
-        Item in bits 23..0, weight in units of 1 / 255 in bits 31..24, as the graph's edges.
+    entries : int64[slots]
+        Item in bits 23..0, weight in units of 1 / 255 in bits 55..24, `REPEATABLE` or not.
     start : int64[users]
         Where in `entries` a user's block begins.
     capacity, length : int32[users]
@@ -57,7 +60,7 @@ class UserItems:
     )
 
     def __init__(self, users: int = 1024) -> None:
-        self.entries: NDArray[np.uint32] = np.zeros(_SMALLEST * users, np.uint32)
+        self.entries: NDArray[np.int64] = np.zeros(_SMALLEST * users, np.int64)
         self.start: NDArray[np.int64] = np.zeros(users, np.int64)
         self.capacity: NDArray[np.int32] = np.zeros(users, np.int32)
         self.length: NDArray[np.int32] = np.zeros(users, np.int32)
@@ -92,7 +95,7 @@ class UserItems:
         if int(self.top[0]) + slots <= len(self.entries):
             return
         used = int(self.capacity.sum(dtype=np.int64))
-        packed = np.zeros(max(len(self.entries), 2 * (used + slots)), np.uint32)
+        packed = np.zeros(max(len(self.entries), 2 * (used + slots)), np.int64)
         _pack(self.arrays, packed)
         self.entries = packed
 
@@ -100,19 +103,23 @@ class UserItems:
         """The user's items, the latest last: int32[n]."""
         return (self._row(user) & (NODES - 1)).astype(np.int32)
 
+    def final_of(self, user: int) -> NDArray[np.int32]:
+        """Those of the user's items that may not be shown to them again: int32[<= n]."""
+        return self.of(user)[self._row(user) & REPEATABLE == 0]
+
     def weights_of(self, user: int) -> NDArray[np.float32]:
         """The weights of those items: float32[n]."""
-        return ((self._row(user) >> 24) / WEIGHTS).astype(np.float32)
+        return ((self._row(user) >> 24 & _UNITS) / WEIGHTS).astype(np.float32)
 
     def weight(self, user: int, item: int) -> float | None:
         """The weight of a user's item; None if the user has it not."""
         slot = find(self.arrays, user, item)
-        return int(self.entries[slot] >> 24) / WEIGHTS if slot >= 0 else None
+        return int(units_at(self.arrays, slot)) / WEIGHTS if slot >= 0 else None
 
     def put(self, user: int, item: int, weight: float) -> None:
         """Add an item as the latest; one that the user has is moved there."""
         self.make_room(block_needed(self.arrays, user))
-        put(self.arrays, user, item, round(weight * WEIGHTS))
+        put(self.arrays, user, item, round(weight * WEIGHTS), False)
 
     def remove(self, user: int, item: int) -> None:
         """Take an item from a user's list, if it is there."""
@@ -122,7 +129,7 @@ class UserItems:
         """Forget a user's items."""
         self.length[user] = 0
 
-    def _row(self, user: int) -> NDArray[np.uint32]:
+    def _row(self, user: int) -> NDArray[np.int64]:
         start = int(self.start[user])
         return self.entries[start : start + int(self.length[user])]
 
@@ -155,13 +162,19 @@ def find(lists, user, item):  # type: ignore[no-untyped-def]
     found = np.int64(-1)
     # To the end of the row, found or not: a loop without an exit is vectorised.
     for slot in range(len(row)):
-        if row[slot] & np.uint32(NODES - 1) == np.uint32(item):
+        if row[slot] & (NODES - 1) == item:
             found = np.int64(slot)
     return first + found if found >= 0 else np.int64(-1)
 
 
 @kernel
-def put(lists, user, item, units):  # type: ignore[no-untyped-def]
+def units_at(lists, slot):  # type: ignore[no-untyped-def]
+    """The weight at a slot, in units of 1 / 255."""
+    return lists.entries[slot] >> 24 & _UNITS
+
+
+@kernel
+def put(lists, user, item, units, repeatable):  # type: ignore[no-untyped-def]
     """Add an item, its weight in units of 1 / 255, as the latest; there must be room for it."""
     remove(lists, user, item)
     count = lists.length[user]
@@ -173,7 +186,8 @@ def put(lists, user, item, units):  # type: ignore[no-untyped-def]
         lists.start[user] = block
         lists.capacity[user] = size
         lists.top[0] += size
-    lists.entries[lists.start[user] + count] = np.uint32(item) | np.uint32(units) << np.uint32(24)
+    entry = np.int64(item) | np.int64(units) << 24
+    lists.entries[lists.start[user] + count] = entry | REPEATABLE if repeatable else entry
     lists.length[user] = count + 1
 
 
@@ -202,7 +216,7 @@ def purge(lists, user, left, since):  # type: ignore[no-untyped-def]
     first = lists.start[user]
     kept = first
     for slot in range(first, first + lists.length[user]):
-        if left[lists.entries[slot] & np.uint32(NODES - 1)] <= since:
+        if left[lists.entries[slot] & (NODES - 1)] <= since:
             lists.entries[kept] = lists.entries[slot]
             kept += 1
     lists.length[user] = kept - first

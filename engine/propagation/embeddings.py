@@ -237,7 +237,9 @@ def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untype
 
 
 @kernel
-def learn_tables(e, user_number, history, candidates, probabilities, target, scratch):  # type: ignore[no-untyped-def]
+def learn_tables(  # type: ignore[no-untyped-def]
+    e, user_number, history, candidates, probabilities, target, weight, own_weight, scratch
+):
     """One Adagrad step of the softmax loss on the tables that a user's scores came from.
 
     Parameters
@@ -249,6 +251,8 @@ def learn_tables(e, user_number, history, candidates, probabilities, target, scr
         sampled systematically.
     target
         Position in `candidates` of what the user took.
+    weight, own_weight
+        What the error is scaled by that each of the two products is told: float32.
     scratch : float32[2, >= d]
     """
     inputs, outputs, personal_outputs, accumulated = (
@@ -271,11 +275,12 @@ def learn_tables(e, user_number, history, candidates, probabilities, target, scr
     item = candidates[target]
     error = probabilities[target] - one
     accumulated[_OUTPUT, item] = _step_output(
-        outputs[item], accumulated[_OUTPUT, item], user, user_energy, error, gradient
+        outputs[item], accumulated[_OUTPUT, item], user, user_energy, weight * error, gradient
     )
     accumulated[_PERSONAL, item] = _step_output(
-        personal_outputs[item], accumulated[_PERSONAL, item], personal, personal_energy, error, own
-    )
+        personal_outputs[item], accumulated[_PERSONAL, item], personal, personal_energy,
+        own_weight * error, own,
+    )  # fmt: skip
     share = (one - probabilities[target]) / np.float32(_NEGATIVES)
     threshold = draw / _NEGATIVES
     total = 0.0
@@ -287,11 +292,11 @@ def learn_tables(e, user_number, history, candidates, probabilities, target, scr
                 continue
             j = candidates[c]
             accumulated[_OUTPUT, j] = _step_output(
-                outputs[j], accumulated[_OUTPUT, j], user, user_energy, share, gradient
+                outputs[j], accumulated[_OUTPUT, j], user, user_energy, weight * share, gradient
             )
             accumulated[_PERSONAL, j] = _step_output(
-                personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy, share,
-                own,
+                personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy,
+                own_weight * share, own,
             )  # fmt: skip
 
     energy = _energy(gradient)

@@ -45,8 +45,8 @@ def from_2(contents: Contents) -> Contents:
     starts = _starts(old.pop("_seen._items.lengths"), counts)
     old.pop("_seen._weights.lengths")
     items, weights = (old.pop(f"_seen.{name}.joined") for name in ("_items", "_weights"))
-    units = np.rint(np.asarray(weights) * WEIGHTS).astype(np.uint32)
-    taken = np.asarray(items).astype(np.uint32) | units << np.uint32(24)
+    units = np.rint(np.asarray(weights) * WEIGHTS).astype(np.int64)
+    taken = np.asarray(items).astype(np.int64) | units << 24
     made |= _lists(
         "users/taken", [taken[at : at + n] for at, n in zip(starts, counts, strict=True)]
     )
@@ -54,7 +54,7 @@ def from_2(contents: Contents) -> Contents:
     made |= _lists(
         "users/disliked",
         [
-            np.array(disliked.get(str(user), ()), np.uint32) | np.uint32(WEIGHTS << 24)
+            np.array(disliked.get(str(user), ()), np.int64) | WEIGHTS << 24
             for user in range(len(counts))
         ],
     )
@@ -72,13 +72,13 @@ def _starts(lengths: Any, counts: NDArray[np.int64]) -> list[int]:
     return (np.cumsum(lengths) - lengths).tolist()
 
 
-def _lists(name: str, lists: list[NDArray[np.uint32]]) -> Contents:
+def _lists(name: str, lists: list[NDArray[np.int64]]) -> Contents:
     """The entries of an `engine.features.user_items.UserItems`."""
     length = np.array([len(one) for one in lists], np.int32)
     # Blocks double from eight slots on.
     capacity = np.where(length > 0, 8 << np.ceil(np.log2(np.maximum(length, 8) / 8)).astype(int), 0)
     start = np.cumsum(capacity) - capacity
-    entries = np.zeros(max(int(capacity.sum()), 8), np.uint32)
+    entries = np.zeros(max(int(capacity.sum()), 8), np.int64)
     for at, one in zip(start.tolist(), lists, strict=True):
         entries[at : at + len(one)] = one
     return {

@@ -18,7 +18,8 @@ from engine.features.popularity import EVENTS, QUALITY, recent_level, record_pop
 from engine.features.surge import record_surge
 from engine.features.table import row
 from engine.features.transitions import purge_transitions, record_transitions, slots_needed
-from engine.graph import NODES, WEIGHTS, count_later, insert_edge, purge_row, recent_ids
+from engine.features.user_items import REPEATABLE
+from engine.graph import WEIGHTS, count_later, insert_edge, purge_row, recent_ids
 from engine.propagation.embeddings import propagate
 from engine.state.eviction import touch
 from engine.step.clock import lap
@@ -43,17 +44,18 @@ EVENT = np.dtype(
         ("judgement", np.int8),
         ("rated", np.bool_),
         ("introduced", np.bool_),
+        ("repeatable", np.bool_),
         ("answer", np.bool_),
     ],
     align=True,
 )
 """An interaction in numbers: time in ms; its rating, if `rated`; user, item, and how many items are
 known with it; its kind's weight in units of 1 / 255; -1 for a dislike, 1 for its taking back, else
-0; whether the item is new with it; whether it is answered."""
+0; whether the item is new with it; whether its kind lets
+the item be shown to the user again; whether it is answered."""
 STAGES = ("learn", "graph", "propagate", "text", "rank")
 LEARN, GRAPH, PROPAGATE, TEXT, RANK = range(len(STAGES))
 _TEXT_ROW = row("text")
-_ITEM = np.uint32(NODES - 1)
 
 
 @kernel
@@ -141,10 +143,12 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
         t.popularity.first[item] = t.popularity.clock[EVENTS]
     purge(t, user, item)
     slot = user_items.find(t.taken, user, item)
-    counted = np.int64(-1) if slot < 0 else np.int64(t.taken.entries[slot] >> np.uint32(24))
+    counted = np.int64(-1) if slot < 0 else user_items.units_at(t.taken, slot)
+    again = slot >= 0 and t.taken.entries[slot] & REPEATABLE != 0
     later = count_later(t.users, user, event.time)
     history = s.history[: recent_ids(t.users, user, most, later, s.history)]
-    if event.units > 0 and counted < 0 and not event.introduced and len(history) > 0:
+    taken = event.units > 0 and (counted < 0 or again)
+    if taken and not event.introduced and len(history) > 0:
         # The last contest is what an answer was made of, unless that knew what came later.
         if s.kept[0] != user or later > 0:
             score_contest(t, user, history, n, exact)
@@ -154,10 +158,14 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
         if target >= 0:
             learn(t, user, history, target, s.kept[1], exact)
     s.kept[0] = -1
-    # What was disliked first and taken later is counted then.
-    new = counted <= 0 and (event.units > 0 or counted < 0)
+    # What was disliked first and taken later is counted then; what comes again, each time.
+    new = (counted <= 0 or again) and (event.units > 0 or counted < 0)
+    repeatable = event.repeatable and (counted < 0 or again)
     if new:
-        user_items.put(t.taken, user, item, event.units)
+        units = np.int64(event.units) + max(counted, 0)
+        user_items.put(t.taken, user, item, units, repeatable)
+    elif again and not repeatable:
+        t.taken.entries[slot] &= ~np.int64(REPEATABLE)
     judge(t.disliked, user, item, event.judgement)
     lap(s.clock, stages, LEARN)
     if event.units > 0:
@@ -202,7 +210,7 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
         other = order[place]
         between = later - 1 - place
         slot = user_items.find(t.taken, user, other)
-        units = 0 if slot < 0 else np.int64(t.taken.entries[slot] >> np.uint32(24))
+        units = 0 if slot < 0 else user_items.units_at(t.taken, slot)
         # Only its first time was counted.
         first = True
         for before in range(place + 1, held):

@@ -31,9 +31,11 @@ from engine.features.popularity import (
     recent_shares,
     stage_of,
 )
+from engine.features.repeats import gather_repeats
 from engine.features.surge import surge_feature
 from engine.features.table import TREND_PART, row
 from engine.features.transitions import gather_around, gather_transitions, strongest_sources
+from engine.features.user_items import REPEATABLE
 from engine.graph import NODES
 from engine.propagation.embeddings import learn_tables
 from engine.step.tables import Columns
@@ -41,16 +43,27 @@ from engine.text.taste import direction, learn_maps
 
 DIRECTED, DISLIKED = row("directed"), row("disliked")
 GRAPH, PERSONAL, SECOND_HOP = row("graph"), row("personal"), row("second_hop")
-COSINE = row("cosine")
+COSINE, AGAIN = row("cosine"), row("again")
 POPULAR, STAGE, SURGING = row("popular"), row("stage"), row("surging")
 TEXT, NEW_TEXT = row("text"), row("new_text")
 _FEW = np.float32(5.0)
-_ITEM = np.uint32(NODES - 1)
+_ITEM = NODES - 1
+_WHOLE = np.float32(1.0)
 
 
 @kernel
 def _newness(count):  # type: ignore[no-untyped-def]
     return _FEW / (_FEW + count)
+
+
+@kernel
+def _pull(weight):  # type: ignore[no-untyped-def]
+    """How much of the loss's gradient reaches an embedding whose product has a weight.
+
+    All of it from a tenth on, so that embeddings are learnt as fast where the head trusts them
+    little; less below, and backwards below zero: else they would run away from what is taken.
+    """
+    return max(-_WHOLE, min(_WHOLE, weight * np.float32(10.0)))
 
 
 @kernel
@@ -114,8 +127,10 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
         liked = s.liked[: without(history, t.disliked, user, s.liked)]
         gather_cooccurrence(
             t.transitions, liked, t.popularity.counts, t.popularity.clock[EVENTS], candidates,
-            position, s.share, features[COSINE:POPULAR],
+            position, s.share, features[COSINE:AGAIN],
         )  # fmt: skip
+    if active[AGAIN] > 0:
+        gather_repeats(t.users, user, position, n, features[AGAIN:POPULAR])
     context_of(t.contexts, t.users, user, s.context)
     feature_weights(t.head, s.context, s.weights)
     popularity_features(
@@ -140,14 +155,15 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
 
 @kernel
 def exclude(t, user, candidates, position, scores):  # type: ignore[no-untyped-def]
-    """Mark hidden items and those that the user has taken as not to be recommended."""
+    """Mark hidden items, and those that the user has taken for good, as not to be recommended."""
     for c in range(len(candidates)):
         if t.hidden[candidates[c]]:
             scores[c] = EXCLUDED
     first = t.taken.start[user]
     for slot in range(first, first + t.taken.length[user]):
-        c = position[t.taken.entries[slot] & _ITEM]
-        if c >= 0 and c < len(candidates):
+        entry = t.taken.entries[slot]
+        c = position[entry & _ITEM]
+        if c >= 0 and c < len(candidates) and entry & REPEATABLE == 0:
             scores[c] = EXCLUDED
 
 
@@ -193,9 +209,10 @@ def score_trending(t, user, candidates, scores):  # type: ignore[no-untyped-def]
     if user >= 0:
         first = t.taken.start[user]
         for slot in range(first, first + t.taken.length[user]):
-            item = np.int32(t.taken.entries[slot] & _ITEM)
+            entry = t.taken.entries[slot]
+            item = np.int32(entry & _ITEM)
             c = int(np.searchsorted(candidates, item))
-            if c < n and candidates[c] == item:
+            if c < n and candidates[c] == item and entry & REPEATABLE == 0:
                 scores[c] = EXCLUDED
 
 
@@ -246,4 +263,7 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
         learn_maps(t.taste, user, error)
     learn_weights(t.head, s.errors, s.context, s.newton)
     learn_bias(t.head, candidates, probabilities, target)
-    learn_tables(t.embeddings, user, history, candidates, probabilities, target, s.vector)
+    learn_tables(
+        t.embeddings, user, history, candidates, probabilities, target, _pull(s.weights[GRAPH]),
+        _pull(s.weights[PERSONAL]), s.vector,
+    )  # fmt: skip

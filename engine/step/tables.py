@@ -60,13 +60,13 @@ class Scratch(NamedTuple):
         The user of the contest that the other arrays hold, or -1 for none; its candidates' number.
     candidates : int32[n]
         Of the contest, ascending, unless all items compete.
-    features : float32[18, n]
+    features : float32[22, n]
     scores, probabilities : float32[n]
     share : float32[2, n]
-    weights : float32[18]
+    weights : float32[22]
         What the features were weighted with.
-    errors : float32[18]
-    newton : float64[2, 18 * 5]
+    errors : float32[22]
+    newton : float64[2, 22 * 5]
     context : float32[5]
     vector : float32[2, width]
     history, liked : int32[ring]

@@ -11,6 +11,7 @@ from engine.features.context import CONTEXTS
 from engine.features.head import Head
 from engine.features.newton import learn_weights, prior
 from engine.features.table import FEATURES, LEARNT, row
+from engine.step.model import _pull
 from tests.engine.kernels import expected, probable
 
 SIZE = FEATURES * CONTEXTS
@@ -74,3 +75,9 @@ def test_weights_that_made_the_choices_are_found_though_features_go_together() -
         learn_weights(learnt.arrays, error, context, SCRATCH)
     found = learnt.weights[[directed, symmetric], 0]
     assert found == pytest.approx([1.0, -0.4], abs=0.2)
+
+
+def test_embeddings_of_a_weight_below_zero_are_pulled_the_other_way() -> None:
+    """They ran away, and ranking with them, when the head's weight fell below zero."""
+    pulls = [float(_pull(np.float32(weight))) for weight in (-3, -0.05, 0, 0.02, 0.1, 1)]
+    assert pulls == pytest.approx([-1, -0.5, 0, 0.2, 1, 1])

@@ -40,7 +40,8 @@ def step(
     target: int,
 ) -> None:
     scratch = np.empty((2, DIMENSIONS), np.float32)
-    learn_tables(made.arrays, 7, history, candidates, probabilities, target, scratch)
+    whole = np.float32(1.0)
+    learn_tables(made.arrays, 7, history, candidates, probabilities, target, whole, whole, scratch)
 
 
 def learn(

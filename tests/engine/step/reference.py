@@ -56,6 +56,7 @@ class StepReference:
         self.events = self.cursor = self.steps = 0
         self.takers: dict[int, list[tuple[str, float]]] = defaultdict(list)
         self.taken: dict[str, dict[int, float]] = defaultdict(dict)
+        self.repeatable: dict[str, set[int]] = defaultdict(set)
         self.edges: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
         self.disliked: dict[str, list[int]] = defaultdict(list)
         self.levels: dict[str, Vector] = {}
@@ -70,10 +71,13 @@ class StepReference:
     def scores(self, user: str) -> dict[str, float]:
         """Of every item that may be shown to a user with a history."""
         total = self.bias + self._weights(user) @ self._features(user)
-        return {name: total[j] for j, name in enumerate(self.names) if j not in self.taken[user]}
+        return {name: total[j] for j, name in enumerate(self.names) if j not in self._final(user)}
 
     def history(self, user: str) -> list[int]:
         return [item for item, _, _ in self.edges[user]][::-1][: self.settings.history]
+
+    def _final(self, user: str) -> set[int]:
+        return self.taken[user].keys() - self.repeatable[user]
 
     def _weights(self, user: str) -> Vector:
         return self.weights @ self._context(user)
@@ -105,6 +109,8 @@ class StepReference:
         liked = [item for item in self.history(user) if item not in self.disliked[user]]
         for name, row in self._cooccurrence(liked).items():
             f[PLACE[name]] = row
+        if "all" not in self.settings.excludes:
+            self._repeats(user, f)
         f[PLACE["surging"]] = [self._log_share(s * log(2) / 300) for s in self.surge]
         f[PLACE["graph"]] = self.outputs @ self.users[user]
         f[PLACE["personal"]] = self.personal_outputs @ self.personal[user]
@@ -118,6 +124,17 @@ class StepReference:
         f[PLACE["text"]] = self.vectors @ self._taste(user)
         f[PLACE["new_text"]] = f[PLACE["text"]] * 5 / (5 + self.counts)
         return f
+
+    def _repeats(self, user: str, f: Vector) -> None:
+        held = self.edges[user][::-1][: self.settings.neighbours]
+        gap = (held[0][2] - held[-1][2]) / max(len(held) - 1, 1) + 1 if held else 1.0
+        for j in {item for item, _, _ in held}:
+            places = [q for q, (item, _, _) in enumerate(held) if item == j]
+            since = (held[0][2] - held[places[0]][2]) / gap
+            f[PLACE["again"], j] = 1
+            f[PLACE["again_often"], j] = log(len(places))
+            f[PLACE["again_rank"], j] = log(1 + places[0])
+            f[PLACE["again_time"], j] = log(1 + since)
 
     def _cooccurrence(self, liked: list[int]) -> dict[str, Vector]:
         n, around = len(self.names), self.transitions.weights
@@ -150,12 +167,17 @@ class StepReference:
         history = self.history(user)
         value = event.value if event.kind == "rating" else None
         known = self.taken[user].get(item)
-        if weight > 0 and known is None and history:
+        if weight > 0 and (known is None or item in self.repeatable[user]) and history:
             self._learn(user, item, history)
-        new = not known and (weight > 0 or known is None)
+        again = item in self.repeatable[user]
+        new = (not known or again) and (weight > 0 or known is None)
         if new:
             self.taken[user].pop(item, None)
-            self.taken[user][item] = weight
+            self.taken[user][item] = weight + (known or 0.0)
+        if event.kind == "dislike" or event.kind in self.settings.excludes:
+            self.repeatable[user].discard(item)
+        elif known is None and "all" not in self.settings.excludes:
+            self.repeatable[user].add(item)
         low = value is not None and value <= self.settings.low_value
         if event.kind == "dislike" or low or value is not None:
             self.disliked[user] = [other for other in self.disliked[user] if other != item]
@@ -236,7 +258,7 @@ class StepReference:
     def _learn(self, user: str, item: int, history: list[int]) -> None:
         features, weights, context = self._features(user), self._weights(user), self._context(user)
         scores = self.bias + weights @ features
-        scores[list(self.taken[user])] = -np.inf
+        scores[list(self._final(user))] = -np.inf
         p = np.exp(scores - scores.max())
         p /= p.sum()
         error = p.copy()
@@ -257,9 +279,12 @@ class StepReference:
         self.covariance += np.diag(1e-5 * left)
         self.bias_accumulated += error * error
         self.bias -= 0.1 * error / np.sqrt(self.bias_accumulated)
-        self._learn_tables(user, item, history, p)
+        pulls = weights[PLACE["graph"]], weights[PLACE["personal"]]
+        self._learn_tables(user, item, history, p, pulls)
 
-    def _learn_tables(self, user: str, item: int, history: list[int], p: Vector) -> None:
+    def _learn_tables(
+        self, user: str, item: int, history: list[int], p: Vector, pulls: tuple[float, float]
+    ) -> None:
         self.steps += 1
         draw = self.steps * 0.6180339887498949 % 1.0
         sums = np.cumsum(p.astype(np.float32).astype(np.float64))
@@ -267,15 +292,17 @@ class StepReference:
         negatives = [int(np.searchsorted(sums, threshold, "right")) for threshold in at]
         rows = [(item, p[item] - 1)]
         rows += [(j, (1 - p[item]) / NEGATIVES) for j in negatives if j < len(p) and j != item]
+        graph, personal = (np.clip(10 * pull, -1, 1) for pull in pulls)
         both = (
-            (self.outputs, self.users[user], 2, 0.0),
-            (self.personal_outputs, self.personal[user], 3, 0.01),
+            (self.outputs, self.users[user], 2, 0.0, graph),
+            (self.personal_outputs, self.personal[user], 3, 0.01, personal),
         )
         gradients = []
-        for table, vector, place, least in both:
+        for table, vector, place, least, pull in both:
             gradient = np.zeros(len(vector))
             energy = vector @ vector / len(vector) + least
-            for j, error in rows:
+            for j, whole in rows:
+                error = whole * pull
                 self.accumulated[place, j] += error * error * energy
                 gradient += error * table[j]
                 table[j] -= 0.2 * error / sqrt(self.accumulated[place, j]) * vector

@@ -52,8 +52,9 @@ def stream(events: int, seed: int = 0, late: float = 0.0) -> list[Interaction]:
     return found
 
 
-def test_a_step_is_what_the_formulas_say() -> None:
-    engine = catalogue(Recommender(HYBRID))
+@pytest.mark.parametrize("excludes", [["all"], ["purchase", "rating"]], ids=["all", "some"])
+def test_a_step_is_what_the_formulas_say(excludes: list[str]) -> None:
+    engine = catalogue(Recommender(HYBRID.model_copy(update={"excludes": excludes})))
     reference = StepReference(engine)
     compared = 0
     for event in stream(400):
@@ -86,6 +87,7 @@ CASES = {
     "indexed": {"exact_items": 20, "candidates": 100},
     "in 8 bits": {"aggregator": "int8", "dimensions": 32, "model": "gnn"},
     "rules": {"per_category": 2},
+    "repeats": {"excludes": ["purchase"]},
 }
 cuts = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
