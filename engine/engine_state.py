@@ -261,7 +261,7 @@ class Knowledge:
         self._item_order.reserve(items)
         self.retrieval.reserve(items)
         self.hidden = grown(self.hidden, items)
-        if self.retrieval.are_all(items) and items > len(self.scratch.scores):
+        if min(len(self.hidden), self.settings.exact_items) > len(self.scratch.scores):
             self._make_scratch(len(self.hidden), len(self.scratch.best))
         self._replaced()
 

@@ -144,7 +144,7 @@ class Recommender(Knowledge):
         if weight is None and interaction.kind != "forget":
             known = ", ".join(self.kinds.known)
             raise ValueError(f"kind: {interaction.kind!r} is unknown; known are {known}")
-        return round((weight or 0.0) * WEIGHTS)
+        return max(round(weight * WEIGHTS), 1) if weight else 0
 
     def _row(self, interaction: Interaction, item: str, units: int, answer: bool) -> _Row:
         """An interaction in numbers (`engine.step.events.EVENT`); who is new gets a number."""

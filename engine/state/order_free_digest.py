@@ -21,7 +21,8 @@ def commuting_state(engine: Recommender) -> dict[str, Any]:
     dict
         ``user NAME``: the user's edges that the graph keeps, latest first, as (item, weight,
         time in ms); how many there ever were; items taken, in order, with what each was counted
-        with; items disliked. ``item NAME``: edges ever made; the weighted count of interactions.
+        with; those of them that may not come again; items disliked. ``item NAME``: edges ever made;
+        the weighted count of interactions.
     """
     state: dict[str, Any] = {}
     items = engine.items.names
@@ -33,6 +34,7 @@ def commuting_state(engine: Recommender) -> dict[str, Any]:
             [(items[e["id"]], round(float(e["weight"]), 3), int(e["time"])) for e in edges],
             int(graph.users.degree[number]),
             [(items[item], round(float(weight), 3)) for item, weight in zip(*taken, strict=True)],
+            [items[item] for item in engine.taken.final_of(number)],
             [items[item] for item in engine.disliked.of(number)],
         )
     for number, name in enumerate(items):

@@ -118,6 +118,29 @@ def test_state_and_answers_are_the_same_however_a_log_is_cut(
     assert state(one) == state(other)
 
 
+def test_a_catalogue_that_nearly_fills_what_is_scored_whole_has_its_room() -> None:
+    """The tables double beyond `exact_items`, and what is scored whole ends there."""
+    events = [
+        structs.replace(event, item=f"item {number}" if number % 2 else f"item {number % 90}")
+        for number, event in enumerate(stream(2800))
+    ]
+    made = [
+        Recommender(EngineSettings(model="gnn", exact_items=exact, dimensions=8))
+        for exact in (1500, 20_000)
+    ]
+    tight, wide = (engine.observe_many(events) for engine in made)
+    assert 1400 < len(made[0].items) < 1500
+    assert without_times(tight) == without_times(wide)
+    assert state(made[0]) == state(made[1])
+
+
+def test_a_kind_of_next_to_no_weight_is_an_edge_all_the_same() -> None:
+    engine = Recommender(EngineSettings(model="gnn", kinds={"glance": 0.001}))
+    event = structs.replace(stream(1)[0], kind="glance", value=None)
+    engine.observe(event)
+    assert engine.graph.users.degree[0] == 1
+
+
 def test_every_event_has_the_time_of_each_stage() -> None:
     engine = catalogue(Recommender(HYBRID))
     for answer in engine.observe_many(stream(50)):
