@@ -115,10 +115,8 @@ class Knowledge:
 
     # ------------------------------------------------------------------ compiled code
 
-    def hold(self, most: int = 0) -> Hold:
-        """All arrays as compiled code takes them, with scratch for lists of `most` items."""
-        if most > len(self.scratch.best):
-            self._make_scratch(len(self.scratch.scores), most)
+    def hold(self) -> Hold:
+        """All arrays as compiled code takes them."""
         if self._held is None:
             self._held = hold(
                 Tables(
@@ -145,6 +143,11 @@ class Knowledge:
         self.taken.make_room(taken)
         self.disliked.make_room(disliked)
         self._replaced()
+
+    def make_lists(self, most: int) -> None:
+        """Have room for lists of `most` items; the last contest may be forgotten for it."""
+        if most > len(self.scratch.best):
+            self._make_scratch(len(self.scratch.scores), most)
 
     def _make_scratch(self, candidates: int, most: int) -> None:
         gathered = 1 if self.all_compete else candidates
@@ -261,8 +264,9 @@ class Knowledge:
         self._item_order.reserve(items)
         self.retrieval.reserve(items)
         self.hidden = grown(self.hidden, items)
-        if min(len(self.hidden), self.settings.exact_items) > len(self.scratch.scores):
-            self._make_scratch(len(self.hidden), len(self.scratch.best))
+        scored = min(len(self.hidden), self.settings.exact_items)
+        if self.all_compete and scored > len(self.scratch.scores):
+            self._make_scratch(scored, len(self.scratch.best))
         self._replaced()
 
     def _fault(self) -> str:

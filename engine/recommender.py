@@ -183,7 +183,7 @@ class Recommender(Knowledge):
         stages = np.zeros((n, len(STAGES)), np.int64)
         done = 0
         while done < n:
-            held = self.hold(k)
+            held = self.hold()
             done = observe_events(held, events, done, self.settings.history, k, told, found, stages)
             if done < n:
                 self.make_room()
@@ -201,7 +201,7 @@ class Recommender(Knowledge):
         self.purge(user)
         later = self.graph.users.later(user, interaction.timestamp)
         history = self.history(user, later)
-        learns = units > 0 and len(history) and self.taken.weight(user, item) is None
+        learns = units > 0 and len(history) and item not in self.taken.final_of(user)
         if learns and (later or not self.has_contest_of(user)):
             self.compete(competing(self, user, history))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])

@@ -45,12 +45,13 @@ def best(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranke
     # Of somebody known all that they took may have left.
     if user is None or len(history := known.history(user)) == 0:
         return _trending(known, user, k, rules)
+    known.make_lists(k)
     if rules.include:
         known.forget_contest()
     exact = known.all_compete
     if not known.has_contest_of(user):
         known.compete(competing(known, user, history, rules.include))
-    most, held = known.settings.history, known.hold(k)
+    most, held = known.settings.history, known.hold()
     n = score_for(held, user, most, known.competitors, exact)
     told = np.empty((4, k))
     if rules.restrict or rules.look_at_lists:
@@ -107,7 +108,7 @@ def _trending(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[
         if rules.restrict or max(k, _ENOUGH_TRENDING) > len(candidates):
             candidates = np.union1d(candidates, few)
     scores = np.empty(len(candidates), np.float32)
-    trending_for(known.hold(k), -1 if user is None else user, candidates, scores)
+    trending_for(known.hold(), -1 if user is None else user, candidates, scores)
     restrict(rules, known.categories, candidates, scores)
     pool = _chosen(known, rules, candidates, scores, k)
     told = np.empty((4, len(pool)))

@@ -88,6 +88,7 @@ CASES = {
     "in 8 bits": {"aggregator": "int8", "dimensions": 32, "model": "gnn"},
     "rules": {"per_category": 2},
     "repeats": {"excludes": ["purchase"]},
+    "indexed repeats": {"exact_items": 20, "candidates": 100, "excludes": ["purchase"]},
 }
 cuts = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
@@ -132,6 +133,21 @@ def test_a_catalogue_that_nearly_fills_what_is_scored_whole_has_its_room() -> No
     assert 1400 < len(made[0].items) < 1500
     assert without_times(tight) == without_times(wide)
     assert state(made[0]) == state(made[1])
+
+
+@pytest.mark.parametrize("exact", [1, 20_000])
+def test_a_longer_list_begins_as_the_shorter_one_whoever_asked_before(exact: int) -> None:
+    chosen = HYBRID.model_copy(update={"exact_items": exact, "candidates": 100, "k": 3})
+    engine = catalogue(Recommender(chosen))
+    engine.observe_many(stream(200))
+    for user in range(USERS):
+        short = engine.recommend(f"u{user}").items
+        assert len(short) == 3
+        for k in (10 + user, 5):  # each time more than was ever asked for, and less
+            engine.forget_contest()
+            longer = engine.recommend(f"u{user}", k).items
+            assert len(longer) == k
+            assert longer[:3] == short
 
 
 def test_a_kind_of_next_to_no_weight_is_an_edge_all_the_same() -> None:
