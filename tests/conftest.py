@@ -33,8 +33,7 @@ TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_l
 
 
 SLOW_FIRST = (
-    "retrieval/test_large_catalogue.py", "streams/tools/test_demo.py",
-    "tools/test_past_answers.py", "worker/test_worker.py",
+    "retrieval/test_large_catalogue.py", "streams/tools/test_demo.py", "worker/test_worker.py",
     "state/test_saved_files.py", "state/test_state.py", "overlays/test_core.py", "overlays/board/",
     "state/test_save.py", "engine/test_recommender.py", "engine/test_models.py",
     "kafka/test_topics.py", "kafka/test_brokers.py", "worker/test_topic_watch.py",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from streams.cli import health, paper, research, stream, training
-from streams.cli.audit import at, audit
 from streams.cli.torture import torture
 
 app = typer.Typer(
@@ -23,8 +22,6 @@ app.command()(health.health)
 app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
-app.command()(audit)
-app.command()(at)
 app.command()(torture)
 app.command()(research.evaluate)
 app.command()(paper.paper)

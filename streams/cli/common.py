@@ -150,15 +150,14 @@ def one_line_errors() -> Iterator[None]:
         if writes_json():
             logging.getLogger("millrace").critical("%s", message)
         else:
-            err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+            err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False)
         raise typer.Exit(status) from None
 
-    from streams.tools.audit.past import AuditError  # noqa: PLC0415
     from streams.tools.demo import DemoError  # noqa: PLC0415
 
     wrong = (
         SettingsError, DatasetError, BrokerError, BackendError,
-        TrainedModelError, RecipeError, TrainingError, AuditError,
+        TrainedModelError, RecipeError, TrainingError,
     )  # fmt: skip
     try:
         yield
@@ -168,8 +167,6 @@ def one_line_errors() -> Iterator[None]:
         fail(error, 1)
     except KafkaException as error:
         fail(f"Kafka: {error.args[0].str() or error.args[0].name()}", 1)
-    except TimeoutError as error:  # a broker that does not hand over what it has
-        fail(error, 1)
     except BrokenPipeError:  # whoever read us has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None

@@ -211,13 +211,9 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
         If the broker does not hand them over.
     """
     low, high = bounds(client, topic, partition)
-    if high > low:
-        yield from read_from(client, topic, partition, max(low, high - count))
-
-
-def read_from(client: Consumer, topic: str, partition: int, start: int) -> Iterator[Message]:
-    """The messages of a partition from an offset on, up to its end of now; as `tail`."""
-    client.assign([TopicPartition(topic, partition, start)])
+    if high <= low:
+        return
+    client.assign([TopicPartition(topic, partition, max(low, high - count))])
     try:
         while True:
             message = client.poll(TIMEOUT_SECONDS)

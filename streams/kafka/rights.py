@@ -63,11 +63,6 @@ def of_watch(settings: Settings) -> Needed:
     }
 
 
-def of_audit(settings: Settings) -> Needed:
-    """What an audit does to the topics."""
-    return {topic: {READ} for topic in of_worker(settings)}
-
-
 def require(settings: Settings, needed: Needed, member: bool = False) -> None:
     """Return when the broker grants all that is needed.
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -28,6 +29,7 @@ from streams.kafka import clients, driver, rights, topics
 from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.record import Record
+from streams.messages.schemas import Model
 from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.web import metrics
 from streams.web.api import Api
@@ -36,14 +38,12 @@ from streams.web.feed import Feed
 from streams.web.page import Page
 from streams.web.posting import InteractionWriter
 from streams.web.server import serve
-from streams.worker import checkpoints
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
 from streams.worker.checkpoints import Checkpoints, Notes, Writing
 from streams.worker.health import Health
 from streams.worker.input_log import Input
 from streams.worker.partition import Partition
-from streams.worker.pins import model_of
 from streams.worker.pipeline import Pipeline
 from streams.worker.replica import Follower
 from streams.worker.topic_watch import TopicWatch, grow_outputs
@@ -59,13 +59,10 @@ class Worker:
         self.settings = settings
         self.input = Input.of(settings)
         self.checkpoints = _checkpoints(settings, self.input)
-        found = self.checkpoints and checkpoints.newest(
-            self.checkpoints.folder, settings.engine, self.input.fits
-        )
+        found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.outbox = Outbox(settings)
-        self.model = model_of(settings)
-        log.info("model %s %s, digest %s", self.model.name, self.model.version, self.model.digest)
+        self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.assignment = Assignment(settings, self.input)
         for number, partition in self.assignment.partitions.items():
@@ -77,8 +74,6 @@ class Worker:
         self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
         self.follower = Follower(settings, self.input.topic_id)
         self.assignment.on_change = self.follower.follow
-        self.pipeline.applied = self.applied
-        self._life = f"{self.assignment.progress}.{os.urandom(2).hex()}"
         self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
@@ -160,10 +155,6 @@ class Worker:
     def handle(self, run: Run) -> None:
         """Answer a run of one partition."""
         self.pipeline.handle(self.assignment.partitions[run.records[0].partition], run.records)
-
-    def applied(self) -> tuple[int, str]:
-        """How many messages of all partitions are in the state; the rest of an answer's mark."""
-        return self.assignment.progress, f"{self.catalogue.mark};{self._life}"
 
     def follow(self, records: Iterable[Record]) -> None:
         """Apply what other workers have answered."""
@@ -323,10 +314,9 @@ def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
     """
     if not settings.worker.checkpoints or settings.broker.embedded:
         return None
+    folder = Path(settings.worker.checkpoints) / settings.worker.group / log_.name
     try:
-        return Checkpoints(
-            checkpoints.folder_of(settings, log_.name), settings.worker.checkpoints_kept
-        )
+        return Checkpoints(folder, settings.worker.checkpoints_kept)
     except OSError as error:
         name = settings.worker.checkpoints
         if name != WorkerSettings().checkpoints:

@@ -183,11 +183,6 @@ class Assignment:
         """The next offset of each, whoever answers it."""
         return {number: partition.next_offset for number, partition in self.partitions.items()}
 
-    @property
-    def progress(self) -> int:
-        """How many offsets of all partitions are applied."""
-        return sum(partition.next_offset for partition in self.partitions.values())
-
     def our_positions(self) -> dict[int, int]:
         """The next offset of each that is ours now; any thread may ask."""
         return {partition.number: partition.next_offset for partition in self.ours()}

@@ -32,53 +32,12 @@ from streams.messages.decoding import decode_item_update
 from streams.messages.limits import check_size, check_work, check_written
 from streams.messages.packing import pack, unpack
 from streams.messages.schemas import ItemEmbedding, encode
-from streams.messages.state_mark import catalogue_mark
 from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 
 log = logging.getLogger("millrace.catalogue")
 
 _EMBEDDING = msgspec.json.Decoder(ItemEmbedding)
-
-
-class CatalogueChanges:
-    """What the messages of both topics change in an engine.
-
-    Attributes
-    ----------
-    caught_up
-        Whether the items that embeddings are of are known already: a worker that starts learns
-        them from the embeddings, which say what an item was when it was encoded, and then from the
-        items topic, which is newer.
-    """
-
-    def __init__(self, settings: Settings, engine: Recommender) -> None:
-        self.caught_up = False
-        self._engine = engine
-        self._message_bytes = settings.topics.message_bytes
-
-    def facts(self, message: Message) -> Change | None:
-        """What an item's message says; nothing of one that cannot be read: the group buries it."""
-        record = Record.of(message)
-        try:
-            item, given = item_facts(record, self._message_bytes)
-        except BadMessage:
-            return None
-        if given is None:
-            return partial(self._engine.remove_item, item.item)
-        return partial(self._engine.describe_item, item, given)
-
-    def embedding(self, message: Message) -> Change | None:
-        """What an item's embedding says."""
-        found = decode_embedding(message)
-        if found is None:
-            return None
-        item, embedding = found
-        if not self.caught_up:
-            return partial(self._engine.upsert_item, item, embedding)
-        if embedding is None:
-            return None
-        return partial(self._engine.embed_item, item.item, embedding)
 
 
 class Catalogue:
@@ -98,21 +57,16 @@ class Catalogue:
         items: dict[int, int] | None = None,
     ) -> None:
         topics = settings.topics
-        self._changes = CatalogueChanges(settings, engine)
-        self._embeddings = TopicTail(
-            settings, topics.item_embeddings, self._changes.embedding, embeddings
-        )
-        self._items = TopicTail(settings, topics.items, self._changes.facts, items)
+        self._engine = engine
+        self._message_bytes = topics.message_bytes
+        self._caught_up = False
+        self._embeddings = TopicTail(settings, topics.item_embeddings, self._embedding, embeddings)
+        self._items = TopicTail(settings, topics.items, self._facts, items)
 
     @property
     def positions(self) -> tuple[dict[int, int], dict[int, int]]:
         """The next offsets to apply: of the embeddings, and of the items."""
         return dict(self._embeddings.positions), dict(self._items.positions)
-
-    @property
-    def mark(self) -> str:
-        """The same, as answers tell it."""
-        return catalogue_mark(self._items.positions, self._embeddings.positions)
 
     @property
     def failure(self) -> Exception | None:
@@ -121,8 +75,9 @@ class Catalogue:
 
     def read_to_end(self) -> int:
         """Apply what the topics hold now; returns how many messages that were."""
+        # Embeddings hold their items as these were when encoded: what the items say now is newer.
         embeddings = self._embeddings.read_to_end()
-        self._changes.caught_up = True
+        self._caught_up = True
         return embeddings + self._items.read_to_end()
 
     def follow(self, hand_over: HandOver) -> None:
@@ -134,6 +89,28 @@ class Catalogue:
         """End the threads."""
         self._embeddings.thread.stop()
         self._items.thread.stop()
+
+    def _facts(self, message: Message) -> Change | None:
+        """What an item's message says; nothing of one that cannot be read: the group buries it."""
+        record = Record.of(message)
+        try:
+            item, given = item_facts(record, self._message_bytes)
+        except BadMessage:
+            return None
+        if given is None:
+            return partial(self._engine.remove_item, item.item)
+        return partial(self._engine.describe_item, item, given)
+
+    def _embedding(self, message: Message) -> Change | None:
+        found = decode_embedding(message)
+        if found is None:
+            return None
+        item, embedding = found
+        if not self._caught_up:
+            return partial(self._engine.upsert_item, item, embedding)
+        if embedding is None:
+            return None
+        return partial(self._engine.embed_item, item.item, embedding)
 
 
 def item_facts(record: Record, message_bytes: int) -> tuple[Item, frozenset[str] | None]:

@@ -30,7 +30,6 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
-from streams.settings import Settings
 from streams.worker.partition import PartitionNotes
 
 log = logging.getLogger("millrace.worker")
@@ -140,7 +139,29 @@ class Checkpoints:
 
     def age(self) -> float:
         """Seconds since the newest was written, by whichever worker; infinite without one."""
-        return time.time() - max(map(_written, newest_first(self.folder)), default=float("-inf"))
+        return time.time() - max(map(_written, self._newest_first()), default=float("-inf"))
+
+    def newest(
+        self, settings: EngineSettings, fits: Callable[[Notes], str | None]
+    ) -> Checkpoint | None:
+        """The newest sound one; what is wrong with those that are passed over is logged.
+
+        Parameters
+        ----------
+        fits
+            Says why a checkpoint does not go with the topics, if it does not.
+        """
+        for path in self._newest_first():
+            try:
+                notes = read_notes(path, Notes)
+                if reason := fits(notes):
+                    raise SavedStateError(f"{path}: {reason}")
+                return Checkpoint(path, Recommender.load(path, settings), notes)
+            except FileNotFoundError:
+                continue
+            except (SavedStateError, OSError) as error:
+                log.warning("checkpoint passed over: %s", error)
+        return None
 
     def begin(
         self, engine: Recommender, positions: dict[int, int], notes: Callable[[], Notes]
@@ -190,38 +211,8 @@ class Checkpoints:
         for path in sorted(files, key=_written)[: -self._kept]:
             path.unlink(missing_ok=True)
 
-
-def folder_of(settings: Settings, log_name: str) -> Path:
-    """Where the checkpoints of a group lie that are of this log (`streams.worker.input_log`)."""
-    return Path(settings.worker.checkpoints) / settings.worker.group / log_name
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """The checkpoints of a folder."""
-    return sorted(folder.glob(f"*{_SUFFIX}"), reverse=True)
-
-
-def newest(
-    folder: Path, settings: EngineSettings, fits: Callable[[Notes], str | None]
-) -> Checkpoint | None:
-    """The newest sound one of a folder; what is wrong with those passed over is logged.
-
-    Parameters
-    ----------
-    fits
-        Says why a checkpoint does not go with the topics, if it does not.
-    """
-    for path in newest_first(folder):
-        try:
-            notes = read_notes(path, Notes)
-            if reason := fits(notes):
-                raise SavedStateError(f"{path}: {reason}")
-            return Checkpoint(path, Recommender.load(path, settings), notes)
-        except FileNotFoundError:
-            continue
-        except (SavedStateError, OSError) as error:
-            log.warning("checkpoint passed over: %s", error)
-    return None
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{_SUFFIX}"), reverse=True)
 
 
 def _written(path: Path) -> float:

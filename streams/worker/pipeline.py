@@ -17,7 +17,6 @@ from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
 from streams.kafka.record import Record
-from streams.messages import state_mark
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import DeadLetter, dead_letter
 from streams.messages.decoding import decode_interaction
@@ -52,9 +51,6 @@ class Pipeline:
     on_news
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
-    applied
-        Tells how many messages of all partitions are in the state, and the rest of the header of
-        each answer that says which state gave it (`streams.messages.state_mark`).
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -64,7 +60,6 @@ class Pipeline:
     ) -> None:
         self.counts = Counts()
         self.on_news: Callable[[News], object] = lambda news: None
-        self.applied: Callable[[], tuple[int, str]] | None = None
         self.durations = StageDurations()
         self._engine = engine
         self._dialect = Dialect.of(settings)
@@ -110,9 +105,8 @@ class Pipeline:
         answered = [record.offset > written for record, _ in events]
         self.counts.replayed += sum(record.offset <= written for record in records)
         answers = self._engine.observe_many([event for _, event in events], answered)
-        mark = self._mark(partition)
         partition.next_offset = records[-1].offset + 1
-        outputs += self._encode(events, answered, answers, received_ns, decode_us, mark)
+        outputs += self._encode(events, answered, answers, received_ns, decode_us)
         outputs.sort(key=lambda output: output.offset)  # dead letters among answers
         partition.writer.put(outputs, partition.next_offset)
 
@@ -192,7 +186,6 @@ class Pipeline:
         answers: Sequence[Answer],
         received_ns: int,
         decode_us: float,
-        mark: Callable[[int], list[tuple[str, bytes]]],
     ) -> list[Output]:
         outputs = []
         received_us = time() * 1e6 - (perf_counter_ns() - received_ns) / 1e3
@@ -228,21 +221,13 @@ class Pipeline:
                     self._topics.recommendations,
                     encode(message),
                     record.key,
-                    [*carried_headers(record.headers), *mark(record.offset)],
+                    carried_headers(record.headers),
                 )
             )
             self.counts.recommendations += 1
             self.durations.observe(message.latency_us)
             self.on_news((event, message))
         return outputs
-
-    def _mark(self, partition: Partition) -> Callable[[int], list[tuple[str, bytes]]]:
-        """The header that tells the state before the event at an offset of a partition."""
-        if self.applied is None:
-            return lambda offset: []
-        applied, rest = self.applied()
-        others = applied - partition.next_offset
-        return lambda offset: [(state_mark.HEADER, f"{others + offset};{rest}".encode())]
 
     def _dead_letter(self, record: Record, error: BadMessage) -> Output:
         found = dead_letter(

@@ -16,7 +16,7 @@ from streams.messages.schemas import RankedItem
 from streams.settings import Settings
 from streams.tools.torture.account import Place, Sent
 from streams.worker.catalogue import Catalogue
-from streams.worker.checkpoints import Checkpoint, newest
+from streams.worker.checkpoints import Checkpoint, Checkpoints
 from streams.worker.partition import Progress
 
 _NAMED = 10
@@ -131,4 +131,5 @@ def survivor(settings: Settings) -> Checkpoint | None:
     found = sorted(Path(settings.worker.checkpoints).rglob("*.millrace"))
     if not found:
         return None
-    return newest(found[-1].parent, settings.engine, lambda _notes: None)
+    folder = Checkpoints(found[-1].parent, settings.worker.checkpoints_kept)
+    return folder.newest(settings.engine, lambda _notes: None)

@@ -50,8 +50,7 @@ function state(kind, text) {
 }
 
 function history({ model, since_ms, stages, seconds }) {
-  const digest = model.digest ? ` (${model.digest})` : "";
-  setText(byId("about"), `${model.name} ${model.version}${digest} · since ${timeOfDay(since_ms)}`);
+  setText(byId("about"), `${model.name} ${model.version} · since ${timeOfDay(since_ms)}`);
   charts.make(stages.slice(1, -1));
   charts.add(seconds);
 }

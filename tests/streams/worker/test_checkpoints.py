@@ -15,7 +15,6 @@ from engine.state.snapshot import VERSION
 from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.worker import app
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
-from streams.worker.checkpoints import newest as newest_of
 from streams.worker.input_log import Input
 from streams.worker.partition import PartitionNotes, Progress
 
@@ -37,7 +36,7 @@ def notes(next_offset: int, log: str = "log") -> Notes:
 
 
 def newest(folder: Checkpoints, log: str = "log", high: int = 1_000) -> Checkpoint | None:
-    return newest_of(folder.folder, SETTINGS, Input(log, "", {0: 0}, {0: high}).fits)
+    return folder.newest(SETTINGS, Input(log, "", {0: 0}, {0: high}).fits)
 
 
 def same_state(first: Recommender, second: Recommender, tmp_path: Path) -> bool:
@@ -113,11 +112,11 @@ def test_settings_that_shape_the_state_must_agree_and_others_apply(
     folder = Checkpoints(tmp_path / "kept", 3)
     folder.write(engine(20), notes(20))
     fits = Input("log", "", {0: 0}, {0: 1_000}).fits
-    found = newest_of(folder.folder, EngineSettings(k=3), fits)
+    found = folder.newest(EngineSettings(k=3), fits)
     assert found is not None
     assert len(found.engine.recommend("nobody").items) == 3
     with caplog.at_level(logging.WARNING, "millrace.worker"):
-        assert newest_of(folder.folder, EngineSettings(dimensions=64), fits) is None
+        assert folder.newest(EngineSettings(dimensions=64), fits) is None
     assert "engine.dimensions = 32, here it is 64" in caplog.text
 
 
@@ -183,7 +182,7 @@ def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
         (tmp_path / f"{30:016d}.millrace").write_bytes(path.read_bytes())
         caplog.clear()
         with caplog.at_level(logging.WARNING, "millrace.worker"):
-            found = newest_of(folder.folder, KEPT_SETTINGS, Input("log", "", {0: 0}, {0: 30}).fits)
+            found = folder.newest(KEPT_SETTINGS, Input("log", "", {0: 0}, {0: 30}).fits)
         if path != files[0]:
             assert found is not None
             again = Recommender(KEPT_SETTINGS)
