@@ -129,10 +129,10 @@ def test_a_header_that_is_none_is_refused(whole: bytes, tmp_path: Path, header: 
         ("items/categories", b"[]"),
         ("users/ids", b"5"),
         ("users/ids", b"[[]]"),
-        ("items/popularity/events", b"[]"),
+        ("users/evicted", b"[]"),
         ("model/embeddings/random", b'{"bit_generator": "PCG64", "state": 1}'),
         ("model/embeddings/random", b"null"),
-        ("users/dislikes", b"[1]"),
+        ("items/reasons", b"[1]"),
         ("items/text/rows", b"[" * 100_000),
     ],
 )

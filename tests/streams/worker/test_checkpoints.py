@@ -192,7 +192,9 @@ def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
                 [ranked.item for ranked in made.recommend("user-1").items]
                 for made in (found.engine, again)
             ]
-            assert asked[0] == asked[1] != []
+            # A model that was saved with fewer features goes on as another.
+            assert asked[0] == asked[1] if path == files[-1] else set(asked[0]) == set(asked[1])
+            assert asked[1]
         else:
             assert found is None
             assert "saved in version 1 of the format" in caplog.text
