@@ -75,7 +75,7 @@ def run(command: list[str | Path], folder: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command, cwd=folder, env=environment, check=False, capture_output=True, text=True,
-        timeout=200,
+        timeout=540,  # kernels are compiled for the new environment, on a busy machine
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -97,6 +97,7 @@ def test_the_sdist_holds_what_a_wheel_is_made_of(built: tuple[Path, Path]) -> No
     assert {"pyproject.toml", "README.md", "LICENSE"} <= names
 
 
+@pytest.mark.timeout(600)
 def test_the_installed_command_runs_the_demo_on_a_file(installed: Path, tmp_path: Path) -> None:
     """`installed` has the command and all packages; the folder that it runs in has one data set."""
     where = run([installed / "python", "-c", "import streams; print(streams.__file__)"], tmp_path)

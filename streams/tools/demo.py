@@ -89,7 +89,9 @@ class Demo:
                 line = processes.wait_for(lambda: lines and lines[0], "board")
                 settings = _on_board(settings, line)
             topics.create(settings)
-            self.phase = "starting the worker (the first start compiles its kernels, half a minute)"
+            self.phase = (
+                "starting the worker (the first start compiles its kernels, about a minute)"
+            )
             metrics = f"{self.page}metrics"
             processes.start("worker", settings=settings)
             answers = processes.start(
