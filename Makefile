@@ -17,8 +17,11 @@ JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # ARGS choose tests, as in ARGS=tests/engine.
+# Once, and not in each of the processes that test.
+COMPILE := $(BIN)/python -c 'from engine import EngineSettings; from engine.warm_up import warm_up; warm_up(EngineSettings())'
+
 test: install-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(PYTEST) -m "not long" $(ARGS)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(COMPILE) && $(PYTEST) -m "not long" $(ARGS)
 
 # What takes long and rarely breaks.
 .PHONY: test-long
