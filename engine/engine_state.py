@@ -166,7 +166,7 @@ class Knowledge:
 
     @property
     def competitors(self) -> int:
-        """How many candidates there are: all items, or those of the last `compete`."""
+        """How many candidates the next contest has: all items, or those given to `compete`."""
         return len(self.items) if self.all_compete else int(self.scratch.kept[1])
 
     def compete(self, candidates: NDArray[np.int32] | None) -> None:
@@ -234,7 +234,10 @@ class Knowledge:
         return item
 
     def list_item(self, name: str) -> int:
-        """The number of an item that the catalogue names: no use, for it may be told twice."""
+        """The number of an item that the catalogue names.
+
+        That is no use of the item: told twice, the catalogue must change nothing.
+        """
         new = self.items.find(name) is None
         item = self.number_item(name)
         if new:

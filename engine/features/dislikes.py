@@ -13,10 +13,10 @@ _ONE = 255
 @kernel
 def judge(dislikes, user, item, judgement):  # type: ignore[no-untyped-def]
     """Remember an item as disliked (judgement < 0), or that its user thinks better of it (> 0)."""
-    if judgement > 0:
-        remove(dislikes, user, item)
-    elif judgement < 0:
-        remove(dislikes, user, item)
+    if judgement == 0:
+        return
+    remove(dislikes, user, item)
+    if judgement < 0:
         if dislikes.length[user] == MOST:
             drop_first(dislikes, user)
         put(dislikes, user, item, _ONE, False)

@@ -25,8 +25,10 @@ from engine.state.eviction import touch
 from engine.step.clock import lap
 from engine.step.model import (
     learn,
+    place,
     score_contest,
     score_trending,
+    take_away,
     tell,
     tell_best,
     tell_trending,
@@ -49,10 +51,27 @@ EVENT = np.dtype(
     ],
     align=True,
 )
-"""An interaction in numbers: time in ms; its rating, if `rated`; user, item, and how many items are
-known with it; its kind's weight in units of 1 / 255; -1 for a dislike, 1 for its taking back, else
-0; whether the item is new with it; whether its kind lets
-the item be shown to the user again; whether it is answered."""
+"""An interaction in numbers.
+
+time
+    In ms since the epoch.
+value
+    Its rating, where `rated`.
+user, item
+    Their numbers.
+known
+    How many items there are, this event's included.
+units
+    The weight of its kind in units of 1 / 255; 0 makes no edge.
+judgement
+    -1: the user dislikes the item; 1: they like it, which takes a dislike back; 0: neither.
+introduced
+    Whether nobody had named the item before.
+repeatable
+    Whether the item may be shown to the user again, as far as this kind of event goes.
+answer
+    Whether it is to be answered.
+"""
 STAGES = ("learn", "graph", "propagate", "text", "rank")
 LEARN, GRAPH, PROPAGATE, TEXT, RANK = range(len(STAGES))
 _TEXT_ROW = row("text")
@@ -206,14 +225,14 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
     held = recent_ids(t.users, user, len(order), 0, order)
     source = t.scratch.sources[:1]
     source[0] = item
-    for place in range(later):
-        other = order[place]
-        between = later - 1 - place
+    for at in range(later):
+        other = order[at]
+        between = later - 1 - at
         slot = user_items.find(t.taken, user, other)
         units = 0 if slot < 0 else user_items.units_at(t.taken, slot)
         # Only its first time was counted.
         first = True
-        for before in range(place + 1, held):
+        for before in range(at + 1, held):
             if order[before] == other:
                 first = False
         if units > 0 and between < most and first:
@@ -290,5 +309,8 @@ def tell_for(held, user, most, n, exact, best, told):  # type: ignore[no-untyped
 
 @kernel
 def trending_for(held, user, candidates, scores):  # type: ignore[no-untyped-def]
-    """`score_trending`."""
-    score_trending(held.tables, user, candidates, scores)
+    """`score_trending` of any candidates."""
+    t = held.tables
+    place(t, candidates)
+    score_trending(t, user, candidates, t.position, scores)
+    take_away(t, candidates)

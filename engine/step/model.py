@@ -83,12 +83,10 @@ def score_contest(t, user, history, n, exact):  # type: ignore[no-untyped-def]
         _score(t, user, history, t.every[:n], t.every, stage, share, columns)
     else:
         candidates = s.candidates[:n]
-        for c in range(n):
-            t.position[candidates[c]] = c
+        place(t, candidates)
         _gather(t, candidates, stage)
         _score(t, user, history, candidates, t.position, 0, share, s.gathered)
-        for c in range(n):
-            t.position[candidates[c]] = -1
+        take_away(t, candidates)
     s.kept[0], s.kept[1] = user, n
 
 
@@ -154,11 +152,30 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
 
 
 @kernel
+def place(t, candidates):  # type: ignore[no-untyped-def]
+    """Write the positions of candidates (int32[n]) to `position`, until `take_away`."""
+    for c in range(len(candidates)):
+        t.position[candidates[c]] = c
+
+
+@kernel
+def take_away(t, candidates):  # type: ignore[no-untyped-def]
+    """Undo `place`."""
+    for c in range(len(candidates)):
+        t.position[candidates[c]] = -1
+
+
+@kernel
 def exclude(t, user, candidates, position, scores):  # type: ignore[no-untyped-def]
-    """Mark hidden items, and those that the user has taken for good, as not to be recommended."""
+    """Mark hidden items, and those that the user has taken for good, as not to be recommended.
+
+    `user` is -1 for somebody unknown; `position` finds an item among the candidates.
+    """
     for c in range(len(candidates)):
         if t.hidden[candidates[c]]:
             scores[c] = EXCLUDED
+    if user < 0:
+        return
     first = t.taken.start[user]
     for slot in range(first, first + t.taken.length[user]):
         entry = t.taken.entries[slot]
@@ -196,24 +213,10 @@ def tell_best(t, history, n, exact, k, told):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def score_trending(t, user, candidates, scores):  # type: ignore[no-untyped-def]
-    """Score candidates (int32[n], ascending) for somebody without history: float32[n].
-
-    `user` is -1 for somebody unknown; of another, what they disliked is excluded.
-    """
-    n = len(candidates)
-    recent_shares(t.popularity, candidates, n, scores)
-    for c in range(n):
-        if t.hidden[candidates[c]]:
-            scores[c] = EXCLUDED
-    if user >= 0:
-        first = t.taken.start[user]
-        for slot in range(first, first + t.taken.length[user]):
-            entry = t.taken.entries[slot]
-            item = np.int32(entry & _ITEM)
-            c = int(np.searchsorted(candidates, item))
-            if c < n and candidates[c] == item and entry & REPEATABLE == 0:
-                scores[c] = EXCLUDED
+def score_trending(t, user, candidates, position, scores):  # type: ignore[no-untyped-def]
+    """Score candidates (int32[n]) for somebody without history: float32[n]; see `exclude`."""
+    recent_shares(t.popularity, candidates, len(candidates), scores)
+    exclude(t, user, candidates, position, scores)
 
 
 @kernel
@@ -222,7 +225,7 @@ def tell_trending(t, user, n, k, told):  # type: ignore[no-untyped-def]
     s = t.scratch
     s.kept[0] = -1  # the scores are overwritten
     candidates = t.every[:n]
-    score_trending(t, user, candidates, s.scores[:n])
+    score_trending(t, user, candidates, t.every, s.scores[:n])
     found = top_k(s.scores[:n], k, s.best)
     for i in range(found):
         told[0, i] = candidates[s.best[i]]
