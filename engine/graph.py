@@ -111,13 +111,6 @@ class NeighbourRows:
         """`remove` from the rows of several nodes: int32[n]."""
         _remove_from(self.edges, nodes, neighbour)
 
-    def purge(self, node: int, last: NDArray[np.int64], since: int) -> None:
-        """Close the gaps of neighbours whose number changed hands (`last`) after `since`.
-
-        What is kept lies as if it alone had been inserted.
-        """
-        purge_row(self.arrays, node, last, since)
-
     def recent(self, node: int, count: int) -> NDArray[np.void]:
         """Up to `count` edges, most recent first (a copy): EDGE[<= count]."""
         held = min(int(self.degree[node]), self.length, count)
@@ -142,11 +135,6 @@ class InteractionGraph:
     def __init__(self, length: int, item_length: int) -> None:
         self.users = NeighbourRows(length)
         self.items = NeighbourRows(item_length)
-
-    def insert(self, user: int, item: int, weight: float, time: int) -> None:
-        """Add the edge of one interaction, at both its ends, in its place by time."""
-        self.users.insert(user, item, weight, time)
-        self.items.insert(item, user, weight, time)
 
 
 def _units(neighbour: int, weight: float) -> int:
@@ -225,7 +213,10 @@ def _remove_from(edges, nodes, neighbour):  # type: ignore[no-untyped-def]
 
 @kernel
 def purge_row(rows, node, left, since):  # type: ignore[no-untyped-def]
-    """See `NeighbourRows.purge`."""
+    """Close the gaps of neighbours whose number changed hands (`left`) after `since`.
+
+    What is kept lies as if it alone had been inserted.
+    """
     row, row_times = rows.edges[node], rows.times[node]
     length = len(row)
     held = min(rows.degree[node], length)

@@ -69,14 +69,6 @@ class Contexts:
         self.lengths = grown(self.lengths, users)
         self.levels = grown(self.levels, users)
 
-    def record(self, user: int, popularity: float, quality: float, later: int = 0) -> None:
-        """Count an item that a user took, and move their levels towards it.
-
-        One that is told late, when they took `later` others since, moves them as little as if they
-        had faded it; that it also moved on what came before it is not made up for.
-        """
-        move_levels(self.arrays, user, popularity, quality, later)
-
     def forget(self, user: int) -> None:
         """Forget a user's length and levels."""
         self.lengths[user] = 0
@@ -85,7 +77,11 @@ class Contexts:
 
 @kernel
 def move_levels(c, user, popularity, quality, later):  # type: ignore[no-untyped-def]
-    """See `Contexts.record`."""
+    """Count an item that a user took, and move their levels towards its own.
+
+    One that is told late, when they took `later` others since, moves them as little as if they had
+    faded it; that it also moved on what came before it is not made up for.
+    """
     if c.lengths[user] > 0:
         keep = 1.0 - (1.0 - _KEEP_POPULARITY) * _KEEP_POPULARITY**later
         popularity += keep * (c.levels[user, 0] - popularity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import log
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,20 +10,17 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.elementwise import log_in_place
+from engine.features.faded import fade, growth, log_share, log_shares, window
 from engine.state.schema import ROWS, Array, State
 
 HALF_LIFE = 3000
 """Events after which a count weighs half in the recent popularity."""
-WINDOW = HALF_LIFE / log(2.0)
-"""Events that the recent counts add up to."""
-_INFLATION_STEP = 2.0 ** (1.0 / HALF_LIFE)
+_WINDOW, _GROWTH = window(HALF_LIFE), growth(HALF_LIFE)
 TRENDING_ITEMS = 256
 _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
 _PRIOR_VALUES = 5.0
 """Average ratings that an item's quality starts from."""
-_SHARE_OFFSET = np.float32(11.5)
-"""Puts the log share of an item that nobody took at zero."""
 ALL_TIME, RECENT, AGE, QUALITY = range(4)
 
 
@@ -45,16 +41,13 @@ class PopularityArrays(NamedTuple):
     value_sums: NDArray[np.float32]
     trending: NDArray[np.int32]
     clock: NDArray[np.int64]
+    inflation: NDArray[np.float64]
     moments: NDArray[np.float64]
 
 
 EVENTS, CURSOR, TRENDING_COUNT = range(3)
 """Places in `PopularityArrays.clock`: events counted; the next item to be refreshed; slots of
 `trending` in use."""
-_INFLATION = 3
-"""Place in `PopularityArrays.moments` of what one event weighs now in the recent counts: it grows,
-so that old counts need no decay pass. Before it are the number, mean and sum of squared deviations
-of all ratings so far (Welford, 1962)."""
 
 
 class Popularity:
@@ -62,7 +55,8 @@ class Popularity:
 
     Features that change with every event for every item (shares, age) are refreshed at the item of
     the event and, in turn, for 1/32 of the others but no more than 1024 (stage ratios only at the
-    stage of the event), so that the cost of an event stays bounded; `current` is up to date.
+    stage of the event), so that the cost of an event stays bounded; `current_popularity` is up to
+    date.
 
     Attributes
     ----------
@@ -90,9 +84,8 @@ class Popularity:
             "_stage_total": Array("items/popularity/stage_total", (None,)),
             "_value_sums": Array("items/popularity/value_sums", (None, ROWS)),
             "_clock": Array("items/popularity/clock", (("events", "cursor", "trending"),)),
-            "_moments": Array(
-                "items/popularity/moments", (("ratings", "mean", "squares", "inflation"),)
-            ),
+            "_inflation": Array("items/popularity/inflation", (None,)),
+            "_moments": Array("items/popularity/moments", (("ratings", "mean", "squares"),)),
         },
         check="_fault",
     )
@@ -108,7 +101,9 @@ class Popularity:
         self._stage_total: NDArray[np.float64] = np.zeros(_STAGES, np.float64)
         self._value_sums: NDArray[np.float32] = np.zeros((2, items), np.float32)
         self._clock: NDArray[np.int64] = np.zeros(3, np.int64)
-        self._moments: NDArray[np.float64] = np.array([0.0, 0.0, 0.0, 1.0])
+        self._inflation: NDArray[np.float64] = np.ones(1)
+        # Number, mean and sum of squared deviations of all ratings so far (Welford, 1962).
+        self._moments: NDArray[np.float64] = np.zeros(3)
 
     @property
     def arrays(self) -> PopularityArrays:
@@ -116,7 +111,7 @@ class Popularity:
         return PopularityArrays(
             self.counts, self.features, self.stage_ratio, self._recent, self._first,
             self._by_stage, self._stage_total, self._value_sums, self.trending, self._clock,
-            self._moments,
+            self._inflation, self._moments,
         )  # fmt: skip
 
     @property
@@ -162,38 +157,6 @@ class Popularity:
             self._clock[TRENDING_COUNT] -= 1
             held[slot] = held[-1]
 
-    def record(
-        self, item: int, history_length: int, items: int, weight: float, value: float | None = None
-    ) -> None:
-        """Count an interaction of a user who had `history_length` before it; `items` are known.
-
-        `value` is its rating, on whatever scale all ratings have.
-        """
-        record_popularity(
-            self.arrays, item, history_length, items, weight, value is not None, float(value or 0.0)
-        )
-
-    def current(
-        self, items: NDArray[np.int32], stage: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What `features` and `stage_ratio` would hold, if all were up to date.
-
-        Returns
-        -------
-        float32[4, n], float32[2, n]
-            Of these items (int32[n]); the ratios at a stage and the next.
-        """
-        features, ratios = (
-            np.empty((4, len(items)), np.float32),
-            np.empty((2, len(items)), np.float32),
-        )
-        current_popularity(self.arrays, items, len(items), stage, features, ratios)
-        return features, ratios
-
-    def level(self, item: int) -> float:
-        """An item's log share of recent interactions, up to date."""
-        return float(recent_level(self.arrays, item))
-
     def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
         """Take back from the all-time counts what one user added: int32[n], float32[n]."""
         self.counts[items] = np.maximum(self.counts[items] - weights, 0.0)
@@ -218,16 +181,6 @@ def popularity_features(popular, stage_ratio, stage, share, n, out):  # type: ig
 
 
 @kernel
-def _smoothed(share):  # type: ignore[no-untyped-def]
-    return np.float32(share) + np.float32(1e-5)
-
-
-@kernel
-def _log_share(share):  # type: ignore[no-untyped-def]
-    return np.log(_smoothed(share)) + _SHARE_OFFSET
-
-
-@kernel
 def _relative_age(age):  # type: ignore[no-untyped-def]
     return np.float32(age / 100.0 + 1.0)
 
@@ -241,44 +194,44 @@ def _stage_ratio(at_stage, stage_total, share):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _recent_whole(p):  # type: ignore[no-untyped-def]
+    """The recent count of an item that has a share of one."""
+    return p.inflation[0] * _WINDOW
+
+
+@kernel
 def current_popularity(p, items, n, stage, features, ratios):  # type: ignore[no-untyped-def]
-    """See `Popularity.current`; of the first n items."""
-    events, inflation = p.clock[EVENTS], p.moments[_INFLATION]
+    """Write what `features` and `stage_ratio` would hold of the first n items, if up to date.
+
+    features : float32[4, >= n]; ratios : float32[2, >= n], at a stage and the next.
+    """
+    events = p.clock[EVENTS]
+    log_shares(p.counts, events + 1.0, items, n, features[ALL_TIME])
+    recent_shares(p, items, n, features[RECENT])
     for i in range(n):
         j = items[i]
         share = np.float32(p.counts[j] / (events + 1.0))
-        features[ALL_TIME, i] = _smoothed(share)
-        features[RECENT, i] = _smoothed(p.recent[j] / inflation / WINDOW)
         features[AGE, i] = _relative_age(events - p.first[j])
         features[QUALITY, i] = p.features[QUALITY, j]
         for s in range(2):
             ratios[s, i] = _stage_ratio(p.by_stage[stage + s, j], p.stage_total[stage + s], share)
-    for k in range(AGE + 1):
-        log_in_place(features[k][:n])
+    log_in_place(features[AGE][:n])
     for s in range(2):
         log_in_place(ratios[s][:n])
-    for i in range(n):
-        features[ALL_TIME, i] += _SHARE_OFFSET
-        features[RECENT, i] += _SHARE_OFFSET
 
 
 @kernel
 def recent_shares(p, items, n, out):  # type: ignore[no-untyped-def]
     """The log share of recent interactions of the first n items, up to date: out is float32[n]."""
-    inflation = p.moments[_INFLATION]
-    for i in range(n):
-        out[i] = _smoothed(p.recent[items[i]] / inflation / WINDOW)
-    log_in_place(out[:n])
-    for i in range(n):
-        out[i] += _SHARE_OFFSET
+    log_shares(p.recent, _recent_whole(p), items, n, out)
 
 
 @kernel
 def _refresh(p, j, first_stage, last_stage):  # type: ignore[no-untyped-def]
     events = p.clock[EVENTS]
     share = np.float32(p.counts[j] / (events + 1.0))
-    p.features[ALL_TIME, j] = _log_share(share)
-    p.features[RECENT, j] = _log_share(p.recent[j] / p.moments[_INFLATION] / WINDOW)
+    p.features[ALL_TIME, j] = log_share(share)
+    p.features[RECENT, j] = log_share(p.recent[j] / _recent_whole(p))
     p.features[AGE, j] = np.log(_relative_age(events - p.first[j]))
     for s in range(first_stage, last_stage):
         p.stage_ratio[s, j] = np.log(_stage_ratio(p.by_stage[s, j], p.stage_total[s], share))
@@ -293,24 +246,19 @@ def _standardised(value, count, mean, squares):  # type: ignore[no-untyped-def]
 
 @kernel
 def recent_level(p, item):  # type: ignore[no-untyped-def]
-    """See `Popularity.level`."""
-    return _log_share(p.recent[item] / p.moments[_INFLATION] / WINDOW)
-
-
-@kernel
-def _count_event(p):  # type: ignore[no-untyped-def]
-    p.clock[EVENTS] += 1
-    p.moments[_INFLATION] *= _INFLATION_STEP
-    if p.moments[_INFLATION] > 1e12:
-        for j in range(len(p.recent)):
-            p.recent[j] /= p.moments[_INFLATION]
-        p.moments[_INFLATION] = 1.0
+    """An item's log share of recent interactions, up to date."""
+    return log_share(p.recent[item] / _recent_whole(p))
 
 
 @kernel
 def record_popularity(p, item, history_length, items, weight, is_rated, value):  # type: ignore[no-untyped-def]
-    """See `Popularity.record`; refreshes `item` and the next 1/32 of the items."""
-    _count_event(p)
+    """Count an interaction, and refresh the features of `item` and of the next 1/32 of the items.
+
+    history_length : of the user, before it; items : how many are known; value : its rating, if it
+    is rated, on whatever scale all ratings have.
+    """
+    p.clock[EVENTS] += 1
+    fade(p.recent, p.inflation, _GROWTH)
     stage, share = stage_of(history_length)
     if p.counts[item] == 0:
         p.first[item] = p.clock[EVENTS]
@@ -324,7 +272,7 @@ def record_popularity(p, item, history_length, items, weight, is_rated, value): 
         p.value_sums[1, item] += np.float32(1.0)
         p.features[QUALITY, item] = p.value_sums[0, item] / (p.value_sums[1, item] + _PRIOR_VALUES)
     p.counts[item] += weight
-    p.recent[item] += weight * p.moments[_INFLATION]
+    p.recent[item] += weight * p.inflation[0]
     p.by_stage[stage, item] += weight * (1.0 - share)
     p.by_stage[stage + 1, item] += weight * share
     p.stage_total[stage] += weight * (1.0 - share)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import log
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -10,14 +9,12 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.features.elementwise import log_in_place
+from engine.features.faded import fade, growth, log_shares, window
 from engine.state.schema import ROWS, Array, State
 
 HALF_LIFE = 300
 """Events after which a count weighs half."""
-_WINDOW = HALF_LIFE / log(2.0)
-_INFLATION = 2.0 ** (1.0 / HALF_LIFE)
-_SHARE_OFFSET = np.float32(11.5)
+_WINDOW, _GROWTH = window(HALF_LIFE), growth(HALF_LIFE)
 
 
 class SurgeArrays(NamedTuple):
@@ -34,7 +31,7 @@ class Surge:
     ----------
     counts : float64[items]
     inflation : float64[1]
-        What an event weighs: it grows, so that old counts need no pass that fades them.
+        What an event weighs now.
     """
 
     STATE: ClassVar[State] = State(
@@ -65,20 +62,11 @@ class Surge:
 @kernel
 def record_surge(s, item, weight):  # type: ignore[no-untyped-def]
     """Count an interaction, weighted by kind."""
-    s.inflation[0] *= _INFLATION
-    if s.inflation[0] > 1e12:
-        for j in range(len(s.counts)):
-            s.counts[j] /= s.inflation[0]
-        s.inflation[0] = 1.0
+    fade(s.counts, s.inflation, _GROWTH)
     s.counts[item] += weight * s.inflation[0]
 
 
 @kernel
 def surge_feature(s, candidates, out):  # type: ignore[no-untyped-def]
     """Write 11.5 + log(1e-5 + share) of the candidates (int32[n]) to `out`: float32[n]."""
-    scale = 1.0 / (s.inflation[0] * _WINDOW)
-    for c in range(len(candidates)):
-        out[c] = np.float32(s.counts[candidates[c]] * scale) + np.float32(1e-5)
-    log_in_place(out)
-    for c in range(len(candidates)):
-        out[c] += _SHARE_OFFSET
+    log_shares(s.counts, s.inflation[0] * _WINDOW, candidates, len(candidates), out)

@@ -158,23 +158,6 @@ class Transitions:
         self.start[item] = self.capacity[item] = self.degree[item] = 0
         self._purged[item] = self._departures.count
 
-    def purge(self, rows: NDArray[np.int32]) -> None:
-        """Drop the items that left from these rows (int32[n]), before they are read or added to."""
-        if self._departures.count:
-            purge_transitions(
-                self.arrays, rows, len(rows), self._departures.last, self._departures.count
-            )
-
-    def record(
-        self, history: NDArray[np.int32], item: int, weight: float, between: int = 0
-    ) -> None:
-        """Count that `item` followed `history` (int32[n], most recent first).
-
-        `between` items lie between the two, of which this is counted already.
-        """
-        self.make_room((len(history) + 1) * self._length)
-        record_transitions(self.arrays, history, item, weight, between)
-
     def make_room(self, slots: int) -> None:
         """Have that many slots free behind the blocks."""
         needed = int(self._top[0]) + slots
@@ -184,42 +167,6 @@ class Transitions:
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
         """Undo a `record`, as far as the transitions are still held."""
         _take_back(self.arrays, history, item, np.float32(weight))
-
-    def scores(
-        self,
-        history: NDArray[np.int32],
-        counts: NDArray[np.float32],
-        events: int,
-        candidates: NDArray[np.int32],
-        position: NDArray[np.int32],
-        out: NDArray[np.float32],
-    ) -> None:
-        """Write the three scores (directed, symmetric, saturating) of the candidates to `out`.
-
-        A source is normalised by the root of its count; the saturating channel also discounts
-        popular targets.
-
-        Parameters
-        ----------
-        history : int32[n], most recent first
-        counts : float32[items]
-        candidates, position : int32[m], int32[items]
-            Item numbers, and where among them an item is (or -1).
-        out : float32[>= 3, >= m]
-        """
-        rarity = np.empty(len(candidates), np.float32)
-        gather_transitions(self.arrays, history, counts, events, candidates, position, rarity, out)
-
-    def strongest(
-        self, history: NDArray[np.int32], targets: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
-        """For each target, the item of `history` it is taken around most, or -1: int32[targets].
-
-        Read from the targets' own rows, which hold the symmetric weights.
-        """
-        found = np.empty(len(targets), np.int32)
-        strongest_sources(self.arrays, history, targets, self._departures.last, found)
-        return found
 
 
 @kernel
@@ -295,7 +242,10 @@ def slots_needed(t, history, later):  # type: ignore[no-untyped-def]
 
 @kernel
 def record_transitions(t, history, item, weight, between):  # type: ignore[no-untyped-def]
-    """See `Transitions.record`."""
+    """Count that `item` followed the history (int32[n], most recent first).
+
+    `between` items lie between the two, of which this is counted already.
+    """
     short = np.float32(weight * _SHORT**between)
     long = np.float32(weight * _LONG**between)
     for q in range(len(history)):
@@ -329,7 +279,10 @@ def _take_back(t, history, item, weight):  # type: ignore[no-untyped-def]
 
 @kernel
 def purge_transitions(t, rows, n, left, now):  # type: ignore[no-untyped-def]
-    """See `Transitions.purge`; of the first n rows."""
+    """Drop the items that left from the first n of these rows, before they are read or added to.
+
+    rows : int32[>= n]; `left` says when a number last changed hands, `now` how many did.
+    """
     for r in range(n):
         row = rows[r]
         since = t.purged[row]
@@ -349,7 +302,21 @@ def purge_transitions(t, rows, n, left, now):  # type: ignore[no-untyped-def]
 
 @kernel
 def gather_transitions(t, history, counts, events, candidates, position, rarity, out):  # type: ignore[no-untyped-def]
-    """See `Transitions.scores`; rarity is scratch, float32[>= m]."""
+    """Write three scores of the candidates (directed, symmetric, saturating) to `out`.
+
+    A source is normalised by the root of its count; the saturating channel also discounts popular
+    targets.
+
+    Parameters
+    ----------
+    history : int32[n], most recent first
+    counts : float32[items]
+    candidates, position : int32[m], int32[items]
+        Item numbers, and where among them an item is (or -1).
+    rarity : float32[>= m]
+        Scratch.
+    out : float32[>= 3, >= m]
+    """
     one = np.float32(1.0)
     n = len(candidates)
     directed, symmetric, saturating = out[0], out[1], out[2]
@@ -415,7 +382,10 @@ def gather_around(t, lists, user, position, left, out):  # type: ignore[no-untyp
 
 @kernel
 def strongest_sources(t, history, targets, left, best):  # type: ignore[no-untyped-def]
-    """See `Transitions.strongest`; writes to `best`, int32[>= targets]."""
+    """For each target, the item of the history it is taken around most, or -1: int32[>= targets].
+
+    Read from the targets' own rows, which hold the symmetric weights.
+    """
     for q in range(len(history)):
         t.marks[history[q]] = 1
     for i in range(len(targets)):

@@ -6,6 +6,7 @@ place of is left until the array is full: then it is packed anew, and grows if i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -116,15 +117,6 @@ class UserItems:
         slot = find(self.arrays, user, item)
         return int(units_at(self.arrays, slot)) / WEIGHTS if slot >= 0 else None
 
-    def put(self, user: int, item: int, weight: float) -> None:
-        """Add an item as the latest; one that the user has is moved there."""
-        self.make_room(block_needed(self.arrays, user))
-        put(self.arrays, user, item, round(weight * WEIGHTS), False)
-
-    def remove(self, user: int, item: int) -> None:
-        """Take an item from a user's list, if it is there."""
-        remove(self.arrays, user, item)
-
     def clear(self, user: int) -> None:
         """Forget a user's items."""
         self.length[user] = 0
@@ -132,6 +124,21 @@ class UserItems:
     def _row(self, user: int) -> NDArray[np.int64]:
         start = int(self.start[user])
         return self.entries[start : start + int(self.length[user])]
+
+
+def packed(lists: Sequence[NDArray[np.int64]]) -> UserItemArrays:
+    """Arrays of a `UserItems` that holds these lists of entries, user by user."""
+    made = UserItems(max(len(lists), 1))
+    for user, entries in enumerate(lists):
+        while made.capacity[user] < len(entries):
+            made.capacity[user] = max(2 * made.capacity[user], _SMALLEST)
+        made.length[user] = len(entries)
+    made.start[1:] = np.cumsum(made.capacity, dtype=np.int64)[:-1]
+    made.top[0] = made.start[-1] + made.capacity[-1]
+    made.entries = np.zeros(max(len(made.entries), int(made.top[0])), np.int64)
+    for start, entries in zip(made.start.tolist(), lists, strict=False):
+        made.entries[start : start + len(entries)] = entries
+    return made.arrays
 
 
 @kernel
@@ -175,7 +182,10 @@ def units_at(lists, slot):  # type: ignore[no-untyped-def]
 
 @kernel
 def put(lists, user, item, units, repeatable):  # type: ignore[no-untyped-def]
-    """Add an item, its weight in units of 1 / 255, as the latest; there must be room for it."""
+    """Add an item as the latest; one that the user has is moved there. There must be room for it.
+
+    units : its weight, in units of 1 / 255.
+    """
     remove(lists, user, item)
     count = lists.length[user]
     if count == lists.capacity[user]:
@@ -193,7 +203,7 @@ def put(lists, user, item, units, repeatable):  # type: ignore[no-untyped-def]
 
 @kernel
 def remove(lists, user, item):  # type: ignore[no-untyped-def]
-    """See `UserItems.remove`."""
+    """Take an item from a user's list, if it is there."""
     slot = find(lists, user, item)
     if slot >= 0:
         for after in range(slot + 1, lists.start[user] + lists.length[user]):

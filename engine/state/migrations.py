@@ -7,9 +7,14 @@ was only added, or is kept no longer, needs none (`engine.state.schema`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from engine.features.user_items import packed
+from engine.graph import WEIGHTS
 from engine.state.container import Content
 
 Contents = dict[str, Content]
@@ -23,7 +28,57 @@ def from_2(contents: Contents) -> Contents:
     return renamed
 
 
-MIGRATIONS: dict[int, Callable[[Contents], Contents]] = {2: from_2}
+def from_3(contents: Contents) -> Contents:
+    """Format 3 had numbers that kernels count with as JSON, and an array for each user's items.
+
+    The squared gradients of the head's weights are dropped: its steps are Newton's now.
+    """
+    old = dict(contents)
+
+    def number(name: str) -> Any:
+        value = old.pop(name, None)
+        return msgspec.json.decode(value) if isinstance(value, bytes) else None
+
+    clock = [number(f"items/popularity/{name}") or 0 for name in _CLOCK]
+    moments = number("items/popularity/value_moments") or [0.0] * 3
+    made: Contents = {
+        "items/popularity/clock": np.array(clock, np.int64),
+        "items/popularity/clock/axis-0": msgspec.json.encode(("events", "cursor", "trending")),
+        "items/popularity/moments": np.array(moments, np.float64),
+        "items/popularity/moments/axis-0": msgspec.json.encode(("ratings", "mean", "squares")),
+        "items/popularity/inflation": np.array([number("items/popularity/inflation") or 1.0]),
+        "items/departures/clock": np.array([number("items/departures/count") or 0], np.int64),
+        "model/embeddings/steps": np.array([number("model/embeddings/steps") or 0], np.int64),
+    }
+    taken = _taken(old, number("users/taken/counts") or [])
+    disliked = number("users/dislikes") or {}
+    dislikes = [
+        np.array(disliked.get(str(user), ()), np.int64) | WEIGHTS << 24
+        for user in range(len(taken))
+    ]
+    for name, lists in (("users/taken", taken), ("users/disliked", dislikes)):
+        made |= {f"{name}/{field}": value for field, value in packed(lists)._asdict().items()}
+    for axis in ("", "/axis-0", "/axis-1"):
+        old.pop(f"model/head/accumulated{axis}", None)
+    return old | made
+
+
+def _taken(old: Contents, counts: list[int]) -> list[NDArray[np.int64]]:
+    """What each user has taken, as entries of `engine.features.user_items`."""
+    lengths, items, weights = (
+        np.asarray(old.pop(f"users/taken/{name}"))
+        for name in ("items/lengths", "items/joined", "weights/joined")
+    )
+    del old["users/taken/weights/lengths"]  # the same as the items'
+    held = np.array(counts, np.int64)
+    starts = np.cumsum(lengths) - lengths
+    if (held < 0).any() or (held > lengths).any() or len(items) != len(weights):
+        raise ValueError("a user took more items than are there")
+    entries = items.astype(np.int64) | np.rint(weights * WEIGHTS).astype(np.int64) << 24
+    return [entries[at : at + n] for at, n in zip(starts.tolist(), counts, strict=True)]
+
+
+MIGRATIONS: dict[int, Callable[[Contents], Contents]] = {2: from_2, 3: from_3}
 """By the version that they lead away from."""
 
 _NAMES = {
@@ -114,6 +169,7 @@ _NAMES = {
     "_because": "items/reasons",
     "_users_evicted": "users/evicted",
 }
+_CLOCK = "events", "cursor", "trending_count"
 _FEATURES = (
     "directed", "symmetric", "saturating", "disliked", "graph", "personal", "second_hop",
     "popular", "trending", "age", "quality", "stage", "text", "new_text",

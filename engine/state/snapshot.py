@@ -19,7 +19,7 @@ from engine.state.container import Content, Reader, SavedStateError, open_regula
 from engine.state.migrations import MIGRATIONS
 from engine.state.schema import Saved, entries, restore
 
-VERSION = 3
+VERSION = 4
 """Of the format. An entry that is added, or is kept no longer, needs no new one; an entry that is
 renamed or means something else does, and a migration."""
 _FORMAT = "millrace state"

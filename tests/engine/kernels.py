@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.features import head
+from engine.features import head, popularity, transitions, user_items
+from engine.features.popularity import Popularity
 from engine.features.table import FEATURES
+from engine.features.transitions import Transitions
+from engine.features.user_items import UserItems
+from engine.graph import WEIGHTS, InteractionGraph
 from engine.text import taste
 
 
@@ -46,3 +50,70 @@ def direction(made: taste.Taste, user: int) -> NDArray[np.float32]:
     out = np.empty(made.profiles.shape[2], np.float32)
     taste.direction(made.arrays, user, out)
     return out
+
+
+def put(lists: UserItems, user: int, item: int, weight: float) -> None:
+    """`user_items.put`, in room that is made."""
+    lists.make_room(int(user_items.block_needed(lists.arrays, user)))
+    user_items.put(lists.arrays, user, item, round(weight * WEIGHTS), False)
+
+
+def record(made: Transitions, history: NDArray[np.int32], item: int, weight: float) -> None:
+    """`transitions.record_transitions`, in room that is made."""
+    made.make_room(int(transitions.slots_needed(made.arrays, len(history), 0)))
+    transitions.record_transitions(made.arrays, history, item, weight, 0)
+
+
+def gather(
+    made: Transitions,
+    history: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    events: int,
+    candidates: NDArray[np.int32],
+    position: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """`transitions.gather_transitions`."""
+    rarity = np.empty(len(candidates), np.float32)
+    transitions.gather_transitions(
+        made.arrays, history, counts, events, candidates, position, rarity, out
+    )
+
+
+def strongest(
+    made: Transitions, history: NDArray[np.int32], targets: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """`transitions.strongest_sources` of items of which none has left."""
+    out = np.empty(len(targets), np.int32)
+    left = np.zeros(len(made.start), np.int64)
+    transitions.strongest_sources(made.arrays, history, targets, left, out)
+    return out
+
+
+def count(
+    made: Popularity,
+    item: int,
+    history_length: int,
+    items: int,
+    weight: float,
+    value: float | None = None,
+) -> None:
+    """`popularity.record_popularity`."""
+    popularity.record_popularity(
+        made.arrays, item, history_length, items, weight, value is not None, value or 0.0
+    )
+
+
+def current(
+    made: Popularity, items: NDArray[np.int32], stage: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`popularity.current_popularity`: features and ratios."""
+    features, ratios = np.empty((4, len(items)), np.float32), np.empty((2, len(items)), np.float32)
+    popularity.current_popularity(made.arrays, items, len(items), stage, features, ratios)
+    return features, ratios
+
+
+def insert_both(graph: InteractionGraph, user: int, item: int, weight: float, time: int) -> None:
+    """An edge at both its ends, as a step makes it."""
+    graph.users.insert(user, item, weight, time)
+    graph.items.insert(item, user, weight, time)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.graph import NODES, WEIGHTS, InteractionGraph, NeighbourRows
+from tests.engine.kernels import insert_both
 
 # Weights that an edge holds exactly, as those of all kinds are.
 weights = st.integers(0, WEIGHTS).map(lambda units: float(np.float32(units / WEIGHTS)))
@@ -114,7 +115,7 @@ def test_a_removed_neighbour_weighs_nothing_and_a_cleared_node_has_none() -> Non
 
 def test_an_interaction_is_an_edge_at_both_ends() -> None:
     graph = InteractionGraph(8, 8)
-    graph.insert(user=3, item=2000, weight=0.6, time=9)
+    insert_both(graph, user=3, item=2000, weight=0.6, time=9)
     assert graph.users.recent(3, 8).tolist() == [(2000, np.float32(0.6), 9)]
     assert graph.items.recent(2000, 8).tolist() == [(3, np.float32(0.6), 9)]
     assert not np.delete(graph.users.degree, 3).any()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.graph import NeighbourRows
+from engine.graph import NeighbourRows, purge_row
 
 
 @given(
@@ -47,9 +47,9 @@ def test_a_purged_row_is_as_if_the_rest_alone_had_been_inserted(
         purged.insert(1, neighbour, 1.0, time)
     held = purged.recent(1, length)[::-1]
     last = np.array([2 if n in gone else 1 for n in range(10)])
-    purged.purge(1, last, since=2)
+    purge_row(purged.arrays, 1, last, 2)
     np.testing.assert_array_equal(purged.recent(1, length)[::-1], held)  # none left since
-    purged.purge(1, last, since=1)
+    purge_row(purged.arrays, 1, last, 1)
     for neighbour, weight, time in held.tolist():
         if neighbour not in gone:
             rest.insert(1, neighbour, weight, time)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.features.context import Contexts, context_of
+from engine.features.context import Contexts, context_of, move_levels
 from engine.graph import NeighbourRows
 
 gaps = st.lists(st.integers(0, 200_000), min_size=1, max_size=90)
@@ -46,9 +46,9 @@ def test_a_context_is_what_its_definition_says(
 
 def test_levels_start_at_the_first_item_and_move_towards_the_next() -> None:
     contexts = Contexts()
-    contexts.record(5, 8.0, 1.0)
+    move_levels(contexts.arrays, 5, 8.0, 1.0, 0)
     assert contexts.levels[5].tolist() == [8.0, 1.0]
-    contexts.record(5, 4.0, -1.0)
+    move_levels(contexts.arrays, 5, 4.0, -1.0, 0)
     assert contexts.levels[5] == pytest.approx([0.7 * 8 + 0.3 * 4, 0.3 * 1 - 0.7 * 1])
     assert contexts.lengths[5] == 2
     contexts.forget(5)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.features.cooccurrence import gather_cooccurrence, without
 from engine.features.transitions import Transitions
 from engine.features.user_items import UserItems
+from tests.engine.kernels import put, record
 from tests.engine.reference import TransitionsReference
 
 ITEMS = 10
@@ -51,7 +52,7 @@ def test_each_candidate_has_what_the_formulas_say(
 ) -> None:
     transitions, reference = Transitions(ITEMS), TransitionsReference()
     for before, item, weight in told:
-        transitions.record(np.array(before, np.int32), item, weight)
+        record(transitions, np.array(before, np.int32), item, weight)
         reference.record(before, item, weight)
     candidates = np.array(sorted(some), np.int32)
     position = np.full(ITEMS, -1, np.int32)
@@ -71,6 +72,6 @@ def test_each_candidate_has_what_the_formulas_say(
 def test_what_is_disliked_leads_nowhere(history: list[int], disliked: list[int]) -> None:
     lists, left = UserItems(1), np.empty(8, np.int32)
     for item in disliked:
-        lists.put(0, item, 1.0)
+        put(lists, 0, item, 1.0)
     left = left[: without(np.array(history, np.int32), lists.arrays, 0, left)]
     assert left.tolist() == [item for item in history if item not in disliked]

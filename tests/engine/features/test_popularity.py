@@ -14,8 +14,10 @@ from engine.features.popularity import (
     TRENDING_ITEMS,
     Popularity,
     popularity_features,
+    recent_level,
     stage_of,
 )
+from tests.engine.kernels import count, current
 from tests.engine.reference import PopularityReference, quality
 
 ITEMS = 20
@@ -32,12 +34,12 @@ def test_the_item_of_an_event_has_the_features_of_the_formulas(
 ) -> None:
     popularity, reference = Popularity(), PopularityReference()
     for item, history_length, weight in events:
-        popularity.record(item, history_length, ITEMS, weight)
+        count(popularity, item, history_length, ITEMS, weight)
         reference.record(item, history_length, weight)
     item = events[-1][0]
     assert popularity.features[0, item] == pytest.approx(reference.all_time(item), abs=1e-4)
     assert popularity.features[1, item] == pytest.approx(reference.recent(item), abs=1e-4)
-    assert popularity.level(item) == pytest.approx(reference.recent(item), abs=1e-4)
+    assert recent_level(popularity.arrays, item) == pytest.approx(reference.recent(item), abs=1e-4)
     assert popularity.features[AGE, item] == pytest.approx(reference.age(item), abs=1e-6)
     for stage in range(7):
         if popularity._stage_total[stage] > 0:
@@ -51,10 +53,10 @@ def test_what_is_current_is_what_the_formulas_say_of_every_item(
 ) -> None:
     popularity, reference = Popularity(), PopularityReference()
     for item, history_length, weight in events:
-        popularity.record(item, history_length, ITEMS, weight)
+        count(popularity, item, history_length, ITEMS, weight)
         reference.record(item, history_length, weight)
     items = np.array(sorted({item for item, _, _ in events}), np.int32)
-    features, ratios = popularity.current(items, stage)
+    features, ratios = current(popularity, items, stage)
     for i, item in enumerate(items.tolist()):
         expected = [reference.all_time(item), reference.recent(item), reference.age(item)]
         assert features[:3, i] == pytest.approx(expected, abs=1e-4)
@@ -70,7 +72,7 @@ def test_quality_is_the_shrunk_mean_of_standardised_ratings(
 ) -> None:
     popularity = Popularity()
     for item, value in values:
-        popularity.record(item, 0, 5, 1.0, value)
+        count(popularity, item, 0, 5, 1.0, value)
     for item in {item for item, _ in values}:
         expected = quality(values, item)
         assert popularity.features[QUALITY, item] == pytest.approx(expected, abs=1e-4)
@@ -79,7 +81,7 @@ def test_quality_is_the_shrunk_mean_of_standardised_ratings(
 def test_an_item_without_ratings_is_of_average_quality() -> None:
     popularity = Popularity()
     for value in (1.0, 5.0, None):
-        popularity.record(0 if value else 1, 0, 2, 1.0, value)
+        count(popularity, 0 if value else 1, 0, 2, 1.0, value)
     assert popularity.features[QUALITY, 1] == 0.0
 
 
@@ -88,8 +90,8 @@ def test_an_item_that_nobody_took_ages_from_when_it_was_introduced() -> None:
     for at in range(300):
         if at == 100:
             popularity.introduce(1)
-        popularity.record(0, 0, 2, 1.0)
-    features, _ = popularity.current(np.array([1], np.int32), 0)
+        count(popularity, 0, 0, 2, 1.0)
+    features, _ = current(popularity, np.array([1], np.int32), 0)
     assert features[AGE, 0] == pytest.approx(np.log(3.0))
 
 
@@ -97,7 +99,7 @@ def test_trending_are_the_items_of_greatest_recent_share() -> None:
     popularity, rng = Popularity(), np.random.default_rng(0)
     for step in range(6000):
         item = int(rng.integers(0, 500)) if step % 3 else int(rng.integers(0, 60) + step // 20)
-        popularity.record(item, 3, 1000, 1.0)
+        count(popularity, item, 3, 1000, 1.0)
     assert len(popularity.trending_items) == TRENDING_ITEMS
     listed = popularity.trending.tolist()
     best = np.argsort(-popularity._recent, kind="stable")[:TRENDING_ITEMS].tolist()
@@ -110,19 +112,19 @@ def test_every_item_is_refreshed_within_32_events(items: int) -> None:
     popularity = Popularity()
     popularity.features[:] = np.nan
     for _ in range(32):
-        popularity.record(0, 3, items, 1.0)
+        count(popularity, 0, 3, items, 1.0)
     assert np.isfinite(popularity.features[:QUALITY, :items]).all()
     assert np.isnan(popularity.features[:, items:]).all()
 
 
 def test_scaling_old_counts_down_changes_no_feature() -> None:
     plain, scaled = Popularity(), Popularity()
-    scaled._moments[3] = before = 0.98e12  # about ninety events from the limit
+    scaled._inflation[0] = before = 0.98e12  # about ninety events from the limit
     rng = np.random.default_rng(0)
     for item in rng.integers(0, ITEMS, 200).tolist():
         for popularity in (plain, scaled):
-            popularity.record(item, 3, ITEMS, 1.0)
-    assert scaled._moments[3] < before
+            count(popularity, item, 3, ITEMS, 1.0)
+    assert scaled._inflation[0] < before
     np.testing.assert_allclose(scaled.features, plain.features, rtol=1e-4)
     np.testing.assert_array_equal(scaled.stage_ratio, plain.stage_ratio)
     assert set(scaled.trending.tolist()) == set(plain.trending.tolist())
@@ -134,24 +136,24 @@ def test_after_its_half_life_an_event_counts_half_in_the_recent_popularity() -> 
     def recent() -> float:
         return float(np.exp(popularity.features[1, 0] - 11.5) - 1e-5)
 
-    popularity.record(0, 0, 2, 1.0)
+    count(popularity, 0, 0, 2, 1.0)
     at_first = recent()
     for _ in range(HALF_LIFE):
-        popularity.record(1, 0, 2, 1.0)
+        count(popularity, 1, 0, 2, 1.0)
     assert recent() == pytest.approx(at_first / 2, rel=0.01)
 
 
 def test_an_item_that_nobody_took_is_about_zero() -> None:
     popularity = Popularity()
     for _ in range(40):
-        popularity.record(0, 0, 3, 1.0)
+        count(popularity, 0, 0, 3, 1.0)
     np.testing.assert_allclose(popularity.features[:2, 1:3], 0.0, atol=0.02)
 
 
 def test_forgetting_takes_back_what_was_counted() -> None:
     popularity = Popularity()
     for item, weight in ((4, 0.4), (5, 1.0), (4, 1.0)):
-        popularity.record(item, 0, ITEMS, weight)
+        count(popularity, item, 0, ITEMS, weight)
     popularity.forget(np.array([4, 5], np.int32), np.array([0.4, 1.0], np.float32))
     assert popularity.counts[[4, 5]].tolist() == [1.0, 0.0]
     assert popularity.counts.min() >= 0

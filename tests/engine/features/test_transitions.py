@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.features.transitions import Transitions, gather_around
 from engine.features.user_items import UserItems
+from tests.engine.kernels import gather, put, record, strongest
 from tests.engine.reference import TransitionsReference
 
 ITEMS = 12
@@ -30,7 +31,7 @@ def recorded(
 ) -> tuple[Transitions, TransitionsReference]:
     transitions, reference = Transitions(length), TransitionsReference()
     for history, item, weight in taken:
-        transitions.record(np.array(history, np.int32), item, weight)
+        record(transitions, np.array(history, np.int32), item, weight)
         reference.record(history, item, weight)
     return transitions, reference
 
@@ -42,8 +43,14 @@ def test_below_its_bound_a_row_scores_as_the_reference(
     transitions, reference = recorded(taken, length=ITEMS)
     out = np.full((8, ITEMS + 3), np.nan, np.float32)
     every = np.arange(ITEMS, dtype=np.int32)
-    transitions.scores(
-        np.array(history, np.int32), np.array(counts, np.float32), len(taken), every, every, out
+    gather(
+        transitions,
+        np.array(history, np.int32),
+        np.array(counts, np.float32),
+        len(taken),
+        every,
+        every,
+        out,
     )
     expected = reference.scores(history, [float(n) for n in counts], len(taken), ITEMS)
     np.testing.assert_allclose(out[:3, :ITEMS], expected, rtol=1e-3, atol=1e-4)
@@ -59,12 +66,12 @@ def test_candidates_score_in_company_as_they_do_among_all(
     counts, latest = np.ones(ITEMS, np.float32), np.array(history, np.int32)
     every = np.arange(ITEMS, dtype=np.int32)
     all_scores = np.empty((3, ITEMS), np.float32)
-    transitions.scores(latest, counts, 9, every, every, all_scores)
+    gather(transitions, latest, counts, 9, every, every, all_scores)
     candidates = np.array(sorted(some), np.int32)
     position = np.full(ITEMS, -1, np.int32)
     position[candidates] = np.arange(len(candidates))
     out = np.empty((3, len(candidates)), np.float32)
-    transitions.scores(latest, counts, 9, candidates, position, out)
+    gather(transitions, latest, counts, 9, candidates, position, out)
     np.testing.assert_allclose(out, all_scores[:, candidates], rtol=1e-5, atol=1e-6)
 
 
@@ -77,7 +84,7 @@ def test_what_is_around_some_items_is_near_the_nearest_of_them(
     out = np.full(ITEMS, np.nan, np.float32)
     lists = UserItems(1)
     for source in sources:
-        lists.put(0, source, 1.0)
+        put(lists, 0, source, 1.0)
     gather_around(transitions.arrays, lists.arrays, 0, every, np.zeros(ITEMS, np.int64), out)
     for j in range(ITEMS):
         near = [0.0]
@@ -118,7 +125,7 @@ def test_a_row_moves_to_larger_blocks_and_others_take_the_ones_it_left() -> None
     source = np.array([0], np.int32)
     blocks = set()
     for target in range(1, 151):
-        transitions.record(source, target, float(target))
+        record(transitions, source, target, float(target))
         blocks.add((int(transitions.start[0]), int(transitions.capacity[0])))
         row = transitions.row(0)
         assert sorted(row) == list(range(1, target + 1))
@@ -136,7 +143,7 @@ def test_the_strongest_source_is_the_one_of_most_weight(
     taken: list[tuple[list[int], int, float]], history: list[int]
 ) -> None:
     transitions, reference = recorded(taken, length=ITEMS)
-    found = transitions.strongest(np.array(history, np.int32), np.arange(ITEMS, dtype=np.int32))
+    found = strongest(transitions, np.array(history, np.int32), np.arange(ITEMS, dtype=np.int32))
     for target, source in enumerate(found.tolist()):
         expected = reference.strongest(history, target)
         if expected < 0:
@@ -153,7 +160,7 @@ def test_a_full_row_keeps_its_bound_and_the_newest_transition(
 ) -> None:
     transitions = Transitions(length)
     for history, item, weight in taken:
-        transitions.record(np.array(history, np.int32), item, weight)
+        record(transitions, np.array(history, np.int32), item, weight)
         others = [source for source in history if source != item]
         if others:
             assert item in transitions.row(others[-1])
@@ -167,8 +174,8 @@ def test_what_a_full_row_evicts_is_its_weakest(weights: list[float]) -> None:
     transitions = Transitions(4)
     source = np.array([0], np.int32)
     for target, weight in enumerate(weights, 1):
-        transitions.record(source, target, weight)
-    transitions.record(source, 9, 0.1)
+        record(transitions, source, target, weight)
+    record(transitions, source, 9, 0.1)
     weakest = 1 + weights.index(0.4)
     assert set(transitions.row(0)) == {1, 2, 3, 4, 9} - {weakest}
     assert transitions.row(0)[9] == pytest.approx((0.1, 0.1))
@@ -176,7 +183,7 @@ def test_what_a_full_row_evicts_is_its_weakest(weights: list[float]) -> None:
 
 def test_an_item_does_not_follow_itself() -> None:
     transitions = Transitions(4)
-    transitions.record(np.array([3, 3], np.int32), 3, 1.0)
+    record(transitions, np.array([3, 3], np.int32), 3, 1.0)
     assert not transitions.degree.any()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.arrays import IdTable, grown
 from engine.features.user_items import UserItems
+from tests.engine.kernels import put
 
 taken = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_from([0.0, 0.4, 1.0])))
 
@@ -21,7 +22,7 @@ def test_users_have_what_was_put_in_order_with_its_weight(
     for user, item, weight in added:
         found = seen.weight(user, item)
         assert found == pytest.approx(reference[user].pop(item, None))
-        seen.put(user, item, weight)
+        put(seen, user, item, weight)
         reference[user][item] = weight
     seen.clear(cleared)
     reference[cleared] = {}
@@ -32,7 +33,7 @@ def test_users_have_what_was_put_in_order_with_its_weight(
 
 def test_making_room_for_users_keeps_what_they_have() -> None:
     seen = UserItems()
-    seen.put(1023, 5, 1.0)
+    put(seen, 1023, 5, 1.0)
     seen.reserve(5000)
     assert seen.of(1023).tolist() == [5]
     assert seen.of(4999).tolist() == []

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.graph import InteractionGraph
 from engine.propagation.embeddings import GraphEmbeddings, learn_tables
 from engine.propagation.registry import make_aggregator
-from tests.engine.kernels import probable
+from tests.engine.kernels import insert_both, probable
 
 DIMENSIONS, ITEMS = 16, 200
 
@@ -25,7 +25,7 @@ def history_of(graph: InteractionGraph, user: int) -> NDArray[np.int32]:
 def graph_of(user: int, items: list[int]) -> InteractionGraph:
     graph = InteractionGraph(64, 32)
     for time, item in enumerate(items):
-        graph.insert(user, item, 1.0, time)
+        insert_both(graph, user, item, 1.0, time)
     return graph
 
 
@@ -173,7 +173,7 @@ def test_an_items_second_hop_is_the_shrunk_mean_of_its_last_takers(
     made.directions[:50] = np.random.default_rng(1).normal(size=(50, DIMENSIONS))
     graph = InteractionGraph(64, 32)
     for user in range(takers):
-        graph.insert(user, 9, 1.0, user)
+        insert_both(graph, user, 9, 1.0, user)
     made.propagate(graph, takers - 1, 9)
     last = list(range(takers))[::-1][:32]
     weights = np.array([0.97**q for q in range(len(last))])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.features.transitions import Transitions
 from engine.retrieval.candidates import Candidates
+from tests.engine.kernels import record
 
 ITEMS = 40
 steps = st.lists(
@@ -34,7 +35,7 @@ def test_what_transitions_lead_to_most_is_reached(
 ) -> None:
     transitions = Transitions(ITEMS)
     for before, item in taken:
-        transitions.record(np.array(before, np.int32), item, 1.0)
+        record(transitions, np.array(before, np.int32), item, 1.0)
     candidates = Candidates(10, limit)
     reached = candidates.reached(transitions, np.array(history, np.int32)).tolist()
     strength = obvious(transitions, history)

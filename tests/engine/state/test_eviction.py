@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from engine import EngineSettings, Item, Recommender
 from engine.datasets import Synthetic
+from engine.features.transitions import purge_transitions
 from engine.retrieval import vector_index
 from engine.retrieval.vector_index import VectorIndex
 from engine.state.eviction import UseOrder
@@ -145,7 +146,9 @@ class Limits(RuleBasedStateMachine):
         with tempfile.TemporaryDirectory() as folder:
             self.engine.save(Path(folder) / "state")
             copy = Recommender.load(Path(folder) / "state")
-        copy.transitions.purge(np.arange(len(copy.items), dtype=np.int32))
+        rows = np.arange(len(copy.items), dtype=np.int32)
+        gone = copy.departures
+        purge_transitions(copy.transitions.arrays, rows, len(rows), gone.last, gone.count)
         names = copy.items.names
         held = {
             (names[item], names[other]): weights

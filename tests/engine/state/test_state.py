@@ -257,6 +257,14 @@ def test_the_landed_version_s_checkpoint_is_taken_over_and_goes_on(
     assert shared > 0.5 * sum(map(len, landed))
 
 
+_REPLACED_IN_FORMAT_4 = {
+    "items/departures/count", "items/popularity/cursor", "items/popularity/events",
+    "items/popularity/trending_count", "items/popularity/value_moments", "model/head/accumulated",
+    "users/dislikes", "users/taken/counts", "users/taken/items/joined",
+    "users/taken/items/lengths", "users/taken/weights/joined", "users/taken/weights/lengths",
+}  # fmt: skip
+
+
 def test_every_name_of_the_landed_version_has_one_here() -> None:
     ours = {name for name, _ in entries(Recommender(HYBRID))}
-    assert set(migrations._NAMES.values()) <= ours
+    assert set(migrations._NAMES.values()) - ours == _REPLACED_IN_FORMAT_4

@@ -1,0 +1,64 @@
+"""Counts that fade as events go by, and the logarithm of a share, which ranking reads of counts.
+
+What one event weighs grows by a constant factor an event (its inflation), which is as if all
+earlier counts shrank: no pass over them is needed, but one when the numbers have grown too large.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+
+from engine.compiled import kernel
+from engine.features.elementwise import log_in_place
+
+_LARGEST = 1e12
+SHARE_OFFSET = np.float32(11.5)
+"""Puts the log share of an item that nobody took at zero."""
+
+
+def growth(half_life: int) -> float:
+    """The factor by which the inflation grows an event, for counts that halve in so many."""
+    return float(2.0 ** (1.0 / half_life))
+
+
+def window(half_life: int) -> float:
+    """What faded counts add up to in the long run, in weights of the latest event."""
+    return half_life / log(2.0)
+
+
+@kernel
+def fade(counts, inflation, factor):  # type: ignore[no-untyped-def]
+    """Let one event go by. counts : float64[items]; inflation : float64[1]."""
+    inflation[0] *= factor
+    if inflation[0] > _LARGEST:
+        for j in range(len(counts)):
+            counts[j] /= inflation[0]
+        inflation[0] = 1.0
+
+
+@kernel
+def smoothed(share):  # type: ignore[no-untyped-def]
+    """A share that has a logarithm: float32."""
+    return np.float32(share) + np.float32(1e-5)
+
+
+@kernel
+def log_share(share):  # type: ignore[no-untyped-def]
+    """11.5 + log(1e-5 + share)."""
+    return np.log(smoothed(share)) + SHARE_OFFSET
+
+
+@kernel
+def log_shares(counts, whole, items, n, out):  # type: ignore[no-untyped-def]
+    """Write the `log_share` of the first n items to `out`: float32[>= n].
+
+    counts : by item number; whole : the count of an item that has a share of one.
+    """
+    scale = 1.0 / whole
+    for i in range(n):
+        out[i] = smoothed(counts[items[i]] * scale)
+    log_in_place(out[:n])
+    for i in range(n):
+        out[i] += SHARE_OFFSET
