@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from engine.events import Kinds
 
 ALL_KINDS = "all"
 """What stands in `excludes` for every kind."""
@@ -61,9 +63,10 @@ class EngineSettings(BaseModel):
     )
     excludes: list[str] = Field(
         [ALL_KINDS],
-        description="kinds of events that take an item out of their user's lists for good; "
-        '"all": every kind. A dislike always does. What others take may come again, '
-        "and what a user takes again is learnt: a shop's are purchase, rating, review, like",
+        description="kinds of events after which an item is never recommended to that user again; "
+        '"all": every kind; a dislike always is one. After any other kind it may come again, and '
+        "how often and how lately the user took it is learnt. For a shop: purchase, rating, "
+        "review, like",
     )
     include_categories: list[str] = Field(
         [], description="recommend only items of at least one of these categories; empty: of all"
@@ -104,6 +107,17 @@ class EngineSettings(BaseModel):
         if "forget" in kinds:
             raise ValueError("forget removes a user, whatever its weight: it cannot be set")
         return kinds
+
+    @model_validator(mode="after")
+    def _excluding_kinds_are_known(self) -> Self:
+        known = Kinds(self.kinds).known
+        for kind in self.excludes:
+            if kind != ALL_KINDS and kind not in known:
+                raise ValueError(
+                    f'excludes: {kind!r} is no kind of event; known are "{ALL_KINDS}", '
+                    f"{', '.join(known)}"
+                )
+        return self
 
     def differing_shape(self, other: EngineSettings) -> list[str]:
         """Settings that differ and that a saved state cannot follow: others apply from now on."""

@@ -98,3 +98,10 @@ def test_a_repeat_counts_and_forget_takes_all_of_it_back() -> None:
     made.forget("ann")
     assert made.popularity.counts[item] == pytest.approx(0.0, abs=1e-6)
     assert made.taken.final_of(made.users.intern("ann")).tolist() == []
+
+
+def test_a_kind_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"excludes: 'purchse' is no kind.*\"all\", rating"):
+        EngineSettings(excludes=["purchse"])
+    own = EngineSettings(excludes=["order_placed", "view"], kinds={"order_placed": 1.0})
+    assert own.excludes == ["order_placed", "view"]
