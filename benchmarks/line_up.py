@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.contenders import Contender, MarkovChain, Millrace, Popularity
 from engine import EngineSettings, Item
 from engine.evaluation.baselines import RECENT_HALF_LIFE
+from engine.settings import ALL_KINDS
 
 Make = Callable[[], Contender]
 
@@ -45,10 +46,12 @@ class MissingPackageError(Exception):
 
 def line_up(items: Sequence[Item], seed: int) -> list[Make]:
     """All contenders, each to be made when its turn comes."""
+    # What is asked for is new to its user, and no peer's list holds anything else.
+    new = EngineSettings(seed=seed, excludes=[ALL_KINDS])
     return [
-        lambda: Millrace(EngineSettings(seed=seed), items),
+        lambda: Millrace(new, items),
         # The peers know of no catalogue either.
-        lambda: Millrace(EngineSettings(seed=seed, model="gnn")),
+        lambda: Millrace(new.model_copy(update={"model": "gnn"})),
         Popularity,
         lambda: Popularity(RECENT_HALF_LIFE),
         MarkovChain,

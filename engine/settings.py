@@ -62,11 +62,11 @@ class EngineSettings(BaseModel):
         'edge (a purchase has 1, a view .4), "dislike" or "ignore"',
     )
     excludes: list[str] = Field(
-        [ALL_KINDS],
+        ["purchase", "rating", "review", "like"],
         description="kinds of events after which an item is never recommended to that user again; "
-        '"all": every kind; a dislike always is one. After any other kind it may come again, and '
-        "how often and how lately the user took it is learnt. For a shop: purchase, rating, "
-        "review, like",
+        '"all": every kind; a dislike always is one. After any other kind, as a view, it may come '
+        "again, and how often and how lately the user took it is learnt. Empty for what is bought "
+        "again and again",
     )
     include_categories: list[str] = Field(
         [], description="recommend only items of at least one of these categories; empty: of all"

@@ -1,6 +1,8 @@
 """Prequential evaluation: every event is first ranked, then learnt (Dawid, 1984).
 
-The ranking is full: all items of the catalogue that the engine may show the user compete. What a
+The ranking is full: all items of the catalogue that the engine may show the user compete. Where
+`engine.excludes` lets items come again, a query, whose item is new to its user, is judged by the
+list without those that they had, and the measures with repeats by the list as it is. What a
 query is, `engine.evaluation.queries` says. `recommend` is asked before `observe` sees the event, so
 nothing of the event or of later ones is in the ranking.
 """
@@ -15,7 +17,7 @@ from typing import Any
 
 from engine import EngineSettings, Interaction, Item, Recommender
 from engine.evaluation.baselines import RECENT_HALF_LIFE, PopularityBaseline, RepeatLast
-from engine.evaluation.measures import RankingMeasures, percentiles
+from engine.evaluation.measures import K, RankingMeasures, percentiles
 from engine.evaluation.queries import TAKES, Asks, Queries, Step, prequential
 
 COLD = 5
@@ -66,6 +68,7 @@ class PrequentialEvaluator:
             "repeat_last": RankingMeasures(),
         }
         self._queries = Queries()
+        self._with_repeats: list[str] = []
         self._asked: Counter[Asks] = Counter()
         self._users: set[str] = set()
         self._span_ms: tuple[int, int] | None = None
@@ -88,10 +91,15 @@ class PrequentialEvaluator:
             yield done
 
     def _rank(self, user: str) -> list[str]:
+        """The ten best that are new to the user; what may come again is in `_with_repeats`."""
+        had = self._queries.had(user)
+        # As many more as may come again, so that ten of the rest are among them.
+        again = len(had) if self.engine.repeats else 0
         started = perf_counter_ns()
-        ranked = [entry.item for entry in self.engine.recommend(user, 10).items]
+        ranked = [entry.item for entry in self.engine.recommend(user, K + again).items]
         self._latencies["recommend"].append(perf_counter_ns() - started)
-        return ranked
+        self._with_repeats = ranked[:K]
+        return [item for item in ranked if item not in had][:K]
 
     def _learn(self, interaction: Interaction) -> None:
         started = perf_counter_ns()
@@ -117,7 +125,7 @@ class PrequentialEvaluator:
         if step.asks == "first":
             self._first.add(ranked, item)
         if step.asks in ("query", "repeat"):
-            self._repeats["engine"].add(ranked, item)
+            self._repeats["engine"].add(self._with_repeats, item)
             self._repeats["recent_popularity"].add(self._recent.recommend(user, repeats=True), item)
             self._repeats["repeat_last"].add(self._last.recommend(user), item)
         if step.asks != "query":

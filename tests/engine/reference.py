@@ -115,12 +115,13 @@ def prequential_queries(
     found: dict[str, list[Query]] = defaultdict(list)
     before: list[tuple[Interaction, list[str]]] = []
     for event in interactions:
-        ranked = [entry.item for entry in engine.recommend(event.user, 10).items]
         own = [entry for entry in before if entry[0].user == event.user]
         kinds = [earlier.kind for earlier, _ in own]
         if "forget" in kinds:
             own = own[len(kinds) - kinds[::-1].index("forget") :]
         taken = {earlier.item for earlier, _ in own}
+        shown = [entry.item for entry in engine.recommend(event.user, 10 + len(taken)).items]
+        ranked = [item for item in shown if item not in taken][:10]
         if event.kind not in ("forget", "dislike") and event.item not in taken:
             query = (ranked, event.item or "")
             if not taken:

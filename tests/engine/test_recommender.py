@@ -138,18 +138,22 @@ def test_both_aggregators_rank_alike() -> None:
 
 
 @both
-def test_seen_disliked_and_hidden_items_are_never_shown(settings: EngineSettings) -> None:
+@pytest.mark.parametrize("excludes", [EngineSettings().excludes, ["all"]], ids=["shop", "all"])
+def test_excluded_disliked_and_hidden_items_are_never_shown(
+    settings: EngineSettings, excludes: list[str]
+) -> None:
+    settings = settings.model_copy(update={"excludes": excludes})
     made = Recommender(settings)
     hidden = {f"film-{n}" for n in range(1, 61, 3)}
     for item in hidden:
         made.upsert_item(Item(item=item, hidden=True))
-    seen: dict[str, set[str]] = {}
+    excluded: dict[str, set[str]] = {}
     lists = 0
     for event in mixed():
-        own = seen.setdefault(event.user, set())
+        own = excluded.setdefault(event.user, set())
         if event.item is None:
             own.clear()
-        else:
+        elif excludes == ["all"] or event.kind in (*excludes, "dislike"):
             own.add(event.item)
         shown = ids(made.observe(event))
         lists += bool(shown)
@@ -186,7 +190,7 @@ def test_a_disliked_item_is_not_shown_and_teaches_nothing_else() -> None:
 
 @pytest.mark.parametrize("k", [1, 7, 25, 1000])
 def test_k_may_be_chosen_for_a_request(k: int) -> None:
-    made = trained(stream())
+    made = trained(stream(), WITHOUT_TEXT.model_copy(update={"excludes": ["all"]}))
     user = stream()[-1].user
     left = len(made.items) - len({event.item for event in stream() if event.user == user})
     shown = ids(made.recommend(user, k))
@@ -289,7 +293,7 @@ def test_ids_of_any_script_are_kept_as_they_are() -> None:
 def test_state_grows_past_its_first_size(settings: EngineSettings) -> None:
     made = Recommender(settings)
     for n in range(2500):
-        made.observe(took(f"u{n}", f"m{n}", n, kind="click"))
+        made.observe(took(f"u{n}", f"m{n}", n, kind="purchase"))
     for number, user in enumerate(("u0", "u1023", "u1024", "u2499")):
         shown = ids(made.observe(took(user, f"m{number + 5}", 10_000)))
         assert len(shown) == 10

@@ -130,3 +130,21 @@ def test_a_stream_without_events_has_a_report_of_zeros() -> None:
     report = PrequentialEvaluator(EngineSettings(model="gnn")).report()
     assert report["queries"] == report["ndcg@10"] == report["coverage@10"] == 0
     assert report["latency_us"] == {}
+
+
+def test_a_query_is_judged_without_what_the_user_had_and_a_repeat_with_it() -> None:
+    pairs = [(f"u{n % 5}", f"film-{n}") for n in range(40)]
+    events = [took(*pair, 1000 * n, kind="view") for n, pair in enumerate(pairs)]
+    evaluator = PrequentialEvaluator(WITHOUT_TEXT)
+    assert list(evaluator.run(events)) == list(range(1, 41))
+    had = {item for user, item in pairs if user == "u0"}
+    new = evaluator._rank("u0")
+    assert len(new) == 10
+    assert not had & set(new)
+    assert had & set(evaluator._with_repeats)
+    queries = evaluator.report()["queries"]
+    later = [took("u0", item, 50_000 + n, kind="view") for n, item in enumerate(("film-0", new[0]))]
+    list(evaluator.run(later))
+    report = evaluator.report()
+    assert (report["queries"], report["repeats"]) == (queries + 1, 1)
+    assert report["with_repeats"]["engine"]["queries"] == report["queries"] + 1

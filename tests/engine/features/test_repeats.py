@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import EngineSettings, Recommender
+from engine.events import Kind
 from engine.features.repeats import gather_repeats
 from engine.features.table import row
 from engine.graph import NeighbourRows
@@ -74,8 +75,17 @@ def test_what_is_only_viewed_comes_again_and_what_is_bought_does_not() -> None:
     assert "item 2" not in ids(made.recommend("ann", 20))
 
 
-def test_by_default_nothing_comes_again_and_repeats_weigh_nothing() -> None:
+@pytest.mark.parametrize("kind", ["purchase", "rating", "review", "like", "dislike"])
+def test_by_default_what_was_viewed_comes_back_and_what_is_owned_does_not(kind: Kind) -> None:
     made = Recommender(EngineSettings(model="gnn"))
+    seen: tuple[Kind, ...] = ("view", "click", "cart", kind)
+    for at, other in enumerate(seen):
+        made.observe(took("ann", other, at, kind=other))
+    assert set(ids(made.recommend("ann"))) == {"view", "click", "cart"}
+
+
+def test_where_every_kind_excludes_nothing_comes_again_and_repeats_weigh_nothing() -> None:
+    made = Recommender(EngineSettings(model="gnn", excludes=["all"]))
     stream(made)
     shown = ids(made.recommend("user 1", 20))
     assert not [item for item in shown if item.startswith("item")]

@@ -53,7 +53,11 @@ def test_equal_calls_give_equal_answers_and_equal_state(model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_nothing_taken_hidden_or_excluded_is_shown(model: str) -> None:
     settings = EngineSettings.model_validate(
-        {**large(model).model_dump(), "exclude_categories": ["Horror"]}
+        {
+            **large(model).model_dump(),
+            "exclude_categories": ["Horror"],
+            "excludes": ["all"],
+        }
     )
     made = Recommender(settings)
     horror = {film.item for film in FILMS if "Horror" in film.categories}
