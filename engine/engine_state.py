@@ -22,7 +22,7 @@ from engine.rules import Categories
 from engine.settings import ALL_KINDS, EngineSettings
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
-from engine.step.events import purge_user
+from engine.step.calls import purge_user
 from engine.step.tables import Hold, Scratch, Tables, hold
 from engine.text.encoder import TextEncoder
 from engine.text.taste import Taste

@@ -20,7 +20,8 @@ from engine.settings import EngineSettings
 from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
-from engine.step.events import EVENT, GRAPH, STAGES, observe_events, take_in_one
+from engine.step.calls import observe_events, take_in_one
+from engine.step.events import EVENT, GRAPH, STAGES
 from engine.step.forgetting import take_back
 from engine.step.ranking import Ranked, best, competing, named
 from engine.text.encoder import TextEncoder
@@ -179,7 +180,7 @@ class Recommender(Knowledge):
             return []
         k, n = self.settings.k, len(rows)
         events = np.array(rows, EVENT)
-        told, found = np.empty((n, 4, k)), np.zeros(n, np.int32)
+        told, found = np.zeros((n, 3, k)), np.zeros(n, np.int32)
         stages = np.zeros((n, len(STAGES)), np.int64)
         done = 0
         while done < n:
@@ -188,9 +189,10 @@ class Recommender(Knowledge):
             if done < n:
                 self.make_room()
         rows.clear()
+        lists = named(self, told, found.tolist())
         return [
-            Answer(named(self, told[e, :, :count].tolist()), dict(zip(STAGES, laps, strict=True)))
-            for e, (count, laps) in enumerate(zip(found.tolist(), stages.tolist(), strict=True))
+            Answer(items, dict(zip(STAGES, laps, strict=True)))
+            for items, laps in zip(lists, stages.tolist(), strict=True)
         ]
 
     def _observe_in_parts(self, row: _Row, interaction: Interaction, answer: bool) -> Answer:

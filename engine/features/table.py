@@ -46,7 +46,6 @@ class Feature(NamedTuple):
     kernel: str
 
 
-_TRANSITIONS = "features.transitions.gather_transitions"
 _POPULARITY = "features.popularity.popularity_features"
 _COOCCURRENCE = "features.cooccurrence.gather_cooccurrence"
 _REPEATS = "features.repeats.gather_repeats"
@@ -55,20 +54,20 @@ _DOTS = "features.head.dot_rows"
 TABLE = (
     Feature(
         "directed", GRAPH_PART,
-        "log(1 + 10⁴ · mean over the user's last items i, the q-th weighted .8^q, of "
+        "log(1 + 10⁴ · mean over the user's last 16 items i, the q-th weighted .8^q, of "
         "short(i → j) / √count(i))",
-        0, inf, 0.3, True, _TRANSITIONS,
+        0, inf, 0.3, True, _COOCCURRENCE,
     ),
     Feature(
         "symmetric", GRAPH_PART,
-        "as directed, of long(i, j), the q-th weighted .95^q",
-        0, inf, 0.3, True, _TRANSITIONS,
+        "as directed, of all items that are read and of long(i, j), the q-th weighted .95^q",
+        0, inf, 0.3, True, _COOCCURRENCE,
     ),
     Feature(
         "saturating", GRAPH_PART,
         "0.3 · Σ .9^q · v / (1 + v), "
         "v = long(i, j) · √((1 + events / 1000) / (count(i) · (1 + count(j))))",
-        0, 3, 0.3, True, _TRANSITIONS,
+        0, 3, 0.3, True, _COOCCURRENCE,
     ),
     # What others take after an item that they dislike is often near it: learning would turn a wish
     # into its opposite.
@@ -76,7 +75,7 @@ TABLE = (
         "disliked", GRAPH_PART,
         "greatest of long(i, j) / (greatest weight in the row of i), over the items i that the "
         "user dislikes",
-        0, 1, -0.5, False, "features.transitions.gather_around",
+        0, 1, -0.5, False, "features.cooccurrence.gather_disliked",
     ),
     Feature(
         "graph", GRAPH_PART,
@@ -96,12 +95,14 @@ TABLE = (
     ),
     Feature(
         "cosine", GRAPH_PART,
-        "log(1 + 100 · Σ .8^q · long(i, j) / √((count(i) + 1) · (count(j) + 1)))",
+        "log(1 + 100 · Σ .8^q · long(i, j) / √((count(i) + 1) · (count(j) + 1))), over the user's "
+        "last 16 items but those they dislike",
         0, inf, 0.2, True, _COOCCURRENCE,
     ),
     Feature(
         "lift", GRAPH_PART,
-        "log(1 + Σ .8^q · long(i, j) · (events + 1) / ((count(i) + 5) · (count(j) + 5)))",
+        "log(1 + Σ .8^q · long(i, j) · (events + 1) / ((count(i) + 5) · (count(j) + 5))), over the "
+        "same items",
         0, inf, 0.0, True, _COOCCURRENCE,
     ),
     Feature(

@@ -37,6 +37,7 @@ class Columns(NamedTuple):
     ----------
     popular, stage_ratio : float32[4, n], float32[>= 2, n]
     counts, bias : float32[n]
+    surge : float64[n]
     vectors : float32[n, width]
     outputs, personal_outputs, second_hop : float32[n, d]
     """
@@ -44,6 +45,7 @@ class Columns(NamedTuple):
     popular: NDArray[np.float32]
     stage_ratio: NDArray[np.float32]
     counts: NDArray[np.float32]
+    surge: NDArray[np.float64]
     bias: NDArray[np.float32]
     vectors: NDArray[np.float32]
     outputs: NDArray[np.float32]
@@ -62,7 +64,7 @@ class Scratch(NamedTuple):
         Of the contest, ascending, unless all items compete.
     features : float32[22, n]
     scores, probabilities : float32[n]
-    share : float32[2, n]
+    share : float32[n]
     weights : float32[22]
         What the features were weighted with.
     errors : float32[22]
@@ -115,7 +117,7 @@ class Scratch(NamedTuple):
             features=floats(FEATURES, candidates),
             scores=floats(candidates),
             probabilities=floats(candidates),
-            share=floats(2, candidates),
+            share=floats(candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
             newton=np.zeros((2, FEATURES * CONTEXTS)),
@@ -129,6 +131,7 @@ class Scratch(NamedTuple):
                 popular=floats(4, gathered),
                 stage_ratio=floats(2, gathered),
                 counts=floats(gathered),
+                surge=np.zeros(gathered),
                 bias=floats(gathered),
                 vectors=floats(gathered, width),
                 outputs=floats(gathered, dimensions),
