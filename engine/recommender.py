@@ -204,7 +204,7 @@ class Recommender(Knowledge):
         later = self.graph.users.later(user, interaction.timestamp)
         history = self.history(user, later)
         learns = units > 0 and len(history) and item not in self.taken.final_of(user)
-        if learns and (later or not self.has_contest_of(user)):
+        if learns and (later or not self.has_contest_of(user, interaction.timestamp)):
             self.compete(competing(self, user, history))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
         while not take_in_one(
@@ -226,7 +226,8 @@ class Recommender(Knowledge):
         if units > 0 and self.reads_text:
             self._read_text(user, item, interaction.text, later)
         clock.lap("text")
-        items = best(self, user, self.settings.k, self.rules) if answer else []
+        k, now = self.settings.k, interaction.timestamp
+        items = best(self, user, now, k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
 
@@ -340,16 +341,29 @@ class Recommender(Knowledge):
 
     # ------------------------------------------------------------------ what it is asked
 
-    def recommend(self, user: str, k: int | None = None, rules: Rules | None = None) -> Answer:
-        """The user's best items now; for somebody unknown, what is trending. Teaches nothing.
+    def recommend(
+        self,
+        user: str,
+        k: int | None = None,
+        rules: Rules | None = None,
+        now: int | None = None,
+    ) -> Answer:
+        """The user's best items; for somebody unknown, what is trending. Teaches nothing.
 
-        `k` and `rules` are those of the settings, unless given.
+        Parameters
+        ----------
+        k, rules
+            Those of the settings, unless given.
+        now
+            The time of asking, in ms since the epoch, for features that read it; the time of the
+            user's latest event, unless given.
         """
         clock = _StageClock()
         number = self.users.find(user)
         if number is not None:
             self.purge(number)
-        items = best(self, number, k or self.settings.k, rules or self.rules)
+            now = self.graph.users.latest_time(number) if now is None else now
+        items = best(self, number, now or 0, k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
 

@@ -20,15 +20,13 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXT_NAMES, CONTEXTS
 from engine.features.elementwise import exp_in_place
+from engine.features.feature import GRAPH_PART, TEXT_PART, TREND_PART
 from engine.features.newton import prior
 from engine.features.table import (
     FEATURE_NAMES,
     FEATURES,
-    GRAPH_PART,
     INITIAL_WEIGHTS,
     PART_ROWS,
-    TEXT_PART,
-    TREND_PART,
 )
 from engine.state.schema import ROWS, Array, State
 

@@ -67,6 +67,12 @@ def record_surge(s, item, weight):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def surge_feature(counts, inflation, n, out):  # type: ignore[no-untyped-def]
-    """Write 11.5 + log(1e-5 + share) of the first n of these counts to `out`: float32[>= n]."""
-    log_all_shares(counts, inflation * _WINDOW, n, out)
+def surge_feature(s, candidates, exact, out):  # type: ignore[no-untyped-def]
+    """Write 11.5 + log(1e-5 + share) of the candidates (int32[n]) to `out`: float32[>= n].
+
+    With `exact` they are the first n items.
+    """
+    n = len(candidates)
+    for c in range(n):
+        out[c] = s.counts[c if exact else candidates[c]]
+    log_all_shares(out, s.inflation[0] * _WINDOW, n, out)

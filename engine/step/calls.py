@@ -15,7 +15,15 @@ from engine.compiled import kernel
 from engine.graph import recent_ids
 from engine.step.clock import lap
 from engine.step.events import EVENT, STAGES, has_room, observe, purge, take_in
-from engine.step.model import place, score_contest, score_trending, take_away, tell, tell_best
+from engine.step.model import (
+    holds_contest,
+    place,
+    score_contest,
+    score_trending,
+    take_away,
+    tell,
+    tell_best,
+)
 from engine.step.tables import Hold
 
 _OBSERVE, _TAKE_IN, _PURGE, _SCORE, _TELL_BEST, _TELL, _TRENDING = range(7)
@@ -27,7 +35,7 @@ _NO_NUMBERS, _NO_SCORES = np.empty(0, np.int32), np.empty(0, np.float32)
 
 @kernel
 def _call(  # type: ignore[no-untyped-def]
-    held, what, user, history, n, exact, k, events, first, told, found, stages, numbers, scores
+    held, what, user, now, history, n, exact, k, events, first, told, found, stages, numbers, scores
 ):
     t = held.tables
     if what == _OBSERVE:
@@ -45,17 +53,17 @@ def _call(  # type: ignore[no-untyped-def]
         score_trending(t, user, numbers, t.position, scores)
         take_away(t, numbers)
     else:
-        return _of_contest(t, what, user, history, n, exact, k, told, numbers)
+        return _of_contest(t, what, user, now, history, n, exact, k, told, numbers)
     return 0
 
 
 @kernel
-def _of_contest(t, what, user, history, n, exact, k, told, numbers):  # type: ignore[no-untyped-def]
+def _of_contest(t, what, user, now, history, n, exact, k, told, numbers):  # type: ignore[no-untyped-def]
     s = t.scratch
     own = s.history[: recent_ids(t.users, user, history, 0, s.history)]
     if what == _SCORE:
-        if s.kept[0] != user:
-            score_contest(t, user, own, n, exact)
+        if not holds_contest(s, user, now):
+            score_contest(t, user, own, n, exact, now)
         return s.kept[1]
     if what == _TELL_BEST:
         return tell_best(t, own, n, exact, k, told[0])
@@ -95,7 +103,7 @@ def observe_events(
     """
     return int(
         _call(
-            held, _OBSERVE, -1, history, 0, True, k, events, first, told, found, stages,
+            held, _OBSERVE, -1, 0, history, 0, True, k, events, first, told, found, stages,
             _NO_NUMBERS, _NO_SCORES,
         )
     )  # fmt: skip
@@ -110,7 +118,7 @@ def take_in_one(
     """
     return bool(
         _call(
-            held, _TAKE_IN, -1, history, n, exact, 0, events, 0, _NO_LISTS, _NO_NUMBERS,
+            held, _TAKE_IN, -1, 0, history, n, exact, 0, events, 0, _NO_LISTS, _NO_NUMBERS,
             laps[None], _NO_NUMBERS, _NO_SCORES,
         )
     )  # fmt: skip
@@ -121,9 +129,12 @@ def purge_user(held: Hold, user: int) -> None:
     _ask(held, _PURGE, user)
 
 
-def score_for(held: Hold, user: int, history: int, n: int, exact: bool) -> int:
-    """Score n candidates for a user, unless the scratch holds their contest; returns its n."""
-    return _ask(held, _SCORE, user, history, n, exact)
+def score_for(held: Hold, user: int, now: int, history: int, n: int, exact: bool) -> int:
+    """Score n candidates for a user at a time (ms), unless the scratch holds that contest.
+
+    Returns the contest's n.
+    """
+    return _ask(held, _SCORE, user, history, n, exact, now=now)
 
 
 def tell_best_for(
@@ -164,10 +175,11 @@ def _ask(
     told: NDArray[np.float64] = _NO_LISTS,
     numbers: NDArray[np.int32] = _NO_NUMBERS,
     scores: NDArray[np.float32] = _NO_SCORES,
+    now: int = 0,
 ) -> int:
     return int(
         _call(
-            held, what, user, history, n, exact, k, _NO_EVENTS, 0, told, _NO_NUMBERS, _NO_STAGES,
-            numbers, scores,
+            held, what, user, now, history, n, exact, k, _NO_EVENTS, 0, told, _NO_NUMBERS,
+            _NO_STAGES, numbers, scores,
         )
     )  # fmt: skip

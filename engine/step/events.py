@@ -13,8 +13,7 @@ from engine.features import user_items
 from engine.features.context import move_levels
 from engine.features.dislikes import judge
 from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
-from engine.features.surge import record_surge
-from engine.features.table import row
+from engine.features.table import record_own, row
 from engine.features.transitions import purge_transitions, record_transitions, slots_needed
 from engine.features.user_items import REPEATABLE
 from engine.graph import NODES, WEIGHTS, count_later, insert_edge, purge_row, recent_ids
@@ -22,6 +21,7 @@ from engine.propagation.embeddings import propagate
 from engine.state.eviction import touch
 from engine.step.clock import lap
 from engine.step.model import (
+    holds_contest,
     learn,
     score_contest,
     tell_best,
@@ -93,7 +93,7 @@ def observe(t, events, first, history, exact, k, told, found, stages):  # type: 
             read(t.taste, event.user, t.vectors[event.item], later)
         lap(clock, stages[e], TEXT)
         if event.answer:
-            found[e] = answer(t, event.user, history, event.known, exact, k, told[e])
+            found[e] = answer(t, event, history, exact, k, told[e])
         lap(clock, stages[e], RANK)
     return len(events)
 
@@ -135,8 +135,8 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     taken = event.units > 0 and (counted < 0 or again)
     if taken and not event.introduced and len(history) > 0:
         # The last contest is what an answer was made of, unless that knew what came later.
-        if s.kept[0] != user or later > 0:
-            score_contest(t, user, history, n, exact)
+        if later > 0 or not holds_contest(s, user, event.time):
+            score_contest(t, user, history, n, exact, event.time)
         target = _place(s, item, s.kept[1], exact)
         # What did not compete teaches nothing: put among the candidates by hand it would teach
         # that what is taken is what nothing speaks for.
@@ -179,7 +179,7 @@ def _count(t, event, history, weight, later):  # type: ignore[no-untyped-def]
     record_transitions(t.transitions, history, item, weight, 0, t.position)
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
-    record_surge(t.surge, item, weight)
+    record_own(t.own, item, weight, event.time)
     record_popularity(p, item, length, event.known, weight, event.rated, event.value)
     move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
 
@@ -206,14 +206,14 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def answer(t, user, most, n, exact, k, told):  # type: ignore[no-untyped-def]
-    """Tell of the user's k best items, when all n compete; returns how many there are."""
-    s = t.scratch
+def answer(t, event, most, exact, k, told):  # type: ignore[no-untyped-def]
+    """Tell of the k best items for an event's user, all competing; returns how many there are."""
+    s, user, n = t.scratch, event.user, event.known
     history = s.history[: recent_ids(t.users, user, most, 0, s.history)]
     if len(history) == 0:  # of somebody known all that they took may have left
         return tell_trending(t, user, n, k, told)
-    if s.kept[0] != user:
-        score_contest(t, user, history, n, exact)
+    if not holds_contest(s, user, event.time):
+        score_contest(t, user, history, n, exact, event.time)
     return tell_best(t, history, s.kept[1], exact, k, told)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from engine.compiled import kernel
 from engine.features.context import context_of
 from engine.features.cooccurrence import gather_cooccurrence, gather_disliked, without
+from engine.features.feature import GRAPH_PART, TEXT_PART
 from engine.features.head import (
     EXCLUDED,
     combine,
@@ -32,8 +33,7 @@ from engine.features.popularity import (
     stage_of,
 )
 from engine.features.repeats import gather_repeats
-from engine.features.surge import surge_feature
-from engine.features.table import GRAPH_PART, TEXT_PART, row
+from engine.features.table import READS_TIME, fill_own, row
 from engine.features.transitions import strongest_sources
 from engine.features.user_items import REPEATABLE
 from engine.graph import NODES
@@ -44,7 +44,7 @@ from engine.text.taste import direction, learn_maps
 DIRECTED, DISLIKED = row("directed"), row("disliked")
 GRAPH, PERSONAL, SECOND_HOP = row("graph"), row("personal"), row("second_hop")
 COSINE, AGAIN = row("cosine"), row("again")
-POPULAR, STAGE, SURGING = row("popular"), row("stage"), row("surging")
+POPULAR, STAGE = row("popular"), row("stage")
 TEXT, NEW_TEXT = row("text"), row("new_text")
 TRENDING, SIMILAR_TEXT = -1, -2
 """Why an item is recommended, where it is not for another item."""
@@ -69,8 +69,14 @@ def _pull(weight):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def score_contest(t, user, history, n, exact):  # type: ignore[no-untyped-def]
-    """Score n candidates for a user with that history (int32[m], most recent first).
+def holds_contest(s, user, now):  # type: ignore[no-untyped-def]
+    """Whether the scratch holds a user's contest as it would be scored at that time."""
+    return s.kept[0] == user and (not READS_TIME or s.kept[2] == now)
+
+
+@kernel
+def score_contest(t, user, history, n, exact, now):  # type: ignore[no-untyped-def]
+    """Score n candidates for a user with that history (int32[m], most recent first), at a time.
 
     With `exact` they are the first n items, else the first n of `scratch.candidates`. Fills in the
     scratch, which then holds this contest.
@@ -79,17 +85,17 @@ def score_contest(t, user, history, n, exact):  # type: ignore[no-untyped-def]
     stage, share = stage_of(t.contexts.lengths[user])
     if exact:
         columns = Columns(
-            p.features, p.stage_ratio, p.counts, t.surge.counts, t.head.bias, t.vectors, e.outputs,
+            p.features, p.stage_ratio, p.counts, t.head.bias, t.vectors, e.outputs,
             e.personal_outputs, e.second_hop,
         )  # fmt: skip
-        _score(t, user, history, t.every[:n], t.every, stage, share, columns)
+        _score(t, user, history, t.every[:n], t.every, exact, now, stage, share, columns)
     else:
         candidates = s.candidates[:n]
         place(t, candidates)
         _gather(t, candidates, stage)
-        _score(t, user, history, candidates, t.position, 0, share, s.gathered)
+        _score(t, user, history, candidates, t.position, exact, now, 0, share, s.gathered)
         take_away(t, candidates)
-    s.kept[0], s.kept[1] = user, n
+    s.kept[0], s.kept[1], s.kept[2] = user, n, now
 
 
 @kernel
@@ -100,7 +106,6 @@ def _gather(t, candidates, stage):  # type: ignore[no-untyped-def]
     for c in range(len(candidates)):
         j = candidates[c]
         g.counts[c] = t.popularity.counts[j]
-        g.surge[c] = t.surge.counts[j]
         g.bias[c] = t.head.bias[j]
         for d in range(g.vectors.shape[1]):
             g.vectors[c, d] = t.vectors[j, d]
@@ -111,7 +116,9 @@ def _gather(t, candidates, stage):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _score(t, user, history, candidates, position, stage, share, columns):  # type: ignore[no-untyped-def]
+def _score(  # type: ignore[no-untyped-def]
+    t, user, history, candidates, position, exact, now, stage, share, columns
+):
     """Fill in all features of the candidates for a user, and combine them.
 
     `position` finds an item among the candidates; the columns are theirs.
@@ -135,7 +142,7 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
         columns.popular, columns.stage_ratio, stage, np.float32(share), n,
         features[POPULAR : STAGE + 1],
     )  # fmt: skip
-    surge_feature(columns.surge, t.surge.inflation[0], n, features[SURGING])
+    fill_own(t.own, candidates, exact, now, features)
     if active[TEXT] > 0:
         towards = s.vector[0, : columns.vectors.shape[1]]
         direction(t.taste, user, towards)

@@ -45,8 +45,10 @@ def named(known: Knowledge, told: NDArray[np.float64], counts: list[int]) -> lis
     ]
 
 
-def best(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranked]:
+def best(known: Knowledge, user: int | None, now: int, k: int, rules: Rules) -> list[Ranked]:
     """The k best items for a user, or for somebody unknown (None); fewer if few may be shown.
+
+    now : the time of asking, in ms.
 
     The contest is kept, unless `rules` ask for candidates of their own.
     """
@@ -59,10 +61,10 @@ def best(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranke
     if rules.include:
         known.forget_contest()
     exact = known.all_compete
-    if not known.has_contest_of(user):
+    if not known.has_contest_of(user, now):
         known.compete(competing(known, user, history, rules.include))
     most, held = known.settings.history, known.hold()
-    n = score_for(held, user, most, known.competitors, exact)
+    n = score_for(held, user, now, most, known.competitors, exact)
     told = np.zeros((3, k))
     if rules.restrict or rules.look_at_lists:
         scratch = known.scratch

@@ -19,8 +19,7 @@ from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
 from engine.features.head import HeadArrays
 from engine.features.popularity import PopularityArrays
-from engine.features.surge import SurgeArrays
-from engine.features.table import FEATURES
+from engine.features.table import FEATURES, OwnArrays
 from engine.features.transitions import TransitionArrays
 from engine.features.user_items import UserItemArrays
 from engine.graph import RowArrays
@@ -37,7 +36,6 @@ class Columns(NamedTuple):
     ----------
     popular, stage_ratio : float32[4, n], float32[>= 2, n]
     counts, bias : float32[n]
-    surge : float64[n]
     vectors : float32[n, width]
     outputs, personal_outputs, second_hop : float32[n, d]
     """
@@ -45,7 +43,6 @@ class Columns(NamedTuple):
     popular: NDArray[np.float32]
     stage_ratio: NDArray[np.float32]
     counts: NDArray[np.float32]
-    surge: NDArray[np.float64]
     bias: NDArray[np.float32]
     vectors: NDArray[np.float32]
     outputs: NDArray[np.float32]
@@ -58,8 +55,9 @@ class Scratch(NamedTuple):
 
     Attributes
     ----------
-    kept : int64[2]
-        The user of the contest that the other arrays hold, or -1 for none; its candidates' number.
+    kept : int64[3]
+        The user of the contest that the other arrays hold, or -1 for none; its candidates' number;
+        the time that it was asked for (ms).
     candidates : int32[n]
         Of the contest, ascending, unless all items compete.
     features : float32[22, n]
@@ -112,7 +110,7 @@ class Scratch(NamedTuple):
             return np.zeros(shape, np.float32)
 
         return cls(
-            kept=np.array([-1, 0]),
+            kept=np.array([-1, 0, 0]),
             candidates=np.zeros(candidates, np.int32),
             features=floats(FEATURES, candidates),
             scores=floats(candidates),
@@ -131,7 +129,6 @@ class Scratch(NamedTuple):
                 popular=floats(4, gathered),
                 stage_ratio=floats(2, gathered),
                 counts=floats(gathered),
-                surge=np.zeros(gathered),
                 bias=floats(gathered),
                 vectors=floats(gathered, width),
                 outputs=floats(gathered, dimensions),
@@ -168,7 +165,7 @@ class Tables(NamedTuple):
     items: RowArrays
     transitions: TransitionArrays
     popularity: PopularityArrays
-    surge: SurgeArrays
+    own: OwnArrays
     contexts: ContextArrays
     embeddings: EmbeddingArrays
     head: HeadArrays

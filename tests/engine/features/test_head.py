@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.features import head
+from engine.features.feature import GRAPH_PART, TEXT_PART, TREND_PART
 from engine.features.head import EXCLUDED, Head
 from engine.features.newton import learn_weights
 from engine.features.table import (
     FEATURES,
-    GRAPH_PART,
-    TEXT_PART,
-    TREND_PART,
     row,
 )
 from tests.engine.kernels import best, expected, expected_row, probable
