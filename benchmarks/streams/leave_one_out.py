@@ -1,11 +1,10 @@
-"""What the initial weights of the head are worth on a stream that they were not chosen on.
+"""What initial weights of the head are worth that were learnt on other streams.
 
     python -m benchmarks.streams.leave_one_out ../shared/data --json leave_one_out.json
 
-The head's initial weights (`engine.features.table`) are about the mean of what it learns on real
-streams. Here each stream is measured with the mean of what was learnt on the *others* alone, and
-with flat weights, which were chosen before any stream but MovieLens 100K was looked at. What is
-learnt for the mean starts from the flat weights with twice their deviation.
+A stream is measured twice: with the head's own initial weights (`engine.features.table`), and with
+the mean of what was learnt on all the *other* streams. What is learnt for that mean starts from
+the head's own with twice their deviation.
 """
 
 from __future__ import annotations
@@ -27,26 +26,11 @@ from benchmarks.streams.measuring import datasets
 from engine import EngineSettings, Interaction, Item, Recommender
 from engine.evaluation.measures import K, RankingMeasures
 from engine.evaluation.queries import prequential
-from engine.features.table import FEATURE_NAMES, FEATURES, INITIAL_WEIGHTS, LEARNT
+from engine.features.table import FEATURE_NAMES, FEATURES, INITIAL_WEIGHTS
 from engine.settings import ALL_KINDS
 
-FLAT = {
-    "directed": 0.3, "symmetric": 0.3, "saturating": 0.3, "cosine": 0.2, "follows": 0.2,
-    "graph": 1.0, "personal": 1.0,
-}  # fmt: skip
-"""Weights that say no more than that each of these features speaks for an item."""
 LIMIT = 10_000
 Weights = NDArray[np.float64]
-
-
-def flat() -> Weights:
-    """The flat weights; what is not learnt on every stream keeps its own: float64[features]."""
-    return np.array(
-        [
-            FLAT.get(name, 0.0) if learnt and name not in ("text", "new_text") else initial
-            for name, learnt, initial in zip(FEATURE_NAMES, LEARNT, INITIAL_WEIGHTS, strict=True)
-        ]
-    )
 
 
 def measure(
@@ -100,20 +84,17 @@ def main(arguments: list[str] | None = None) -> int:
     if len(streams) < 2:
         err.print("of one stream none can be left out: give several", highlight=False)
         return 2
+    own = np.array(INITIAL_WEIGHTS)
     learnt: dict[str, Weights] = {}
     for name, (events, items) in streams.items():
         err.print(f"{name}: learning its weights", style="dim")
-        learnt[name] = measure(events, items, given.seed, flat(), wider=2.0)[2]
+        learnt[name] = measure(events, items, given.seed, own, wider=2.0)[2]
     rows: list[dict[str, Any]] = []
     for name, (events, items) in streams.items():
         err.print(f"{name}: measuring", style="dim")
         others = np.mean([learnt[other] for other in learnt if other != name], axis=0)
         row: dict[str, Any] = {"data": name, "events": len(events)}
-        for way, weights in (
-            ("flat", flat()),
-            ("others", others),
-            ("shipped", np.array(INITIAL_WEIGHTS)),
-        ):
+        for way, weights in (("own", own), ("others", others)):
             whole, second, _ = measure(events, items, given.seed, weights)
             row |= {"queries": whole.queries, way: {"whole": whole.ndcg, "second": second.ndcg}}
         rows.append(row)
@@ -148,17 +129,16 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def _print(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table(box=box.SIMPLE, title="NDCG@10, whole and second half", title_justify="left")
-    columns = ("", "queries", "flat", "of the others", "ratio", "shipped")
+    columns = ("", "queries", "own", "of the others", "ratios")
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
     for row in rows:
-        flat_, others, shipped = row["flat"], row["others"], row["shipped"]
-        ratios = [others[part] / flat_[part] for part in ("whole", "second") if flat_[part]]
+        own, others = row["own"], row["others"]
+        ratios = [others[part] / own[part] for part in ("whole", "second") if own[part]]
         table.add_row(
             row["data"], f"{row['queries']:,}",
-            *(f"{way['whole']:.4f} {way['second']:.4f}" for way in (flat_, others)),
+            *(f"{way['whole']:.4f} {way['second']:.4f}" for way in (own, others)),
             " ".join(f"{ratio:.3f}" for ratio in ratios),
-            f"{shipped['whole']:.4f} {shipped['second']:.4f}",
         )  # fmt: skip
     console.print(table)
 

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.contenders import Contender
 from benchmarks.streams import __main__ as command
+from benchmarks.streams import leave_one_out
 from benchmarks.streams.contenders import (
     Ease,
     ItemKnn,
@@ -294,6 +295,28 @@ def test_the_report_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture
     told = capsys.readouterr().out
     assert "VMIS-kNN" in told
     assert "small" in told
+
+
+def test_initial_weights_of_the_other_streams(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        rows = [f"{e.user},{e.item},{e.timestamp}" for e in stream(events=300, seed=seed)]
+        (tmp_path / name / "log.csv").write_text("\n".join(["user,item,timestamp", *rows]))
+    file = tmp_path / "report.json"
+    assert (
+        leave_one_out.main([str(tmp_path / "one"), str(tmp_path / "two"), "--json", str(file)]) == 0
+    )
+    report = json.loads(file.read_text())
+    assert [row["data"] for row in report["rows"]] == ["one", "two"]
+    for row in report["rows"]:
+        assert row["queries"] > 100
+        assert row["own"] != row["others"]
+        assert all(0 < row[way]["whole"] < 1 for way in ("own", "others"))
+    assert "of the others" in capsys.readouterr().out
+    assert leave_one_out.main([str(tmp_path / "one")]) == 2
+    assert "give several" in capsys.readouterr().err
 
 
 def test_without_any_data_set_the_command_says_why(
