@@ -209,7 +209,9 @@ def test_also_if_the_graph_keeps_fewer_items_than_ranking_may_read() -> None:
 def test_also_of_a_user_who_took_items_again() -> None:
     own = taken_once("ann", range(1, 20))
     again = [one for event in own for one in (event, took("ann", event.item, 50, kind="purchase"))]
-    assert_as_if_never(*with_and_without(again))
+    # Where repeats count, the order that their transitions are taken back in is not known in full.
+    settings = EngineSettings(model="gnn", excludes=["all"])
+    assert_as_if_never(*with_and_without(again, settings))
 
 
 def test_also_of_a_user_who_took_what_they_had_disliked() -> None:
