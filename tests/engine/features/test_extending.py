@@ -50,13 +50,7 @@ answers = [one.observe(event).items for event in events]
 assert answers == [a.items for a in other.observe_many(events)], "cut otherwise"
 assert one.head.weights[row("hour")][0] > 0.1, "the head trusts the hour"
 
-def asked(hour, engine=one):
-    return engine.recommend("u3-18", now=hour * HOUR).items
-
 # Who asks in the morning is shown the coffee before the wine, and the other way round.
-one.observe(Interaction(event_id="", user="u3-18", item="other2", timestamp=400 * HOUR, kind="view"))
-for event in events[-2:]:
-    one.observe(event)
 one.observe(
     Interaction(event_id="", user="new", item="other1", timestamp=400 * HOUR, kind="purchase")
 )
