@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from engine.evaluation.baselines import PopularityBaseline
-from engine.evaluation.measures import RankingMeasures
+from engine.evaluation.measures import K, RankingMeasures
 from engine.evaluation.queries import TAKES, Asks, Queries, prequential
 from engine.events import Interaction
 from engine.recommender import Recommender
@@ -38,7 +38,11 @@ class SecondHalf:
         """
 
         def rank(user: str) -> list[str]:
-            return [one.item for one in engine.recommend(user, 10).items]
+            # The ten best of what is new to the user, as the prequential evaluator has it.
+            had = self._queries.had(user)
+            again = len(had) if engine.repeats else 0
+            ranked = [one.item for one in engine.recommend(user, K + again).items]
+            return [item for item in ranked if item not in had][:K]
 
         steps = prequential(stream, rank, partial(engine.observe, answer=False), self._queries)
         for done, step in enumerate(steps, 1):

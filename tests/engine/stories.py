@@ -21,6 +21,7 @@ UNTOLD = {
     "_held",
     "kinds",  # of the settings
     "_encoder",
+    "_reviews",
     "every",
     "position",
     "aggregator",
