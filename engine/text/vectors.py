@@ -81,6 +81,10 @@ class ItemVectors:
             return "texts are in rows that are not there"
         if max(self._rows, default=-1) >= len(self.vectors) or min(self._rows, default=0) < 0:
             return "texts are of items that are not there"
+        if len(set(rows)) < len(rows):
+            return "two texts are in one row"
+        if (self._reviews < 0).any() or not set(np.flatnonzero(self._reviews)) <= set(self._rows):
+            return "a mean of reviews is missing"
         return ""
 
     def reserve(self, items: int) -> None:
