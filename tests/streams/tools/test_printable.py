@@ -68,7 +68,7 @@ def test_a_command_escapes_what_it_quotes(
     file = tmp_path / "log.csv"
     file.write_text(f"user,item,rating,timestamp\nann,m1,5,1600000000\nbob,m2,{HOSTILE!s},7\n"
                     .replace("\r\n", ""), encoding="utf-8")  # fmt: skip
-    dataset = chosen_dataset(file, None, 0, False, None, None, None)
+    dataset = chosen_dataset(file, None, 0, False, "", None, None)
     assert len(list(dataset.interactions())) == 1
     report_problems(dataset)
     with pytest.raises(typer.Exit), one_line_errors():
