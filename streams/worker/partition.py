@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from streams.worker.delivery import Writer
 
-Offset = Annotated[int, Meta(ge=0, lt=2**63)]
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class PartitionNotes(msgspec.Struct):
