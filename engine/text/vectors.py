@@ -83,9 +83,7 @@ class ItemVectors:
             return "texts are of items that are not there"
         if len(set(rows)) < len(rows):
             return "two texts are in one row"
-        if (self._reviews < 0).any() or not set(np.flatnonzero(self._reviews)) <= set(self._rows):
-            return "a mean of reviews is missing"
-        return ""
+        return "an item has less than no reviews" if (self._reviews < 0).any() else ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -134,7 +132,7 @@ class ItemVectors:
             return None
         self._reviews[item] += 1
         mean = embedding
-        if self._reviews[item] > 1:
+        if self._reviews[item] > 1 and item in self._rows:
             mean = self._embeddings[self._rows[item]].astype(np.float32)
             mean += (embedding - mean) / self._reviews[item]
         return self._set_embedding(item, mean)
