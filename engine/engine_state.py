@@ -11,7 +11,7 @@ from engine.arrays import IdTable, grown
 from engine.features.context import Contexts
 from engine.features.head import Head
 from engine.features.popularity import Popularity
-from engine.features.surge import Surge
+from engine.features.table import READS_TIME, OwnStates
 from engine.features.transitions import Transitions
 from engine.features.user_items import UserItems
 from engine.graph import InteractionGraph
@@ -22,7 +22,7 @@ from engine.rules import Categories
 from engine.settings import ALL_KINDS, EngineSettings
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
-from engine.step.events import purge_user
+from engine.step.calls import purge_user
 from engine.step.tables import Hold, Scratch, Tables, hold
 from engine.text.encoder import TextEncoder
 from engine.text.taste import Taste
@@ -67,7 +67,7 @@ class Knowledge:
         parts={
             "users": "users", "items": "items", "_user_order": "users", "_item_order": "items",
             "retrieval": "items/index", "categories": "", "graph": "", "transitions": "",
-            "popularity": "", "surge": "", "contexts": "", "embeddings": "", "vectors": "",
+            "popularity": "", "own": "", "contexts": "", "embeddings": "", "vectors": "",
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
             "disliked": "users/disliked",
         },
@@ -86,7 +86,7 @@ class Knowledge:
         self.departures = Departures()
         self.transitions = Transitions(s.transitions, departures=self.departures)
         self.popularity = Popularity()
-        self.surge = Surge()
+        self.own = OwnStates()
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
             make_aggregator(s.aggregator, FANOUT, s.dimensions, s.board, s.bitstream),
@@ -126,7 +126,7 @@ class Knowledge:
             self._held = hold(
                 Tables(
                     self.graph.users.arrays, self.graph.items.arrays, self.transitions.arrays,
-                    self.popularity.arrays, self.surge.arrays, self.contexts.arrays,
+                    self.popularity.arrays, self.own.arrays, self.contexts.arrays,
                     self.embeddings.arrays, self.head.arrays, self.taste.arrays,
                     self.taken.arrays, self.disliked.arrays,
                     self.vectors.vectors, self.hidden, self._not_for_strangers(),
@@ -198,9 +198,13 @@ class Knowledge:
         """The n candidates of the last contest: int32[n]."""
         return (self.retrieval.every if self.all_compete else self.scratch.candidates)[:n]
 
-    def has_contest_of(self, user: int) -> bool:
-        """Whether the last contest was this user's, and nothing has changed since."""
-        return int(self.scratch.kept[0]) == user
+    def has_contest_of(self, user: int, now: int) -> bool:
+        """Whether the last contest was this user's, and nothing has changed since.
+
+        Where a feature reads the time, it must have been of that time (ms), too.
+        """
+        kept, _, asked = self.scratch.kept.tolist()
+        return bool(kept == user and (not READS_TIME or asked == now))
 
     def forget_contest(self) -> None:
         """What is known has changed: the next contest is scored anew."""
@@ -286,7 +290,7 @@ class Knowledge:
         self.graph.items.reserve(items)
         self.transitions.reserve(items)
         self.popularity.reserve(items)
-        self.surge.reserve(items)
+        self.own.reserve(items)
         self.embeddings.reserve_items(items)
         self.vectors.reserve(items)
         self.head.reserve(items)
@@ -344,7 +348,7 @@ class Knowledge:
         self.graph.items.clear(item)
         self.transitions.clear(item)
         self.popularity.clear(item)
-        self.surge.clear(item)
+        self.own.clear(item)
         self.head.clear(item)
         self.vectors.clear(item)
         self.embeddings.renew_item(item)

@@ -12,7 +12,7 @@ def take_back(known: Knowledge, user: int) -> None:
     items, weights = known.taken.of(user), known.taken.weights_of(user)
     marks = known.taken.marks_of(user)
     known.popularity.forget(items, weights, marks)
-    known.surge.forget(items, marks, known.popularity.events)
+    known.own.surge.forget(items, marks, known.popularity.events)
     counted = dict(zip(items.tolist(), weights.tolist(), strict=True))
     order = [item for item, weight in counted.items() if weight > 0]
     degree, length = int(known.graph.users.degree[user]), known.graph.users.length

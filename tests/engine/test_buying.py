@@ -50,7 +50,7 @@ def test_twenty_views_of_what_may_come_again_count_as_one() -> None:
     number = once.items.find(item)
     assert number is not None
     left, right = (
-        (made.popularity._recent / made.popularity._inflation, made.surge.counts)
+        (made.popularity._recent / made.popularity._inflation, made.own.surge.counts)
         for made in (often, once)
     )
     assert left[0][number] == pytest.approx(right[0][number], rel=1e-6)
@@ -70,7 +70,7 @@ def test_forgetting_takes_back_recent_popularity_too() -> None:
         left, right = (
             (
                 known.popularity._recent[number] / known.popularity._inflation[0],
-                known.surge.counts[number] / known.surge.inflation[0],
+                known.own.surge.counts[number] / known.own.surge.inflation[0],
             )
             for known in (made, never)
         )
