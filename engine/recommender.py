@@ -293,11 +293,10 @@ class Recommender(Knowledge):
             self.describe_item(gone, {"hidden", "title", "categories"})
 
     def forget(self, user: str) -> None:
-        """Remove a user's rows, and what they added to counts and transitions.
+        """Remove a user's id and rows, and what they added to counts and transitions.
 
-        What the user taught the learnt weights is mixed with what others taught and stays, and so
-        does their part in recent popularity, which fades. Transitions are taken back as far as
-        their rows still hold them.
+        What the user taught the learnt weights is mixed with what others taught and stays.
+        Transitions are taken back as far as their rows still hold them.
         """
         number = self.users.find(user)
         if number is None:
@@ -305,6 +304,7 @@ class Recommender(Knowledge):
         self.purge(number)
         take_back(self, number)
         self._clear_user(number)
+        self.users.release(number)
 
     def warm_start(self, model: TrainedModel) -> None:
         """Begin with what was trained offline, before anything is observed (`engine.trained`).
