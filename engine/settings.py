@@ -68,6 +68,12 @@ class EngineSettings(BaseModel):
         "again, and how often and how lately the user took it is learnt. Empty for what is bought "
         "again and again",
     )
+    recommend_unlisted: bool = Field(
+        False,
+        description="recommend what is trending to users without history although only events "
+        "name it, and no message of the items topic; where no item has such a message, all are "
+        "recommended whatever this says",
+    )
     include_categories: list[str] = Field(
         [], description="recommend only items of at least one of these categories; empty: of all"
     )
