@@ -20,6 +20,8 @@ from engine.propagation.registry import make_aggregator
 from engine.retrieval.candidates import Candidates
 from engine.rules import Categories
 from engine.settings import ALL_KINDS, EngineSettings
+from engine.sharing.item_side import ItemSide
+from engine.sharing.journal import Journal
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
 from engine.step.events import purge_user
@@ -68,7 +70,7 @@ class Knowledge:
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
             "disliked": "users/disliked",
         },
-        unsaved=("settings", "repeats", "reads_text", "scratch", "_held"),
+        unsaved=("settings", "repeats", "reads_text", "scratch", "journal", "item_side", "_held"),
         check="_fault",
         then="_restored",
     )  # fmt: skip
@@ -101,6 +103,8 @@ class Knowledge:
         self.hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
         self.retrieval = Candidates(s.exact_items, s.candidates, self.departures)
         self.reasons: list[str] = []
+        self.journal = Journal()
+        self.item_side: ItemSide | None = None
         self._held: Hold | None = None
         self._make_scratch(len(self.hidden), s.k)
 
@@ -127,7 +131,7 @@ class Knowledge:
                     self.vectors.vectors, self.hidden, self.departures.last,
                     self.departures.clock, self.purged, self._user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
-                    self.scratch,
+                    self.journal.arrays, self.scratch,
                 )
             )  # fmt: skip
         return self._held
@@ -138,10 +142,11 @@ class Knowledge:
 
     def make_room(self) -> None:
         """Make the room that the next event was found to need (`engine.step.events`)."""
-        transitions, taken, disliked = self.scratch.demand.tolist()
+        transitions, taken, disliked, noted = self.scratch.demand.tolist()
         self.transitions.make_room(transitions)
         self.taken.make_room(taken)
         self.disliked.make_room(disliked)
+        self.journal.make_room(noted)
         self._replaced()
 
     def make_lists(self, most: int) -> None:
@@ -231,6 +236,10 @@ class Knowledge:
                 self._reserve_items(max(item + 1, min(2 * item, self.settings.max_items)))
             if item == self.settings.exact_items:
                 self._index()
+        else:
+            return item
+        if self.item_side is not None:
+            self.item_side.renew(item, name)
         return item
 
     def list_item(self, name: str) -> int:
@@ -267,6 +276,8 @@ class Knowledge:
         self._item_order.reserve(items)
         self.retrieval.reserve(items)
         self.hidden = grown(self.hidden, items)
+        if self.item_side is not None:
+            self.item_side.reserve()
         scored = min(len(self.hidden), self.settings.exact_items)
         if self.all_compete and scored > len(self.scratch.scores):
             self._make_scratch(scored, len(self.scratch.best))
@@ -291,6 +302,20 @@ class Knowledge:
         )
         if self.reads_text:
             self.retrieval.index_texts(self.vectors.vectors[:items])
+
+    # ------------------------------------------------------------------ shared items
+
+    def share(self) -> None:
+        """Have a part of the users from now on, and share the items with the engines of others.
+
+        Items that become known from now on start alike at all of them.
+        """
+        self.journal = Journal(1024)
+        self.item_side = ItemSide(
+            self.popularity, self.surge, self.transitions, self.embeddings, self.head,
+            self.journal, self.departures,
+        )  # fmt: skip
+        self._replaced()
 
     # ------------------------------------------------------------------ leaving
 

@@ -67,6 +67,18 @@ def record_surge(s, item, weight):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def merge_surge(s, items, events, counts):  # type: ignore[no-untyped-def]
+    """Count what others counted in so many events.
+
+    items : int32[n]; counts : float32[n], in weights of the latest event.
+    """
+    for _ in range(events):
+        fade(s.counts, s.inflation, _GROWTH)
+    for i in range(len(items)):
+        s.counts[items[i]] += counts[i] * s.inflation[0]
+
+
+@kernel
 def surge_feature(s, candidates, out):  # type: ignore[no-untyped-def]
     """Write 11.5 + log(1e-5 + share) of the candidates (int32[n]) to `out`: float32[n]."""
     log_shares(s.counts, s.inflation[0] * _WINDOW, candidates, len(candidates), out)
