@@ -1,6 +1,6 @@
 """Several engines that share their items, in one process and without Kafka: quality and costs.
 
-    python -m benchmarks.shared_items [--data ml-100k] [--engines 2 4] [--json FILE]
+    python -m benchmarks.shared_items [--data ml-100k] [--engines 2 4] [--limit ROWS] [--json FILE]
 
 Each engine has the users of one partition, by the hash of their ids. After every `EVENTS_A_FLUSH`
 events of the stream each engine tells the others what it added to its items (`engine.sharing`), as
@@ -9,6 +9,7 @@ is asked of their owner, before the event (prequentially).
 
 - `ndcg`: NDCG@10 of one engine that has all users, of several that share their items, and of
   several that share nothing. `ndcg_ratio`: of those that share, to one.
+- `own_event_us`: CPU time of an event at its owner, by engines; with 1, nothing is shared.
 - `delta_bytes_per_event`: of the messages, by engines.
 - `flush_us`: CPU time to collect and pack a delta, and to unpack and add one, for a row that it
   changes (a transition is a row); rows of a delta, the median; flushes a second.
@@ -51,10 +52,15 @@ class Fleet:
     """Engines that have a partition of the users each, and what sharing their items took."""
 
     def __init__(
-        self, engines: int, settings: EngineSettings, catalogue: Catalogue, shares: bool
+        self,
+        engines: int,
+        settings: EngineSettings,
+        catalogue: Catalogue,
+        shares: bool,
+        limit: int = 1 << 30,
     ) -> None:
         self.engines = [Recommender.new(settings) for _ in range(engines)]
-        self._shares = shares
+        self._shares, self._limit = shares, limit
         for engine in self.engines:
             if shares:
                 engine.share()
@@ -62,6 +68,7 @@ class Fleet:
                 engine.upsert_item(item, embedding)
         self._offsets, self._told = [0] * engines, [0] * engines
         self.events = self.bytes = 0
+        self.observing = 0.0
         self.rows: list[int] = []
         self.collecting: list[float] = []
         self.adding: list[float] = []
@@ -77,7 +84,9 @@ class Fleet:
     def observe(self, event: Interaction) -> None:
         """Have the owner take an event in; after enough of them all tell what they added."""
         owner = self.owner(event.user)
-        self.engines[owner].observe(event, answer=False)
+        began = time.process_time()
+        self.engines[owner].observe(event)
+        self.observing += time.process_time() - began
         self._offsets[owner] += 1
         self.events += 1
         if self._shares and self.events % EVENTS_A_FLUSH == 0:
@@ -89,7 +98,7 @@ class Fleet:
             first, end = self._told[number], self._offsets[number]
             if first < end:
                 began = time.process_time()
-                delta = engine.collect_delta({number: (first, end)})
+                delta = engine.collect_delta({number: (first, end)}, self._limit)
                 message = delta.encode()
                 self.collecting.append(time.process_time() - began)
                 self.rows.append(delta.rows)
@@ -104,6 +113,11 @@ class Fleet:
                     engine.apply_delta(delta)
                     self.adding.append(time.process_time() - began)
 
+    @property
+    def own_event_us(self) -> float:
+        """CPU time of an event at the engine whose user's it is, answered."""
+        return round(self.observing / self.events * 1e6, 1)
+
     def costs(self) -> dict[str, Any]:
         """What sharing took; see the module."""
         others = len(self.engines) - 1
@@ -111,6 +125,7 @@ class Fleet:
             sum(self.adding) / (self.events * others / len(self.engines)) / len(self.engines)
         )
         return {
+            "own_event_us": self.own_event_us,
             "delta_bytes_per_event": round(self.bytes / self.events, 1),
             "flush_us": {
                 "per_row_told": round(sum(self.collecting) / sum(self.rows) * 1e6, 3),
@@ -144,21 +159,24 @@ def large() -> dict[str, Any]:
     return {"items": LARGE, **fleet.costs()}
 
 
-def measure(dataset: Dataset, limit: int | None, engines: Sequence[int]) -> dict[str, Any]:
-    """All that this module measures."""
+def measure(
+    dataset: Dataset, most: int | None, engines: Sequence[int], limit: int = 1 << 30
+) -> dict[str, Any]:
+    """All that this module measures, on at most so many events; `limit` as of `collect_delta`."""
     settings, encoder = EngineSettings(), TextEncoder()
     catalogue = [
         (item, encoder.encode([text])[0] if (text := item_text(item)) else None)
         for item in dataset.items()
     ]
-    events = list(islice(dataset.interactions(), limit))
+    events = list(islice(dataset.interactions(), most))
     ndcg: dict[str, Any] = {}
     costs: dict[str, dict[str, Any]] = {}
     console.print("one engine")
-    ndcg["1"] = one = evaluated(Fleet(1, settings, catalogue, shares=False), events)
+    whole = Fleet(1, settings, catalogue, shares=False)
+    ndcg["1"] = one = round(evaluated(whole, events), 5)
     for number in engines:
         console.print(f"{number} engines")
-        fleet = Fleet(number, settings, catalogue, shares=True)
+        fleet = Fleet(number, settings, catalogue, True, limit)
         shared = evaluated(fleet, events)
         costs[str(number)] = fleet.costs()
         alone = evaluated(Fleet(number, settings, catalogue, shares=False), events)
@@ -167,6 +185,10 @@ def measure(dataset: Dataset, limit: int | None, engines: Sequence[int]) -> dict
     return {
         "ndcg": ndcg,
         "ndcg_ratio": {str(n): round(ndcg[str(n)]["shared"] / one, 4) for n in engines},
+        "own_event_us": {
+            "1": whole.own_event_us,
+            **{number: found["own_event_us"] for number, found in costs.items()},
+        },
         **{
             key: {number: found[key] for number, found in costs.items()}
             for key in ("delta_bytes_per_event", "flush_us", "following_us", "following_share")
@@ -181,6 +203,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a data set; else an invented stream")
     parser.add_argument("--events", type=int, help="events at most")
     parser.add_argument("--engines", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--limit", type=int, default=1 << 30, help="rows of a kind in a delta")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -189,7 +212,7 @@ def main() -> None:
         if arguments.data
         else Synthetic(20_000, seed=arguments.seed)
     )
-    report = measure(dataset, arguments.events, arguments.engines) | provenance(
+    report = measure(dataset, arguments.events, arguments.engines, arguments.limit) | provenance(
         f"{dataset.name} ({dataset.format})", arguments.seed
     )
     text = json.dumps(report, indent=2)

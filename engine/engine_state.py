@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -305,15 +306,21 @@ class Knowledge:
 
     # ------------------------------------------------------------------ shared items
 
-    def share(self) -> None:
+    def share(self, positions: Mapping[int, int] | None = None) -> None:
         """Have a part of the users from now on, and share the items with the engines of others.
 
-        Items that become known from now on start alike at all of them.
+        What this engine knows of items now, others know. Items that become known from now on start
+        alike at all of them.
+
+        Parameters
+        ----------
+        positions
+            By partition: the offset up to which its events are in this engine's items.
         """
         self.journal = Journal(1024)
         self.item_side = ItemSide(
             self.popularity, self.surge, self.transitions, self.embeddings, self.head,
-            self.journal, self.departures,
+            self.journal, self.departures, positions or {},
         )  # fmt: skip
         self._replaced()
 

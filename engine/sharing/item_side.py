@@ -42,8 +42,9 @@ class ItemSide:
         head: Head,
         journal: Journal,
         departures: Departures,
+        positions: Mapping[int, int],
     ) -> None:
-        self.positions: dict[int, int] = {}
+        self.positions = dict(positions)
         self._transitions, self._embeddings = transitions, embeddings
         self._journal, self._departures = journal, departures
         self._counts = SharedCounts(popularity, surge)

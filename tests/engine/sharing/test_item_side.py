@@ -182,6 +182,24 @@ def test_a_delta_that_is_sent_twice_counts_once() -> None:
     assert engine.item_side.positions == {0: fleet.offsets[0]}
 
 
+def test_an_engine_that_was_saved_goes_on_where_its_items_stood(tmp_path: Path) -> None:
+    fleet, delta = fleet_with_a_delta()
+    engine = fleet.engines[1]
+    engine.apply_delta(delta)
+    engine.save(tmp_path / "state")
+    again = Recommender.load(tmp_path / "state")
+    assert engine.item_side is not None
+    again.share(engine.item_side.positions)
+    assert not again.apply_delta(delta)
+    for event in stream(6, 60):
+        if fleet.owner(event.user) == 0:
+            fleet.observe(event)
+    later = fleet.collect(0)
+    assert again.apply_delta(later)
+    assert engine.apply_delta(later)
+    assert saved(again, tmp_path / "one") == saved(engine, tmp_path / "other")
+
+
 def test_an_engine_knows_its_own_delta() -> None:
     fleet, delta = fleet_with_a_delta()
     before = state(fleet.engines[0])
