@@ -328,7 +328,7 @@ class Knowledge:
 
     def _evict_user(self, user: int) -> None:
         """Empty the rows of a user for a newcomer; what they taught stays."""
-        self._clear_user(user)
+        self.clear_user(user)
         self.purged[user] = self.departures.count
         self._users_evicted += 1
 
@@ -347,8 +347,8 @@ class Knowledge:
         self.categories.remove(item)
         self.hidden[item] = False
 
-    def _clear_user(self, number: int) -> None:
-        """Empty a user's rows."""
+    def clear_user(self, number: int) -> None:
+        """Empty a user's rows; what they taught stays."""
         self.forget_contest()
         self.graph.items.remove_from(self.taken.of(number), number)
         self.graph.users.clear(number)
@@ -357,6 +357,11 @@ class Knowledge:
         self.contexts.forget(number)
         self.taste.forget(number)
         self.embeddings.forget(number)
+
+    def use_user(self, number: int) -> None:
+        """Make a user the most recently used one, whose rows are up to date."""
+        self._user_order.touch(number)
+        self.purged[number] = self.departures.count
 
     def purge(self, user: int) -> None:
         """Drop what left from the rows that an answer for a user reads."""

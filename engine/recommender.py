@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -19,6 +19,7 @@ from engine.rules import Rules
 from engine.settings import EngineSettings
 from engine.sharing import DeltaError, ItemDelta
 from engine.sharing.item_side import ItemSide
+from engine.sharing.users import move_users
 from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
@@ -304,7 +305,7 @@ class Recommender(Knowledge):
         self.purge(number)
         take_back(self, number)
         self._replaced()
-        self._clear_user(number)
+        self.clear_user(number)
 
     def collect_delta(
         self, ranges: Mapping[int, tuple[int, int]], limit: int = 1 << 30
@@ -368,6 +369,24 @@ class Recommender(Knowledge):
         for place in new:
             numbers[place] = self.list_item(names[place])
         return numbers
+
+    def users_apart(self, names: Iterable[str]) -> Recommender:
+        """An engine that has these users and knows nothing else: to be saved, and taken in."""
+        apart = Recommender(self.settings)
+        move_users(self, apart, names)
+        apart._replaced()
+        return apart
+
+    def take_in(self, apart: Recommender) -> None:
+        """Have all users of another engine from now on (`engine.sharing.users`).
+
+        Raises
+        ------
+        ValueError
+            If the engines' settings differ where they shape the state.
+        """
+        move_users(apart, self, apart.users.names)
+        self._replaced()
 
     def _shared(self) -> ItemSide:
         if self.item_side is None:
