@@ -32,7 +32,8 @@ from engine.datasets import open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.graph import WEIGHTS
-from engine.step.events import EVENT, STAGES, take_in_one
+from engine.step.calls import take_in_one
+from engine.step.events import EVENT, STAGES
 from engine.warm_up import warm_up
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

@@ -138,7 +138,10 @@ class _NoCache(caching.NullCache):
         _say_not_kept()
 
 
-_compile: Any = numba.njit(fastmath=True, nogil=True, error_model="numpy")
+_FAST_MATH = {"nnan", "ninf", "nsz", "contract", "reassoc"}
+"""All but approximate functions and reciprocals, which a vectorised loop takes and another does
+not: a kernel that is part of two others would give each other last bits."""
+_compile: Any = numba.njit(fastmath=_FAST_MATH, nogil=True, error_model="numpy")
 
 
 def kernel(function: Callable[..., Any]) -> Any:

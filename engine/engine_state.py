@@ -12,7 +12,7 @@ from engine.arrays import IdTable, grown
 from engine.features.context import Contexts
 from engine.features.head import Head
 from engine.features.popularity import Popularity
-from engine.features.surge import Surge
+from engine.features.table import READS_TIME, OwnStates
 from engine.features.transitions import Transitions
 from engine.features.user_items import UserItems
 from engine.graph import InteractionGraph
@@ -25,7 +25,7 @@ from engine.sharing.item_side import ItemSide
 from engine.sharing.journal import Journal
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
-from engine.step.events import purge_user
+from engine.step.calls import purge_user
 from engine.step.tables import Hold, Scratch, Tables, hold
 from engine.text.encoder import TextEncoder
 from engine.text.taste import Taste
@@ -67,7 +67,7 @@ class Knowledge:
         parts={
             "users": "users", "items": "items", "_user_order": "users", "_item_order": "items",
             "retrieval": "items/index", "categories": "", "graph": "", "transitions": "",
-            "popularity": "", "surge": "", "contexts": "", "embeddings": "", "vectors": "",
+            "popularity": "", "own": "", "contexts": "", "embeddings": "", "vectors": "",
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
             "disliked": "users/disliked",
         },
@@ -86,7 +86,7 @@ class Knowledge:
         self.departures = Departures()
         self.transitions = Transitions(s.transitions, departures=self.departures)
         self.popularity = Popularity()
-        self.surge = Surge()
+        self.own = OwnStates()
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
             make_aggregator(s.aggregator, FANOUT, s.dimensions, s.board, s.bitstream),
@@ -126,7 +126,7 @@ class Knowledge:
             self._held = hold(
                 Tables(
                     self.graph.users.arrays, self.graph.items.arrays, self.transitions.arrays,
-                    self.popularity.arrays, self.surge.arrays, self.contexts.arrays,
+                    self.popularity.arrays, self.own.arrays, self.contexts.arrays,
                     self.embeddings.arrays, self.head.arrays, self.taste.arrays,
                     self.taken.arrays, self.disliked.arrays,
                     self.vectors.vectors, self.hidden, self.departures.last,
@@ -188,9 +188,13 @@ class Knowledge:
         """The n candidates of the last contest: int32[n]."""
         return (self.retrieval.every if self.all_compete else self.scratch.candidates)[:n]
 
-    def has_contest_of(self, user: int) -> bool:
-        """Whether the last contest was this user's, and nothing has changed since."""
-        return int(self.scratch.kept[0]) == user
+    def has_contest_of(self, user: int, now: int) -> bool:
+        """Whether the last contest was this user's, and nothing has changed since.
+
+        Where a feature reads the time, it must have been of that time (ms), too.
+        """
+        kept, _, asked = self.scratch.kept.tolist()
+        return bool(kept == user and (not READS_TIME or asked == now))
 
     def forget_contest(self) -> None:
         """What is known has changed: the next contest is scored anew."""
@@ -270,7 +274,7 @@ class Knowledge:
         self.graph.items.reserve(items)
         self.transitions.reserve(items)
         self.popularity.reserve(items)
-        self.surge.reserve(items)
+        self.own.reserve(items)
         self.embeddings.reserve_items(items)
         self.vectors.reserve(items)
         self.head.reserve(items)
@@ -319,7 +323,7 @@ class Knowledge:
         """
         self.journal = Journal(1024)
         self.item_side = ItemSide(
-            self.popularity, self.surge, self.transitions, self.embeddings, self.head,
+            self.popularity, self.own.surge, self.transitions, self.embeddings, self.head,
             self.journal, self.departures, positions or {},
         )  # fmt: skip
         self._replaced()
@@ -340,7 +344,7 @@ class Knowledge:
         self.graph.items.clear(item)
         self.transitions.clear(item)
         self.popularity.clear(item)
-        self.surge.clear(item)
+        self.own.clear(item)
         self.head.clear(item)
         self.vectors.clear(item)
         self.embeddings.renew_item(item)

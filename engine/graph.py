@@ -83,6 +83,10 @@ class NeighbourRows:
         """How many of the edges that a node's row holds are later than `time`."""
         return int(count_later(self.arrays, node, time)) if node < len(self.degree) else 0
 
+    def latest_time(self, node: int) -> int:
+        """The time of a node's latest edge, in ms; 0 of one that has none."""
+        return int(self.times[node, (self.degree[node] - 1) % self.length])
+
     def insert(self, node: int, neighbour: int, weight: float, time: int) -> None:
         """Add an edge in its place by time; a full row forgets its oldest.
 

@@ -23,7 +23,8 @@ from engine.sharing.users import move_users
 from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
-from engine.step.events import EVENT, GRAPH, STAGES, observe_events, take_in_one
+from engine.step.calls import observe_events, take_in_one
+from engine.step.events import EVENT, GRAPH, STAGES
 from engine.step.forgetting import take_back
 from engine.step.ranking import Ranked, best, competing, named
 from engine.text.encoder import TextEncoder
@@ -182,7 +183,7 @@ class Recommender(Knowledge):
             return []
         k, n = self.settings.k, len(rows)
         events = np.array(rows, EVENT)
-        told, found = np.empty((n, 4, k)), np.zeros(n, np.int32)
+        told, found = np.zeros((n, 3, k)), np.zeros(n, np.int32)
         stages = np.zeros((n, len(STAGES)), np.int64)
         done = 0
         while done < n:
@@ -191,9 +192,10 @@ class Recommender(Knowledge):
             if done < n:
                 self.make_room()
         rows.clear()
+        lists = named(self, told, found.tolist())
         return [
-            Answer(named(self, told[e, :, :count].tolist()), dict(zip(STAGES, laps, strict=True)))
-            for e, (count, laps) in enumerate(zip(found.tolist(), stages.tolist(), strict=True))
+            Answer(items, dict(zip(STAGES, laps, strict=True)))
+            for items, laps in zip(lists, stages.tolist(), strict=True)
         ]
 
     def _observe_in_parts(self, row: _Row, interaction: Interaction, answer: bool) -> Answer:
@@ -205,7 +207,7 @@ class Recommender(Knowledge):
         later = self.graph.users.later(user, interaction.timestamp)
         history = self.history(user, later)
         learns = units > 0 and len(history) and item not in self.taken.final_of(user)
-        if learns and (later or not self.has_contest_of(user)):
+        if learns and (later or not self.has_contest_of(user, interaction.timestamp)):
             self.compete(competing(self, user, history))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
         while not take_in_one(
@@ -227,7 +229,8 @@ class Recommender(Knowledge):
         if units > 0 and self.reads_text:
             self._read_text(user, item, interaction.text, later)
         clock.lap("text")
-        items = best(self, user, self.settings.k, self.rules) if answer else []
+        k, now = self.settings.k, interaction.timestamp
+        items = best(self, user, now, k, self.rules) if answer else []
         clock.lap("rank")
         return Answer(items, clock.laps)
 
@@ -428,16 +431,29 @@ class Recommender(Knowledge):
 
     # ------------------------------------------------------------------ what it is asked
 
-    def recommend(self, user: str, k: int | None = None, rules: Rules | None = None) -> Answer:
-        """The user's best items now; for somebody unknown, what is trending. Teaches nothing.
+    def recommend(
+        self,
+        user: str,
+        k: int | None = None,
+        rules: Rules | None = None,
+        now: int | None = None,
+    ) -> Answer:
+        """The user's best items; for somebody unknown, what is trending. Teaches nothing.
 
-        `k` and `rules` are those of the settings, unless given.
+        Parameters
+        ----------
+        k, rules
+            Those of the settings, unless given.
+        now
+            The time of asking, in ms since the epoch, for features that read it; the time of the
+            user's latest event, unless given.
         """
         clock = _StageClock()
         number = self.users.find(user)
         if number is not None:
             self.purge(number)
-        items = best(self, number, k or self.settings.k, rules or self.rules)
+            now = self.graph.users.latest_time(number) if now is None else now
+        items = best(self, number, now or 0, k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
 

@@ -56,9 +56,17 @@ def log_shares(counts, whole, items, n, out):  # type: ignore[no-untyped-def]
 
     counts : by item number; whole : the count of an item that has a share of one.
     """
-    scale = 1.0 / whole
     for i in range(n):
-        out[i] = smoothed(counts[items[i]] * scale)
+        out[i] = counts[items[i]]
+    log_all_shares(out, whole, n, out)
+
+
+@kernel
+def log_all_shares(counts, whole, n, out):  # type: ignore[no-untyped-def]
+    """As `log_shares`, of the first n counts."""
+    scale = np.float32(1.0 / whole)
+    for i in range(n):
+        out[i] = smoothed(counts[i] * scale)
     log_in_place(out[:n])
     for i in range(n):
         out[i] += SHARE_OFFSET

@@ -20,19 +20,18 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXT_NAMES, CONTEXTS
 from engine.features.elementwise import exp_in_place
+from engine.features.feature import GRAPH_PART, TEXT_PART, TREND_PART
 from engine.features.newton import prior
 from engine.features.table import (
     FEATURE_NAMES,
     FEATURES,
-    GRAPH_PART,
     INITIAL_WEIGHTS,
     PART_ROWS,
-    TEXT_PART,
-    TREND_PART,
 )
 from engine.state.schema import ROWS, Array, State
 
 _BIAS_RATE = np.float32(0.1)
+_BLOCK = 64
 EXCLUDED = np.float32(-1e30)
 """The score of an item that must not be recommended."""
 
@@ -121,15 +120,22 @@ def feature_weights(h, context, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def learn_bias(h, candidates, probabilities, target):  # type: ignore[no-untyped-def]
-    """One Adagrad step on every candidate's bias; `target` is the position of what was taken."""
-    for c in range(len(candidates)):
+def learn_bias(h, candidates, exact, probabilities, target):  # type: ignore[no-untyped-def]
+    """One Adagrad step on every candidate's bias; `target` is the position of what was taken.
+
+    With `exact` the candidates are the first items.
+    """
+    taken = np.int64(target) if exact else np.int64(candidates[target])
+    accumulated, bias = h.bias_accumulated[taken], h.bias[taken]
+    for c in range(len(probabilities)):
         g = probabilities[c]
-        if c == target:
-            g -= np.float32(1.0)
-        j = candidates[c]
+        j = np.int64(c) if exact else np.int64(candidates[c])
         h.bias_accumulated[j] += g * g
         h.bias[j] -= _BIAS_RATE * g / np.sqrt(h.bias_accumulated[j])
+    # What was taken stepped as if it had not been: it steps anew.
+    g = probabilities[target] - np.float32(1.0)
+    h.bias_accumulated[taken] = accumulated + g * g
+    h.bias[taken] = bias - _BIAS_RATE * g / np.sqrt(h.bias_accumulated[taken])
 
 
 @kernel
@@ -190,18 +196,26 @@ def top_k(scores, k, best):  # type: ignore[no-untyped-def]
     """
     found = 0
     bar = EXCLUDED
-    for j in range(len(scores)):
-        score = scores[j]
-        if score > bar:
-            slot = found if found < k else k - 1
-            while slot > 0 and scores[best[slot - 1]] < score:
-                best[slot] = best[slot - 1]
-                slot -= 1
-            best[slot] = j
-            if found < k:
-                found += 1
-            if found == k:
-                bar = scores[best[k - 1]]
+    for first in range(0, len(scores), _BLOCK):
+        block = scores[first : first + _BLOCK]
+        # Most blocks hold none of the best: a vectorised look tells.
+        highest = EXCLUDED
+        for j in range(len(block)):
+            highest = max(highest, block[j])
+        if highest <= bar:
+            continue
+        for j in range(len(block)):
+            score = block[j]
+            if score > bar:
+                slot = found if found < k else k - 1
+                while slot > 0 and scores[best[slot - 1]] < score:
+                    best[slot] = best[slot - 1]
+                    slot -= 1
+                best[slot] = first + j
+                if found < k:
+                    found += 1
+                if found == k:
+                    bar = scores[best[k - 1]]
     return found
 
 

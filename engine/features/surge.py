@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.features.faded import fade, growth, log_shares, window
+from engine.features.faded import fade, growth, log_all_shares, window
 from engine.state.schema import ROWS, Array, State
 
 HALF_LIFE = 300
@@ -79,6 +79,12 @@ def merge_surge(s, items, events, counts):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def surge_feature(s, candidates, out):  # type: ignore[no-untyped-def]
-    """Write 11.5 + log(1e-5 + share) of the candidates (int32[n]) to `out`: float32[n]."""
-    log_shares(s.counts, s.inflation[0] * _WINDOW, candidates, len(candidates), out)
+def surge_feature(s, candidates, exact, out):  # type: ignore[no-untyped-def]
+    """Write 11.5 + log(1e-5 + share) of the candidates (int32[n]) to `out`: float32[>= n].
+
+    With `exact` they are the first n items.
+    """
+    n = len(candidates)
+    for c in range(n):
+        out[c] = s.counts[c if exact else candidates[c]]
+    log_all_shares(out, s.inflation[0] * _WINDOW, n, out)

@@ -1,5 +1,8 @@
 """The table of features: row numbers, parts, initial weights and saved names come from it.
 
+With it goes what calls the features that have a state of their own: to add one takes its module
+and this one (docs/extending.md).
+
 A feature's row in the table is its row in every array of features and of weights. Rows of one part
 are next to each other. The names are those of the weights in saved states: a file that lacks one
 gives that feature its initial weight. `docs/ranking.md` shows the table, and a test compares them.
@@ -9,44 +12,13 @@ from __future__ import annotations
 
 from itertools import groupby
 from math import inf
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-GRAPH_PART, TREND_PART, TEXT_PART = range(3)
-PART_NAMES = ("graph", "trend", "text")
+from engine.compiled import kernel
+from engine.features.feature import GRAPH_PART, PART_NAMES, TEXT_PART, TREND_PART, Feature, OwnState
+from engine.features.surge import Surge, SurgeArrays, record_surge, surge_feature
+from engine.state.schema import State
 
-
-class Feature(NamedTuple):
-    """A feature f_k(u, j) of a user u and an item j.
-
-    Attributes
-    ----------
-    name
-        Of its weights in saved states; never changed once released.
-    part
-        One of `*_PART`: which part of the model it belongs to.
-    formula
-        What it is, for docs/ranking.md.
-    low, high
-        Bounds of its values; infinite where there is none.
-    initial
-        Its weight before anything is learnt, in the constant context.
-    learnt
-        Whether the weight is trained, or stays at `initial`.
-    kernel
-        The compiled function that fills its row: a module of `engine` and a name in it.
-    """
-
-    name: str
-    part: int
-    formula: str
-    low: float
-    high: float
-    initial: float
-    learnt: bool
-    kernel: str
-
-
-_TRANSITIONS = "features.transitions.gather_transitions"
 _POPULARITY = "features.popularity.popularity_features"
 _COOCCURRENCE = "features.cooccurrence.gather_cooccurrence"
 _REPEATS = "features.repeats.gather_repeats"
@@ -55,20 +27,20 @@ _DOTS = "features.head.dot_rows"
 TABLE = (
     Feature(
         "directed", GRAPH_PART,
-        "log(1 + 10⁴ · mean over the user's last items i, the q-th weighted .8^q, of "
+        "log(1 + 10⁴ · mean over the user's last 16 items i, the q-th weighted .8^q, of "
         "short(i → j) / √count(i))",
-        0, inf, 0.3, True, _TRANSITIONS,
+        0, inf, 0.3, True, _COOCCURRENCE,
     ),
     Feature(
         "symmetric", GRAPH_PART,
-        "as directed, of long(i, j), the q-th weighted .95^q",
-        0, inf, 0.3, True, _TRANSITIONS,
+        "as directed, of all items that are read and of long(i, j), the q-th weighted .95^q",
+        0, inf, 0.3, True, _COOCCURRENCE,
     ),
     Feature(
         "saturating", GRAPH_PART,
         "0.3 · Σ .9^q · v / (1 + v), "
         "v = long(i, j) · √((1 + events / 1000) / (count(i) · (1 + count(j))))",
-        0, 3, 0.3, True, _TRANSITIONS,
+        0, 3, 0.3, True, _COOCCURRENCE,
     ),
     # What others take after an item that they dislike is often near it: learning would turn a wish
     # into its opposite.
@@ -76,7 +48,7 @@ TABLE = (
         "disliked", GRAPH_PART,
         "greatest of long(i, j) / (greatest weight in the row of i), over the items i that the "
         "user dislikes",
-        0, 1, -0.5, False, "features.transitions.gather_around",
+        0, 1, -0.5, False, "features.cooccurrence.gather_disliked",
     ),
     Feature(
         "graph", GRAPH_PART,
@@ -96,12 +68,14 @@ TABLE = (
     ),
     Feature(
         "cosine", GRAPH_PART,
-        "log(1 + 100 · Σ .8^q · long(i, j) / √((count(i) + 1) · (count(j) + 1)))",
+        "log(1 + 100 · Σ .8^q · long(i, j) / √((count(i) + 1) · (count(j) + 1))), over the user's "
+        "last 16 items but those they dislike",
         0, inf, 0.2, True, _COOCCURRENCE,
     ),
     Feature(
         "lift", GRAPH_PART,
-        "log(1 + Σ .8^q · long(i, j) · (events + 1) / ((count(i) + 5) · (count(j) + 5)))",
+        "log(1 + Σ .8^q · long(i, j) · (events + 1) / ((count(i) + 5) · (count(j) + 5))), over the "
+        "same items",
         0, inf, 0.0, True, _COOCCURRENCE,
     ),
     Feature(
@@ -173,6 +147,8 @@ FEATURES = len(TABLE)
 FEATURE_NAMES = tuple(feature.name for feature in TABLE)
 LEARNT = tuple(feature.learnt for feature in TABLE)
 INITIAL_WEIGHTS = tuple(feature.initial for feature in TABLE)
+READS_TIME = any(feature.reads_time for feature in TABLE)
+"""Whether any feature depends on the time of asking: a score is then as old as its asking."""
 
 
 def row(name: str) -> int:
@@ -199,6 +175,62 @@ def part_rows(table: tuple[Feature, ...]) -> tuple[tuple[int, int], ...]:
 
 
 PART_ROWS = part_rows(TABLE)
+
+# ------------------------------------------------------------------ states of their own
+
+_SURGING = row("surging")
+
+
+class OwnArrays(NamedTuple):
+    """What kernels read and write of the states that features have of their own."""
+
+    surge: SurgeArrays
+
+
+class OwnStates:
+    """The states that features have of their own, a field of `OwnArrays` each."""
+
+    STATE: ClassVar[State] = State(parts=dict.fromkeys(OwnArrays._fields, ""))
+
+    def __init__(self) -> None:
+        self.surge = Surge()
+
+    @property
+    def arrays(self) -> OwnArrays:
+        """As kernels take them."""
+        return OwnArrays(*(state.arrays for state in self._all))
+
+    @property
+    def _all(self) -> list[OwnState]:
+        return [getattr(self, name) for name in OwnArrays._fields]
+
+    def reserve(self, items: int) -> None:
+        """Make room for `items` items."""
+        for state in self._all:
+            state.reserve(items)
+
+    def clear(self, item: int) -> None:
+        """Forget an item."""
+        for state in self._all:
+            state.clear(item)
+
+
+@kernel
+def record_own(own, item, weight, time):  # type: ignore[no-untyped-def]
+    """Take in that an item was taken, with the weight of its kind, at a time (int64, ms)."""
+    record_surge(own.surge, item, weight)
+
+
+@kernel
+def fill_own(own, candidates, exact, now, features):  # type: ignore[no-untyped-def]
+    """Fill the rows of these features: float32[features, >= n].
+
+    Of the candidates (int32[n]; with `exact` they are the first n items), at a time (int64, ms).
+    """
+    surge_feature(own.surge, candidates, exact, features[_SURGING])
+
+
+# ------------------------------------------------------------------ docs/ranking.md
 
 
 def markdown() -> str:

@@ -1,9 +1,8 @@
 """Item-to-item transitions: what users take after, and around, an item.
 
 Two weights a transition, both decayed by how many of the user's items lie between the two (q = 0
-for the most recent): a directed short one (.8^q) and a symmetric long one (.95^q). The long one is
-read twice, as it is and through a saturating function. A row is bounded; a full one evicts its
-weakest transition.
+for the most recent): a directed short one (.8^q) and a symmetric long one (.95^q). A row is
+bounded; a full one evicts its weakest transition. `engine.features.cooccurrence` reads the rows.
 """
 
 from __future__ import annotations
@@ -15,18 +14,14 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.features.elementwise import log_in_place
-from engine.graph import NODES
 from engine.state.eviction import Departures
 from engine.state.schema import ANY, ROWS, Array, State
 
-_SHORT, _LONG = np.float32(0.8), np.float32(0.95)
+SHORT, LONG = np.float32(0.8), np.float32(0.95)
 _SMALLEST = 16
 """Slots of the smallest block; each larger one has four times as many."""
 NOTED = 6
 """Items of the history, the latest, of which transitions are noted for other engines."""
-_SATURATING = np.float32(0.9)
-"""Decay over the history with which the saturating channel is read."""
 
 
 class TransitionArrays(NamedTuple):
@@ -219,27 +214,50 @@ def _grow(t, source):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _weakest(t, source):  # type: ignore[no-untyped-def]
+    """The slot of a row's transition of the least long weight, and of those of the least short one.
+
+    Weights are not negative, so their bits are in their order: the two of a slot are one integer,
+    the long one its upper half, and the least integer of a row is found in a vectorised loop.
+    """
+    first = t.start[source]
+    held = t.degree[source]
+    row = t.weights[first : first + held].reshape(2 * held).view(np.int64)
+    least = row[0]
+    for slot in range(1, len(row)):
+        least = row[slot] if row[slot] < least else least
+    found = np.int64(0)
+    for slot in range(len(row)):
+        if row[slot] == least:
+            found = np.int64(slot)
+    return first + found
+
+
+@kernel
+def _room(t, source):  # type: ignore[no-untyped-def]
+    """A slot for a new transition of a row: a free one, or else that of its weakest."""
+    if t.degree[source] == t.sizes[-1]:
+        return _weakest(t, source)
+    if t.degree[source] == t.capacity[source]:
+        _grow(t, source)
+    t.degree[source] += 1
+    return t.start[source] + t.degree[source] - 1
+
+
+@kernel
+def _put(t, slot, target):  # type: ignore[no-untyped-def]
+    """Let a slot hold a new transition, of no weight yet."""
+    t.items[slot] = target
+    t.weights[slot, 0] = t.weights[slot, 1] = np.float32(0.0)
+
+
+@kernel
 def _slot(t, source, target):  # type: ignore[no-untyped-def]
     """The slot of a transition, made if it is new."""
     slot = _find(t, source, target)
-    if slot >= 0:
-        return slot
-    if t.degree[source] == t.capacity[source] and t.capacity[source] < t.sizes[-1]:
-        _grow(t, source)
-    first = t.start[source]
-    if t.degree[source] < t.capacity[source]:
-        slot = first + t.degree[source]
-        t.degree[source] += 1
-    else:
-        slot = first
-        weakest = t.weights[first, 0] + t.weights[first, 1]
-        for other in range(first + 1, first + t.degree[source]):
-            strength = t.weights[other, 0] + t.weights[other, 1]
-            if strength < weakest:
-                weakest = strength
-                slot = other
-    t.items[slot] = target
-    t.weights[slot, 0] = t.weights[slot, 1] = np.float32(0.0)
+    if slot < 0:
+        slot = _room(t, source)
+        _put(t, slot, target)
     return slot
 
 
@@ -253,23 +271,42 @@ def slots_needed(t, history, later):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def record_transitions(t, history, item, weight, between):  # type: ignore[no-untyped-def]
+def record_transitions(t, history, item, weight, between, places):  # type: ignore[no-untyped-def]
     """Count that `item` followed the history (int32[n], most recent first).
 
-    `between` items lie between the two, of which this is counted already.
+    Parameters
+    ----------
+    between
+        How many items lie between the two, of which this is counted already.
+    places : int32[items]
+        Scratch: -1, before and after.
     """
-    short = np.float32(weight * _SHORT**between)
-    long = np.float32(weight * _LONG**between)
+    short = np.float32(weight * SHORT**between)
+    long = np.float32(weight * LONG**between)
+    # The item's own row is looked at for each source: where it holds what is written down once.
+    first = t.start[item]
+    for slot in range(t.degree[item]):
+        places[t.items[first + slot]] = slot
     for q in range(len(history)):
         source = history[q]
         if source != item:
             slot = _slot(t, source, item)
             t.weights[slot, 0] += short
             t.weights[slot, 1] += long
-            slot = _slot(t, item, source)
+            slot = t.start[item] + places[source]
+            if places[source] < 0:
+                held = t.degree[item]
+                slot = _room(t, item)
+                if t.degree[item] == held:
+                    places[t.items[slot]] = -1
+                _put(t, slot, source)
+                places[source] = slot - t.start[item]
             t.weights[slot, 1] += long
-        short *= _SHORT
-        long *= _LONG
+        short *= SHORT
+        long *= LONG
+    first = t.start[item]
+    for slot in range(t.degree[item]):
+        places[t.items[first + slot]] = -1
 
 
 @kernel
@@ -280,8 +317,8 @@ def note_transitions(journal, history, item, weight, between):  # type: ignore[n
     """
     if len(journal.pairs) == 0:
         return
-    short = np.float32(weight * _SHORT**between)
-    long = np.float32(weight * _LONG**between)
+    short = np.float32(weight * SHORT**between)
+    long = np.float32(weight * LONG**between)
     top = journal.top[0]
     for q in range(min(len(history), NOTED)):
         if history[q] != item:
@@ -289,8 +326,8 @@ def note_transitions(journal, history, item, weight, between):  # type: ignore[n
             journal.weights[top, 0] = short
             journal.weights[top, 1] = long
             top += 1
-        short *= _SHORT
-        long *= _LONG
+        short *= SHORT
+        long *= LONG
     journal.top[0] = top
 
 
@@ -326,8 +363,8 @@ def _take_back(t, history, item, weight):  # type: ignore[no-untyped-def]
         slot = _find(t, item, source)
         if slot >= 0:
             t.weights[slot, 1] = max(t.weights[slot, 1] - long, zero)
-        short *= _SHORT
-        long *= _LONG
+        short *= SHORT
+        long *= LONG
 
 
 @kernel
@@ -351,86 +388,6 @@ def purge_transitions(t, rows, n, left, now):  # type: ignore[no-untyped-def]
                 t.weights[kept, 1] = t.weights[slot, 1]
                 kept += 1
         t.degree[row] = kept - first
-
-
-@kernel
-def gather_transitions(t, history, counts, events, candidates, position, rarity, out):  # type: ignore[no-untyped-def]
-    """Write three scores of the candidates (directed, symmetric, saturating) to `out`.
-
-    A source is normalised by the root of its count; the saturating channel also discounts popular
-    targets.
-
-    Parameters
-    ----------
-    history : int32[n], most recent first
-    counts : float32[items]
-    candidates, position : int32[m], int32[items]
-        Item numbers, and where among them an item is (or -1).
-    rarity : float32[>= m]
-        Scratch.
-    out : float32[>= 3, >= m]
-    """
-    one = np.float32(1.0)
-    n = len(candidates)
-    directed, symmetric, saturating = out[0], out[1], out[2]
-    # A target's discount is the root of how rare it is, smoothed while the stream is young.
-    scale = np.float32((events + 1000.0) / 1000.0)
-    for c in range(n):
-        directed[c] = symmetric[c] = saturating[c] = np.float32(0.0)
-        rarity[c] = np.sqrt(scale / (counts[candidates[c]] + one))
-    short = long = middle = one
-    short_total = long_total = np.float32(0.0)
-    for q in range(len(history)):
-        source = history[q]
-        norm = one / np.sqrt(counts[source] + np.float32(0.5))
-        short_total += short
-        long_total += long
-        a, b = short * norm, long * norm
-        first = t.start[source]
-        row = t.items[first : first + t.degree[source]]
-        pairs = t.weights[first : first + t.degree[source]]
-        for slot in range(len(row)):
-            c = position[row[slot]]
-            if c >= 0:
-                weight = pairs[slot, 1]
-                directed[c] += a * pairs[slot, 0]
-                symmetric[c] += b * weight
-                v = norm * weight * rarity[c]
-                saturating[c] += middle * v / (one + v)
-        short *= _SHORT
-        long *= _LONG
-        middle *= _SATURATING
-    short_scale = np.float32(1e4) / short_total
-    long_scale = np.float32(1e4) / long_total
-    for c in range(n):
-        directed[c] = one + directed[c] * short_scale
-        symmetric[c] = one + symmetric[c] * long_scale
-        saturating[c] *= np.float32(0.3)
-    log_in_place(directed[:n])
-    log_in_place(symmetric[:n])
-
-
-@kernel
-def gather_around(t, lists, user, position, left, out):  # type: ignore[no-untyped-def]
-    """Write how near each candidate is to any of a user's items in `lists`: out is float32[m].
-
-    The nearest to an item get 1, by the symmetric weights. `position` finds an item among the
-    candidates, or is -1; `left` says whether a number means another item by now.
-    """
-    out[:] = np.float32(0.0)
-    for at in range(lists.start[user], lists.start[user] + lists.length[user]):
-        source = lists.entries[at] & (NODES - 1)
-        since = t.purged[source]
-        first = t.start[source]
-        last = first + t.degree[source]
-        strongest = np.float32(1e-9)
-        for slot in range(first, last):
-            if left[t.items[slot]] <= since:
-                strongest = max(strongest, t.weights[slot, 1])
-        for slot in range(first, last):
-            c = position[t.items[slot]]
-            if c >= 0 and left[t.items[slot]] <= since:
-                out[c] = max(out[c], t.weights[slot, 1] / strongest)
 
 
 @kernel

@@ -1,9 +1,7 @@
 """The step: what one interaction does to all that is known, compiled for a batch of them.
 
-`observe_events` is an event from top to bottom: learn from what would have been answered, note
-what was taken, the graph, propagation, the text, the answer. Where a part of it is not compiled (a
-device that aggregates, a review's text, candidates of a large catalogue, rules of a list),
-`engine.recommender` calls the same kernels one by one.
+`observe` is an event from top to bottom: learn from what would have been answered, note what was
+taken, the graph, propagation, the text, the answer. `engine.step.calls` is how it is called.
 """
 
 from __future__ import annotations
@@ -15,8 +13,7 @@ from engine.features import user_items
 from engine.features.context import move_levels
 from engine.features.dislikes import judge
 from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
-from engine.features.surge import record_surge
-from engine.features.table import row
+from engine.features.table import record_own, row
 from engine.features.transitions import (
     NOTED,
     note_transitions,
@@ -25,17 +22,14 @@ from engine.features.transitions import (
     slots_needed,
 )
 from engine.features.user_items import REPEATABLE
-from engine.graph import WEIGHTS, count_later, insert_edge, purge_row, recent_ids
+from engine.graph import NODES, WEIGHTS, count_later, insert_edge, purge_row, recent_ids
 from engine.propagation.embeddings import propagate
 from engine.state.eviction import touch
 from engine.step.clock import lap
 from engine.step.model import (
+    holds_contest,
     learn,
-    place,
     score_contest,
-    score_trending,
-    take_away,
-    tell,
     tell_best,
     tell_trending,
 )
@@ -81,39 +75,22 @@ answer
 STAGES = ("learn", "graph", "propagate", "text", "rank")
 LEARN, GRAPH, PROPAGATE, TEXT, RANK = range(len(STAGES))
 _TEXT_ROW = row("text")
+_ITEM = NODES - 1
 
 
 @kernel
-def observe_events(held, events, first, history, k, told, found, stages):  # type: ignore[no-untyped-def]
+def observe(t, events, first, history, exact, k, told, found, stages):  # type: ignore[no-untyped-def]
     """Take in the events from `first` on, and answer each that asks for it.
 
-    Parameters
-    ----------
-    held : Held
-    events : EVENT[n]
-    history
-        How many of a user's items are read.
-    told : float64[n, 4, k]
-        Written: what is told of each answer's items (`engine.step.model.tell`).
-    found : int32[n]
-        Written: how many items each answer has.
-    stages : int64[n, 5]
-        Written: nanoseconds of each stage.
-
-    Returns
-    -------
-    int
-        How many events were taken in: fewer than n if the next needs more room than there is, which
-        `scratch.demand` tells; nothing of it is done then.
+    As `engine.step.calls.observe_events`, which says what the arguments are; `exact` is true.
     """
-    t = held.tables
     clock = t.scratch.clock
     lap(clock, stages[0], -1)
     for e in range(first, len(events)):
         event = events[e]
         if not has_room(t, event, history):
             return e
-        take_in(t, event, history, event.known, True, stages[e])
+        take_in(t, event, history, event.known, exact, stages[e])
         if event.units > 0:
             propagate(t.users, t.items, t.embeddings, event.user, event.item)
         lap(clock, stages[e], PROPAGATE)
@@ -122,25 +99,14 @@ def observe_events(held, events, first, history, k, told, found, stages):  # typ
             read(t.taste, event.user, t.vectors[event.item], later)
         lap(clock, stages[e], TEXT)
         if event.answer:
-            found[e] = answer(t, event.user, history, event.known, k, told[e])
+            found[e] = answer(t, event, history, exact, k, told[e])
         lap(clock, stages[e], RANK)
     return len(events)
 
 
 @kernel
-def take_in_one(held, events, history, n, exact, stages):  # type: ignore[no-untyped-def]
-    """`take_in` of a single event (EVENT[1]); returns whether there was room for it."""
-    t = held.tables
-    if not has_room(t, events[0], history):
-        return False
-    lap(t.scratch.clock, stages, -1)
-    take_in(t, events[0], history, n, exact, stages)
-    return True
-
-
-@kernel
 def has_room(t, event, history):  # type: ignore[no-untyped-def]
-    """Whether the arrays have room for what an event may add; see `observe_events`."""
+    """Whether the arrays have room for what an event may add; see `observe`."""
     later = count_later(t.users, event.user, event.time)
     demand = t.scratch.demand
     demand[0] = slots_needed(t.transitions, history, later)
@@ -177,8 +143,8 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     taken = event.units > 0 and (counted < 0 or again)
     if taken and not event.introduced and len(history) > 0:
         # The last contest is what an answer was made of, unless that knew what came later.
-        if s.kept[0] != user or later > 0:
-            score_contest(t, user, history, n, exact)
+        if later > 0 or not holds_contest(s, user, event.time):
+            score_contest(t, user, history, n, exact, event.time)
         target = _place(s, item, s.kept[1], exact)
         # What did not compete teaches nothing: put among the candidates by hand it would teach
         # that what is taken is what nothing speaks for.
@@ -218,11 +184,11 @@ def _place(s, item, n, exact):  # type: ignore[no-untyped-def]
 def _count(t, event, history, weight, later):  # type: ignore[no-untyped-def]
     """Count what a user took for the first time, in transitions, popularity and context."""
     user, item, p = event.user, event.item, t.popularity
-    record_transitions(t.transitions, history, item, weight, 0)
+    record_transitions(t.transitions, history, item, weight, 0, t.position)
     note_transitions(t.journal, history, item, weight, 0)
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
-    record_surge(t.surge, item, weight)
+    record_own(t.own, item, weight, event.time)
     record_popularity(p, item, length, event.known, weight, event.rated, event.value)
     move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
 
@@ -245,20 +211,20 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
             if order[before] == other:
                 first = False
         if units > 0 and between < most and first:
-            record_transitions(t.transitions, source, other, units / WEIGHTS, between)
+            record_transitions(t.transitions, source, other, units / WEIGHTS, between, t.position)
             note_transitions(t.journal, source, other, units / WEIGHTS, between)
 
 
 @kernel
-def answer(t, user, most, n, k, told):  # type: ignore[no-untyped-def]
-    """Tell of the user's k best items, when all n compete; returns how many there are."""
-    s = t.scratch
+def answer(t, event, most, exact, k, told):  # type: ignore[no-untyped-def]
+    """Tell of the k best items for an event's user, all competing; returns how many there are."""
+    s, user, n = t.scratch, event.user, event.known
     history = s.history[: recent_ids(t.users, user, most, 0, s.history)]
     if len(history) == 0:  # of somebody known all that they took may have left
         return tell_trending(t, user, n, k, told)
-    if s.kept[0] != user:
-        score_contest(t, user, history, n, True)
-    return tell_best(t, history, s.kept[1], True, k, told)
+    if not holds_contest(s, user, event.time):
+        score_contest(t, user, history, n, exact, event.time)
+    return tell_best(t, history, s.kept[1], exact, k, told)
 
 
 @kernel
@@ -276,51 +242,10 @@ def purge(t, user, item):  # type: ignore[no-untyped-def]
     rows = t.scratch.history
     held = recent_ids(t.users, user, len(rows), 0, rows)
     purge_transitions(t.transitions, rows, held, t.departed, now)
+    first = t.disliked.start[user]
+    for at in range(t.disliked.length[user]):
+        rows[0] = t.disliked.entries[first + at] & _ITEM
+        purge_transitions(t.transitions, rows, 1, t.departed, now)
     if item >= 0:
         rows[0] = item
         purge_transitions(t.transitions, rows, 1, t.departed, now)
-
-
-@kernel
-def purge_user(held, user):  # type: ignore[no-untyped-def]
-    """`purge` of a user alone."""
-    purge(held.tables, user, -1)
-
-
-# ---------------------------------------------------------------------- asked for by themselves
-
-
-@kernel
-def score_for(held, user, most, n, exact):  # type: ignore[no-untyped-def]
-    """Score n candidates for a user, unless the scratch holds their contest; returns its n."""
-    t = held.tables
-    s = t.scratch
-    if s.kept[0] != user:
-        history = s.history[: recent_ids(t.users, user, most, 0, s.history)]
-        score_contest(t, user, history, n, exact)
-    return s.kept[1]
-
-
-@kernel
-def tell_best_for(held, user, most, n, exact, k, told):  # type: ignore[no-untyped-def]
-    """`tell_best` of the user's contest."""
-    t = held.tables
-    history = t.scratch.history[: recent_ids(t.users, user, most, 0, t.scratch.history)]
-    return tell_best(t, history, n, exact, k, told)
-
-
-@kernel
-def tell_for(held, user, most, n, exact, best, told):  # type: ignore[no-untyped-def]
-    """`tell` of the user's contest."""
-    t = held.tables
-    history = t.scratch.history[: recent_ids(t.users, user, most, 0, t.scratch.history)]
-    tell(t, history, n, exact, best, told)
-
-
-@kernel
-def trending_for(held, user, candidates, scores):  # type: ignore[no-untyped-def]
-    """`score_trending` of any candidates."""
-    t = held.tables
-    place(t, candidates)
-    score_trending(t, user, candidates, t.position, scores)
-    take_away(t, candidates)

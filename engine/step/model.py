@@ -10,7 +10,8 @@ import numpy as np
 
 from engine.compiled import kernel
 from engine.features.context import context_of
-from engine.features.cooccurrence import gather_cooccurrence, without
+from engine.features.cooccurrence import gather_cooccurrence, gather_disliked, without
+from engine.features.feature import GRAPH_PART, TEXT_PART
 from engine.features.head import (
     EXCLUDED,
     combine,
@@ -32,9 +33,8 @@ from engine.features.popularity import (
     stage_of,
 )
 from engine.features.repeats import gather_repeats
-from engine.features.surge import surge_feature
-from engine.features.table import TREND_PART, row
-from engine.features.transitions import gather_around, gather_transitions, strongest_sources
+from engine.features.table import READS_TIME, fill_own, row
+from engine.features.transitions import strongest_sources
 from engine.features.user_items import REPEATABLE
 from engine.graph import NODES
 from engine.propagation.embeddings import learn_tables
@@ -44,8 +44,10 @@ from engine.text.taste import direction, learn_maps
 DIRECTED, DISLIKED = row("directed"), row("disliked")
 GRAPH, PERSONAL, SECOND_HOP = row("graph"), row("personal"), row("second_hop")
 COSINE, AGAIN = row("cosine"), row("again")
-POPULAR, STAGE, SURGING = row("popular"), row("stage"), row("surging")
+POPULAR, STAGE = row("popular"), row("stage")
 TEXT, NEW_TEXT = row("text"), row("new_text")
+TRENDING, SIMILAR_TEXT = -1, -2
+"""Why an item is recommended, where it is not for another item."""
 _FEW = np.float32(5.0)
 _ITEM = NODES - 1
 _WHOLE = np.float32(1.0)
@@ -67,8 +69,14 @@ def _pull(weight):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def score_contest(t, user, history, n, exact):  # type: ignore[no-untyped-def]
-    """Score n candidates for a user with that history (int32[m], most recent first).
+def holds_contest(s, user, now):  # type: ignore[no-untyped-def]
+    """Whether the scratch holds a user's contest as it would be scored at that time."""
+    return s.kept[0] == user and (not READS_TIME or s.kept[2] == now)
+
+
+@kernel
+def score_contest(t, user, history, n, exact, now):  # type: ignore[no-untyped-def]
+    """Score n candidates for a user with that history (int32[m], most recent first), at a time.
 
     With `exact` they are the first n items, else the first n of `scratch.candidates`. Fills in the
     scratch, which then holds this contest.
@@ -80,14 +88,14 @@ def score_contest(t, user, history, n, exact):  # type: ignore[no-untyped-def]
             p.features, p.stage_ratio, p.counts, t.head.bias, t.vectors, e.outputs,
             e.personal_outputs, e.second_hop,
         )  # fmt: skip
-        _score(t, user, history, t.every[:n], t.every, stage, share, columns)
+        _score(t, user, history, t.every[:n], t.every, exact, now, stage, share, columns)
     else:
         candidates = s.candidates[:n]
         place(t, candidates)
         _gather(t, candidates, stage)
-        _score(t, user, history, candidates, t.position, 0, share, s.gathered)
+        _score(t, user, history, candidates, t.position, exact, now, 0, share, s.gathered)
         take_away(t, candidates)
-    s.kept[0], s.kept[1] = user, n
+    s.kept[0], s.kept[1], s.kept[2] = user, n, now
 
 
 @kernel
@@ -108,7 +116,9 @@ def _gather(t, candidates, stage):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _score(t, user, history, candidates, position, stage, share, columns):  # type: ignore[no-untyped-def]
+def _score(  # type: ignore[no-untyped-def]
+    t, user, history, candidates, position, exact, now, stage, share, columns
+):
     """Fill in all features of the candidates for a user, and combine them.
 
     `position` finds an item among the candidates; the columns are theirs.
@@ -117,16 +127,13 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
     s, e, active = t.scratch, t.embeddings, t.head.active
     features, scores = s.features, s.scores
     if active[GRAPH] > 0:
-        gather_transitions(
-            t.transitions, history, t.popularity.counts, t.popularity.clock[EVENTS], candidates,
-            position, s.share[0], features[DIRECTED:DISLIKED],
-        )  # fmt: skip
-        gather_around(t.transitions, t.disliked, user, position, t.departed, features[DISLIKED, :n])
         liked = s.liked[: without(history, t.disliked, user, s.liked)]
         gather_cooccurrence(
-            t.transitions, liked, t.popularity.counts, t.popularity.clock[EVENTS], candidates,
-            position, s.share, features[COSINE:AGAIN],
+            t.transitions, history, liked, t.popularity.counts, t.popularity.clock[EVENTS],
+            columns.counts[:n], position, s.share, features[DIRECTED:DISLIKED],
+            features[COSINE:AGAIN],
         )  # fmt: skip
+        gather_disliked(t.transitions, t.disliked, user, position, features[DISLIKED, :n])
     if active[AGAIN] > 0:
         gather_repeats(t.users, user, position, n, features[AGAIN:POPULAR])
     context_of(t.contexts, t.users, user, s.context)
@@ -135,7 +142,7 @@ def _score(t, user, history, candidates, position, stage, share, columns):  # ty
         columns.popular, columns.stage_ratio, stage, np.float32(share), n,
         features[POPULAR : STAGE + 1],
     )  # fmt: skip
-    surge_feature(t.surge, candidates, features[SURGING, :n])
+    fill_own(t.own, candidates, exact, now, features)
     if active[TEXT] > 0:
         towards = s.vector[0, : columns.vectors.shape[1]]
         direction(t.taste, user, towards)
@@ -186,10 +193,11 @@ def exclude(t, user, candidates, position, scores):  # type: ignore[no-untyped-d
 
 @kernel
 def tell(t, history, n, exact, best, told):  # type: ignore[no-untyped-def]
-    """Tell of the candidates at the positions `best` (int32[k]) of the contest: float64[4, >= k].
+    """Tell of the candidates at the positions `best` (int32[k]) of the contest: float64[3, >= k].
 
-    The number; the score in ten-thousandths, for here a division may be inexact; the part of the
-    model that spoke most; the item of the history (or -1) that it is taken around most.
+    The number; the score in ten-thousandths, for here a division may be inexact; why: the item of
+    the history that it is taken around most if the graph spoke most, else `TRENDING` or
+    `SIMILAR_TEXT`.
     """
     s = t.scratch
     candidates = t.every[:n] if exact else s.candidates[:n]
@@ -198,10 +206,14 @@ def tell(t, history, n, exact, best, told):  # type: ignore[no-untyped-def]
         numbers[i] = candidates[best[i]]
         told[0, i] = numbers[i]
         told[1, i] = np.rint(s.scores[best[i]] * 1e4)
-        told[2, i] = strongest_part(s.features, s.weights, t.head.active, best[i])
     strongest_sources(t.transitions, history, numbers, t.departed, numbers)
     for i in range(len(best)):
-        told[3, i] = numbers[i]
+        part = strongest_part(s.features, s.weights, t.head.active, best[i])
+        told[2, i] = TRENDING
+        if part == TEXT_PART:
+            told[2, i] = SIMILAR_TEXT
+        elif part == GRAPH_PART and numbers[i] >= 0:
+            told[2, i] = numbers[i]
 
 
 @kernel
@@ -230,8 +242,7 @@ def tell_trending(t, user, n, k, told):  # type: ignore[no-untyped-def]
     for i in range(found):
         told[0, i] = candidates[s.best[i]]
         told[1, i] = np.rint(s.scores[s.best[i]] * 1e4)
-        told[2, i] = TREND_PART
-        told[3, i] = -1
+        told[2, i] = TRENDING
     return found
 
 
@@ -251,21 +262,19 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
     for k in range(len(s.errors)):
         s.errors[k] -= features[k, target]
     if t.head.active[TEXT] > 0:
-        taken = np.float32(0.0)
+        counts = t.popularity.counts if exact else s.gathered.counts
         for c in range(n):
-            share = s.weights[TEXT] + s.weights[NEW_TEXT] * _newness(
-                t.popularity.counts[candidates[c]]
-            )
-            s.share[0, c] = probabilities[c] * share
-            if c == target:
-                taken = share
+            s.share[c] = s.weights[TEXT] + s.weights[NEW_TEXT] * _newness(counts[c])
+        taken = s.share[target]
+        for c in range(n):
+            s.share[c] *= probabilities[c]
         error = s.vector[0, : vectors.shape[1]]
-        expected_vector(vectors, s.share[0, :n], error)
+        expected_vector(vectors, s.share[:n], error)
         for d in range(len(error)):
             error[d] -= taken * vectors[target, d]
         learn_maps(t.taste, user, error)
     learn_weights(t.head, s.errors, s.context, s.newton)
-    learn_bias(t.head, candidates, probabilities, target)
+    learn_bias(t.head, candidates, exact, probabilities, target)
     learn_tables(
         t.embeddings, user, history, candidates, probabilities, target, _pull(s.weights[GRAPH]),
         _pull(s.weights[PERSONAL]), s.vector,

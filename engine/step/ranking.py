@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
 from engine.features.head import top_k
-from engine.features.table import GRAPH_PART, TEXT_PART, TREND_PART
 from engine.rules import Rules, choose, restrict
-from engine.step.events import score_for, tell_best_for, tell_for, trending_for
+from engine.step.calls import score_for, tell_best_for, tell_for, trending_for
+from engine.step.model import SIMILAR_TEXT, TRENDING
 from engine.text.taste import direction
 
+_OTHER_REASONS = {TRENDING: "trending", SIMILAR_TEXT: "similar text"}
 _ENOUGH_TRENDING = 100
 """Fewer trending items than these are joined by others for somebody unknown."""
 
@@ -26,17 +27,28 @@ class Ranked(NamedTuple):
     reason: str
 
 
-def named(known: Knowledge, told: list[list[float]]) -> list[Ranked]:
-    """The list that was told of (`engine.step.model.tell`), with names and reasons."""
-    names = known.items.names
+def named(known: Knowledge, told: NDArray[np.float64], counts: list[int]) -> list[list[Ranked]]:
+    """The lists that were told of, with names and reasons.
+
+    told : float64[n, 3, k], of each list what `engine.step.model.tell` writes; `counts` says how
+    many items each has.
+    """
+    names, reasons = known.items.names, known.reasons
+    items, why = (told[:, row].astype(np.int64).tolist() for row in (0, 2))
+    scores = (told[:, 1] / 1e4).tolist()
     return [
-        Ranked(names[int(item)], score / 1e4, _reason(known, part, int(source)))
-        for item, score, part, source in zip(*told, strict=True)
+        [
+            Ranked(names[items[e][i]], scores[e][i], _reason(reasons, why[e][i]))
+            for i in range(count)
+        ]
+        for e, count in enumerate(counts)
     ]
 
 
-def best(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranked]:
+def best(known: Knowledge, user: int | None, now: int, k: int, rules: Rules) -> list[Ranked]:
     """The k best items for a user, or for somebody unknown (None); fewer if few may be shown.
+
+    now : the time of asking, in ms.
 
     The contest is kept, unless `rules` ask for candidates of their own.
     """
@@ -49,11 +61,11 @@ def best(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranke
     if rules.include:
         known.forget_contest()
     exact = known.all_compete
-    if not known.has_contest_of(user):
+    if not known.has_contest_of(user, now):
         known.compete(competing(known, user, history, rules.include))
     most, held = known.settings.history, known.hold()
-    n = score_for(held, user, most, known.competitors, exact)
-    told = np.empty((4, k))
+    n = score_for(held, user, now, most, known.competitors, exact)
+    told = np.zeros((3, k))
     if rules.restrict or rules.look_at_lists:
         scratch = known.scratch
         candidates = known.candidates(n)
@@ -66,7 +78,7 @@ def best(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[Ranke
         found = tell_best_for(held, user, most, n, exact, k, told)
     if rules.include:
         known.forget_contest()
-    return named(known, told[:, :found].tolist())
+    return named(known, told[None], [found])[0]
 
 
 def competing(
@@ -111,11 +123,11 @@ def _trending(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[
     trending_for(known.hold(), -1 if user is None else user, candidates, scores)
     restrict(rules, known.categories, candidates, scores)
     pool = _chosen(known, rules, candidates, scores, k)
-    told = np.empty((4, len(pool)))
+    told = np.empty((3, len(pool)))
     told[0] = candidates[pool]
     told[1] = np.rint(scores[pool].astype(np.float64) * 1e4)
-    told[2], told[3] = TREND_PART, -1
-    return named(known, told.tolist())
+    told[2] = TRENDING
+    return named(known, told[None], [len(pool)])[0]
 
 
 def _chosen(
@@ -140,10 +152,6 @@ def _chosen(
         size *= 8  # one category fills the pool
 
 
-def _reason(known: Knowledge, part: float, source: int) -> str:
+def _reason(reasons: list[str], why: int) -> str:
     """What spoke most for an item: the user's own items, its text, or what others take."""
-    if part == TEXT_PART:
-        return "similar text"
-    if part == GRAPH_PART and source >= 0:
-        return known.reasons[source]
-    return "trending"
+    return reasons[why] if why >= 0 else _OTHER_REASONS[why]

@@ -19,8 +19,7 @@ from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
 from engine.features.head import HeadArrays
 from engine.features.popularity import PopularityArrays
-from engine.features.surge import SurgeArrays
-from engine.features.table import FEATURES
+from engine.features.table import FEATURES, OwnArrays
 from engine.features.transitions import TransitionArrays
 from engine.features.user_items import UserItemArrays
 from engine.graph import RowArrays
@@ -57,13 +56,14 @@ class Scratch(NamedTuple):
 
     Attributes
     ----------
-    kept : int64[2]
-        The user of the contest that the other arrays hold, or -1 for none; its candidates' number.
+    kept : int64[3]
+        The user of the contest that the other arrays hold, or -1 for none; its candidates' number;
+        the time that it was asked for (ms).
     candidates : int32[n]
         Of the contest, ascending, unless all items compete.
     features : float32[22, n]
     scores, probabilities : float32[n]
-    share : float32[2, n]
+    share : float32[n]
     weights : float32[22]
         What the features were weighted with.
     errors : float32[22]
@@ -112,12 +112,12 @@ class Scratch(NamedTuple):
             return np.zeros(shape, np.float32)
 
         return cls(
-            kept=np.array([-1, 0]),
+            kept=np.array([-1, 0, 0]),
             candidates=np.zeros(candidates, np.int32),
             features=floats(FEATURES, candidates),
             scores=floats(candidates),
             probabilities=floats(candidates),
-            share=floats(2, candidates),
+            share=floats(candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
             newton=np.zeros((2, FEATURES * CONTEXTS)),
@@ -169,7 +169,7 @@ class Tables(NamedTuple):
     items: RowArrays
     transitions: TransitionArrays
     popularity: PopularityArrays
-    surge: SurgeArrays
+    own: OwnArrays
     contexts: ContextArrays
     embeddings: EmbeddingArrays
     head: HeadArrays

@@ -148,6 +148,7 @@ class Api:
 
     async def recommendations(self, request: web.Request) -> web.Response:
         user, k = _of_path(request, OfUser).user, _of_query(request, HowMany).k
+        now = time.time_ns() // 1_000_000
 
         def look() -> UserRecommendations:
             known = lookup.knows_user(self._engine, user)
@@ -158,7 +159,7 @@ class Api:
                     ranked.score,
                     ranked.reason,
                 )
-                for ranked in self._engine.recommend(user, k).items
+                for ranked in self._engine.recommend(user, k, now=now).items
             ]
             return UserRecommendations(user, known, items, self._model)
 

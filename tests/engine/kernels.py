@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.features import head, popularity, transitions, user_items
+from engine.features import cooccurrence, head, popularity, transitions, user_items
 from engine.features.popularity import Popularity
 from engine.features.table import FEATURES
 from engine.features.transitions import Transitions
@@ -61,23 +61,27 @@ def put(lists: UserItems, user: int, item: int, weight: float) -> None:
 def record(made: Transitions, history: NDArray[np.int32], item: int, weight: float) -> None:
     """`transitions.record_transitions`, in room that is made."""
     made.make_room(int(transitions.slots_needed(made.arrays, len(history), 0)))
-    transitions.record_transitions(made.arrays, history, item, weight, 0)
+    places = np.full(len(made.start), -1, np.int32)
+    transitions.record_transitions(made.arrays, history, item, weight, 0, places)
+    assert (places == -1).all()
 
 
 def gather(
     made: Transitions,
     history: NDArray[np.int32],
+    liked: NDArray[np.int32],
     counts: NDArray[np.float32],
     events: int,
     candidates: NDArray[np.int32],
     position: NDArray[np.int32],
-    out: NDArray[np.float32],
+    following: NDArray[np.float32],
+    around: NDArray[np.float32],
 ) -> None:
-    """`transitions.gather_transitions`."""
-    rarity = np.empty(len(candidates), np.float32)
-    transitions.gather_transitions(
-        made.arrays, history, counts, events, candidates, position, rarity, out
-    )
+    """`cooccurrence.gather_cooccurrence`."""
+    cooccurrence.gather_cooccurrence(
+        made.arrays, history, liked, counts, events, counts[candidates], position,
+        np.empty(len(candidates), np.float32), following, around,
+    )  # fmt: skip
 
 
 def strongest(

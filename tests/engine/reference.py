@@ -11,6 +11,7 @@ import numpy as np
 from engine import EngineSettings, Interaction, Recommender
 
 SHORT, LONG, SATURATING = 0.8, 0.95, 0.9
+NEAR = 16
 
 
 class TransitionsReference:
@@ -36,12 +37,13 @@ class TransitionsReference:
             for q, source in enumerate(history):
                 weights = self.weights.get((source, j), [0.0, 0.0])
                 norm = 1 / sqrt(counts[source] + 0.5)
-                sums[0] += SHORT**q * norm * weights[0]
+                if q < NEAR:
+                    sums[0] += SHORT**q * norm * weights[0]
                 sums[1] += LONG**q * norm * weights[1]
                 v = norm * weights[1] * sqrt((events + 1000) / 1000 / (counts[j] + 1))
                 sums[2] += SATURATING**q * v / (1 + v)
-            for channel, decay in enumerate((SHORT, LONG)):
-                total = sum(decay**q for q in range(len(history)))
+            for channel, (decay, read) in enumerate(((SHORT, NEAR), (LONG, len(history)))):
+                total = sum(decay**q for q in range(min(read, len(history))))
                 out[channel].append(log(1 + 1e4 * sums[channel] / total))
             out[2].append(0.3 * sums[2])
         return out

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.features import head
+from engine.features.feature import GRAPH_PART, TEXT_PART, TREND_PART
 from engine.features.head import EXCLUDED, Head
 from engine.features.newton import learn_weights
 from engine.features.table import (
     FEATURES,
-    GRAPH_PART,
-    TEXT_PART,
-    TREND_PART,
     row,
 )
 from tests.engine.kernels import best, expected, expected_row, probable
@@ -109,7 +107,7 @@ def test_a_step_on_biases_raises_what_was_taken_and_lowers_what_competed() -> No
     learnt = Head()
     candidates = np.array([4, 7, 9], np.int32)
     probabilities = np.array([0.2, 0.5, 0.3], np.float32)
-    head.learn_bias(learnt.arrays, candidates, probabilities, 1)
+    head.learn_bias(learnt.arrays, candidates, False, probabilities, 1)
     gradient = np.array([0.2, -0.5, 0.3])
     np.testing.assert_allclose(
         learnt.bias[candidates], -0.1 * gradient / np.sqrt(1 + gradient**2), rtol=1e-5

@@ -14,7 +14,7 @@ from engine.features.surge import Surge, record_surge, surge_feature
 
 def feature(surge: Surge, items: list[int]) -> list[float]:
     out = np.empty(len(items), np.float32)
-    surge_feature(surge.arrays, np.array(items, np.int32), out)
+    surge_feature(surge.arrays, np.array(items, np.int32), False, out)
     return [float(value) for value in out]
 
 

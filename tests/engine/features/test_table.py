@@ -62,7 +62,7 @@ def test_features_stay_within_the_range_and_fixed_weights_fixed() -> None:
     looked_at = 0
     for event in mixed(events=300):
         made.observe(event)
-        user, candidates = made.scratch.kept.tolist()
+        user, candidates, _ = made.scratch.kept.tolist()
         if user >= 0:
             features = made.scratch.features[:, :candidates]
             assert np.isfinite(features).all()

@@ -66,7 +66,7 @@ def item_side(engine: Recommender) -> dict[str, np.ndarray]:
     return {
         "counts": p.counts[order],
         "recent": p.recent[order] / p.inflation[0],
-        "surge": engine.surge.counts[order] / engine.surge.inflation[0],
+        "surge": engine.own.surge.counts[order] / engine.own.surge.inflation[0],
         "ratings": p.value_sums[1][order],
         "by_stage": p.by_stage[:, order],
         "stage_total": p.stage_total,

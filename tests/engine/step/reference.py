@@ -16,7 +16,7 @@ from engine import EngineSettings, Interaction, Recommender
 from engine.features.context import CONTEXT_NAMES
 from engine.features.newton import prior
 from engine.features.table import FEATURE_NAMES, INITIAL_WEIGHTS, LEARNT
-from tests.engine.reference import TransitionsReference
+from tests.engine.reference import NEAR, TransitionsReference
 
 Vector = NDArray[np.float64]
 KINDS = {"purchase": 1.0, "rating": 1.0, "cart": 0.8, "click": 0.6, "view": 0.4, "dislike": 0.0}
@@ -106,7 +106,8 @@ class StepReference:
             f[PLACE["disliked"]] = np.maximum(
                 f[PLACE["disliked"]], np.array(around) / max(*around, 1e-9)
             )
-        liked = [item for item in self.history(user) if item not in self.disliked[user]]
+        near = self.history(user)[:NEAR]
+        liked = [item for item in near if item not in self.disliked[user]]
         for name, row in self._cooccurrence(liked).items():
             f[PLACE[name]] = row
         if "all" not in self.settings.excludes:
