@@ -3,9 +3,10 @@ FROM python:3.11-slim
 
 WORKDIR /opt/millrace
 COPY pyproject.toml requirements.txt README.md LICENSE ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt
 COPY engine engine
 COPY streams streams
-RUN pip install --no-cache-dir --constraint requirements.txt .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 # All that a worker writes: checkpoints, and what numba compiles. The rest may be read-only.
 RUN useradd --create-home --uid 10001 millrace && install -d -o millrace /var/lib/millrace

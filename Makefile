@@ -39,18 +39,33 @@ coverage: install-dev
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
-# Known vulnerabilities among the pins, and packages that do not fit together.
+# Known vulnerabilities among the pins and Kafka's jars, and packages that do not fit together.
 AUDIT := .cache/audit
 
 audit: install
 	@$(BIN)/python -m pip check
 	@[ -x $(AUDIT)/bin/pip-audit ] || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; } || echo "audit: pip-audit cannot be installed; without a network nothing is looked up"
 	@[ ! -x $(AUDIT)/bin/pip-audit ] || $(PYTHON) .ci/audit.py $(AUDIT)/bin/pip-audit
+	@$(PYTHON) .ci/audit_jars.py
+
+# What the default install, the image and Kafka consist of, as CycloneDX.
+.PHONY: sbom
+sbom:
+	@$(PYTHON) .ci/sbom.py >millrace.cdx.json && echo millrace.cdx.json
 
 install: $(VENV)/.installed
 
 .PHONY: install-dev
 install-dev: $(VENV)/.installed-dev
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Nothing that is not in the pins is fetched for Millrace itself, what builds it included.
+OURS := $(PIP) --no-deps --no-build-isolation -e .
+# The versions of the pins, for pip's -c, which refuses to install a folder beside their hashes.
+PINS := $(VENV)/.pins
+
+$(PINS): requirements-extras.txt | $(STAMP)
+	@sed -E '/--hash/d; s/ \\$$//' $< >$@
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "Millrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name one with 'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'." >&2; exit 1; }
@@ -59,22 +74,22 @@ $(STAMP):
 
 $(VENV)/.installed: pyproject.toml requirements.txt | $(STAMP)
 	@echo "Installing Millrace into $(VENV) (about a minute, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt -e .
+	@$(PIP) --no-compile --require-hashes -r requirements.txt
+	@$(OURS)
 	@touch $@
 
 # The board's driver needs numpy 1, which is pinned for Python 3.11 alone.
-DEV_EXTRAS := dev$(if $(filter %-3.11,$(STAMP)),$(comma)fpga)
-
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[$(DEV_EXTRAS)]'
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt $(PINS)
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(if $(filter %-3.11,$(STAMP)),$(PIP) --no-build-isolation -c $(PINS) -e '.[fpga]')
 	@touch $@
 
 .PHONY: install-fpga
 install-fpga: $(VENV)/.installed-fpga
 
-$(VENV)/.installed-fpga: $(VENV)/.installed
+$(VENV)/.installed-fpga: $(VENV)/.installed $(PINS)
 	@command -v g++ >/dev/null || { echo "The simulated board is compiled: install g++ (Debian: apt-get install g++)." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[fpga]'
+	@$(PIP) --no-build-isolation -c $(PINS) -e '.[fpga]'
 	@touch $@
 
 .PHONY: install-train test-train
@@ -82,7 +97,7 @@ install-train: $(VENV)/.installed-train
 
 $(VENV)/.installed-train: $(VENV)/.installed-dev
 	@echo "Installing what trains models (5.6 GB) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev,fpga,train]'
+	@$(PIP) --no-build-isolation -c $(PINS) -e '.[dev,fpga,train]'
 	@touch $@
 
 test-train: install-train
@@ -105,8 +120,8 @@ peers-data:
 
 PEERS_EXTRAS := dev,peers$(if $(filter no,$(SASREC)),,$(comma)sasrec)
 
-install-peers: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[$(PEERS_EXTRAS)]'
+install-peers: $(VENV)/.installed $(PINS)
+	@$(PIP) --no-build-isolation -c $(PINS) -e '.[$(PEERS_EXTRAS)]'
 
 gorse: $(GORSE)
 
@@ -127,10 +142,11 @@ kafka-jars: $(KAFKA_JARS)/.complete
 kafka: install kafka-jars
 	@$(BIN)/millrace broker --kafka $(ARGS)
 
-$(KAFKA_JARS)/.complete: pom.xml
+$(KAFKA_JARS)/.complete: pom.xml .ci/kafka-jars.txt
 	@command -v java >/dev/null || { echo "Kafka needs Java 11 or later: install it (Debian: apt-get install openjdk-17-jre-headless)." >&2; exit 1; }
 	@command -v mvn >/dev/null || { echo "Maven fetches Kafka's jars: install it (Debian: apt-get install maven)." >&2; exit 1; }
 	@echo "Fetching Kafka's jars into $(KAFKA_JARS) (46 MB, once) ..."
 	@rm -rf $(KAFKA_JARS)
 	@mvn --quiet --batch-mode -Dstyle.color=never dependency:copy-dependencies -DoutputDirectory=$(KAFKA_JARS)
+	@cd $(KAFKA_JARS) && cut -d' ' -f1,2 --output-delimiter='  ' $(CURDIR)/.ci/kafka-jars.txt | sha256sum --check --strict --quiet
 	@touch $@

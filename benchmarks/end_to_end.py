@@ -22,10 +22,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -65,6 +67,8 @@ class Bench:
     ) -> None:
         defaults = load_settings()
         names: dict[str, Any] = {name: f"bench.{suffix}.{name}" for name in TOPICS}
+        checkpoints = tempfile.mkdtemp(prefix="millrace-bench-")
+        weakref.finalize(self, shutil.rmtree, checkpoints, ignore_errors=True)
         names["partitions"] = partitions or defaults.topics.partitions
         self.settings = defaults.model_copy(
             update={
@@ -74,7 +78,7 @@ class Bench:
                     update={
                         "group": f"bench-{suffix}",
                         "delivery": delivery,
-                        "checkpoints": tempfile.mkdtemp(prefix="millrace-bench-"),
+                        "checkpoints": checkpoints,
                     }
                 ),
                 "web": WebSettings(port=0),

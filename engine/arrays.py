@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -30,18 +31,38 @@ def grown(array: NDArray[Scalar], size: int, axis: int = 0, fill: float = 0) -> 
 
 
 class IdTable:
-    """Interns the ids that messages carry to dense int32 numbers, by first appearance."""
+    """Interns the ids that messages carry to dense int32 numbers, by first appearance.
+
+    Attributes
+    ----------
+    names
+        By number; "" of a number whose id was released, which the next new id gets.
+    """
 
     STATE: ClassVar[State] = State(
-        {"names": Value("ids", list[str], counts=True)}, unsaved=("_number",), then="_number_names"
+        {"names": Value("ids", list[str], counts=True)},
+        unsaved=("_number", "_free"),
+        check="_fault",
+        then="_number_names",
     )
 
     def __init__(self) -> None:
         self._number: dict[str, int] = {}
+        self._free: list[int] = []  # a heap: the lowest number first, saved or not
         self.names: list[str] = []
 
     def __len__(self) -> int:
+        """Numbers that were given out, those that were released among them."""
         return len(self.names)
+
+    @property
+    def known(self) -> int:
+        """Ids that have a number."""
+        return len(self._number)
+
+    def _fault(self) -> str:
+        known = [name for name in self.names if name]
+        return "an id has two numbers" if len(set(known)) < len(known) else ""
 
     def find(self, name: str) -> int | None:
         """The number of a known id."""
@@ -55,10 +76,19 @@ class IdTable:
     def intern(self, name: str) -> int:
         """The number of an id, new ones getting the next."""
         number = self._number.get(name)
-        if number is None:
+        if number is None and self._free:
+            number = self._number[name] = heappop(self._free)
+            self.names[number] = name
+        elif number is None:
             number = self._number[name] = len(self.names)
             self.names.append(name)
         return number
+
+    def release(self, number: int) -> None:
+        """Forget the id of a number, which the next new id gets."""
+        del self._number[self.names[number]]
+        self.names[number] = ""
+        heappush(self._free, number)
 
     def rename(self, number: int, name: str) -> None:
         """Give the number of an id that is known no more to a new id."""
@@ -67,4 +97,5 @@ class IdTable:
         self.names[number] = name
 
     def _number_names(self) -> None:
-        self._number = {name: number for number, name in enumerate(self.names)}
+        self._number = {name: number for number, name in enumerate(self.names) if name}
+        self._free = [number for number, name in enumerate(self.names) if not name]

@@ -48,6 +48,8 @@ class Knowledge:
         Whether anything may be shown to a user again.
     hidden : bool[items]
         Items that are never recommended.
+    unlisted : bool[items]
+        Items that events named, and no catalogue.
     reasons : list[str]
         By item number, why another is recommended. Made once: ten are needed for every answer.
     purged : int64[users]
@@ -60,6 +62,7 @@ class Knowledge:
     STATE: ClassVar[State] = State(
         {
             "hidden": Array("items/hidden", (ROWS,)),
+            "unlisted": Array("items/unlisted", (ROWS,)),
             "reasons": Value("items/reasons", list[str]),
             "purged": Array("users/purged", (ROWS,)),
             "_users_evicted": Value("users/evicted", int),
@@ -71,7 +74,10 @@ class Knowledge:
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
             "disliked": "users/disliked",
         },
-        unsaved=("settings", "repeats", "reads_text", "scratch", "journal", "item_side", "_held"),
+        unsaved=(
+            "settings", "repeats", "reads_text", "scratch", "journal", "item_side", "_listed",
+            "_held",
+        ),
         check="_fault",
         then="_restored",
     )  # fmt: skip
@@ -102,6 +108,8 @@ class Knowledge:
         self.purged: NDArray[np.int64] = np.zeros(1024, np.int64)
         self.reads_text = s.model != "gnn"
         self.hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
+        self.unlisted: NDArray[np.bool_] = np.zeros(1024, np.bool_)
+        self._listed = 0
         self.retrieval = Candidates(s.exact_items, s.candidates, self.departures)
         self.reasons: list[str] = []
         self.journal = Journal()
@@ -129,7 +137,8 @@ class Knowledge:
                     self.popularity.arrays, self.own.arrays, self.contexts.arrays,
                     self.embeddings.arrays, self.head.arrays, self.taste.arrays,
                     self.taken.arrays, self.disliked.arrays,
-                    self.vectors.vectors, self.hidden, self.departures.last,
+                    self.vectors.vectors, self.hidden, self._not_for_strangers(),
+                    self.departures.last,
                     self.departures.clock, self.purged, self._user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
                     self.journal.arrays, self.scratch,
@@ -140,6 +149,16 @@ class Knowledge:
     def _replaced(self) -> None:
         """An array was replaced: what compiled code holds is out of date."""
         self._held = None
+
+    def _not_for_strangers(self) -> NDArray[np.bool_]:
+        """Items that somebody unknown is not recommended: bool[items], or of length 0 if none.
+
+        Whoever may write events can name an item and have it trend. Where no catalogue says
+        anything, all items are alike.
+        """
+        if self.settings.recommend_unlisted or self._listed == 0:
+            return np.zeros(0, np.bool_)
+        return self.unlisted
 
     def make_room(self) -> None:
         """Make the room that the next event was found to need (`engine.step.events`)."""
@@ -206,7 +225,7 @@ class Knowledge:
         """Whether nobody has to leave for these, and no index has to be made for them."""
         items = len(self.items)
         return (
-            self.users.find(user) is not None or len(self.users) < self.settings.max_users
+            self.users.find(user) is not None or self.users.known < self.settings.max_users
         ) and (
             self.items.find(item) is not None
             or (items < self.settings.max_items and items != self.settings.exact_items)
@@ -215,7 +234,7 @@ class Knowledge:
     def number_user(self, name: str) -> int:
         """The number of a user; of a newcomer, for whom one may have to leave, a new one."""
         user = self.users.find(name)
-        if user is None and len(self.users) >= self.settings.max_users:
+        if user is None and self.users.known >= self.settings.max_users:
             user = self._user_order.oldest()
             self._evict_user(user)
             self.users.rename(user, name)
@@ -234,11 +253,13 @@ class Knowledge:
             self._evict_item(item)
             self.items.rename(item, name)
             self.reasons[item] = f"because of {name}"
+            self.unlisted[item] = True
         elif item is None:
             item = self.items.intern(name)
             self.reasons.append(f"because of {name}")
             if item >= len(self.hidden):
                 self._reserve_items(max(item + 1, min(2 * item, self.settings.max_items)))
+            self.unlisted[item] = True
             if item == self.settings.exact_items:
                 self._index()
         else:
@@ -252,12 +273,25 @@ class Knowledge:
 
         That is no use of the item: told twice, the catalogue must change nothing.
         """
+        item = self.meet_item(name)
+        if self.unlisted[item]:
+            self.unlisted[item] = False
+            self._count_listed(1)
+        return item
+
+    def meet_item(self, name: str) -> int:
+        """The number of an item that another engine names: no use of it, and no catalogue's word."""
         new = self.items.find(name) is None
         item = self.number_item(name)
         if new:
             self.popularity.introduce(item)
             self._item_order.touch(item)
         return item
+
+    def _count_listed(self, more: int) -> None:
+        self._listed += more
+        if self._listed <= 1:
+            self._replaced()  # what strangers are not recommended
 
     def _reserve_users(self, users: int) -> None:
         self.graph.users.reserve(users)
@@ -281,6 +315,7 @@ class Knowledge:
         self._item_order.reserve(items)
         self.retrieval.reserve(items)
         self.hidden = grown(self.hidden, items)
+        self.unlisted = grown(self.unlisted, items)
         if self.item_side is not None:
             self.item_side.reserve()
         scored = min(len(self.hidden), self.settings.exact_items)
@@ -289,12 +324,21 @@ class Knowledge:
         self._replaced()
 
     def _fault(self) -> str:
-        if len(self.reasons) > len(self.items):
+        users, items = len(self.users), len(self.items)
+        if len(self.reasons) > items:
             return "there are more reasons than items"
-        return self.retrieval.fault(len(self.items), self.vectors.width, self.settings.dimensions)
+        if "" in self.items.names:
+            return "an item has no id"
+        if fault := self._user_order.fault(users) or self._item_order.fault(items):
+            return fault
+        if not self.categories.are_of(items):
+            return "categories are of items that are not there"
+        return self.retrieval.fault(items, self.vectors.width, self.settings.dimensions)
 
     def _restored(self) -> None:
         """Give what the file lacks the room, and the reasons, that the rest has."""
+        items = len(self.items)
+        self._listed = items - int(self.unlisted[:items].sum())
         self._reserve_users(len(self.contexts.lengths))
         self._reserve_items(len(self.hidden))
         self.reasons += [f"because of {name}" for name in self.items.names[len(self.reasons) :]]
@@ -350,6 +394,8 @@ class Knowledge:
         self.embeddings.renew_item(item)
         self.categories.remove(item)
         self.hidden[item] = False
+        if not self.unlisted[item]:
+            self._count_listed(-1)
 
     def clear_user(self, number: int) -> None:
         """Empty a user's rows; what they taught stays."""

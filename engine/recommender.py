@@ -208,7 +208,7 @@ class Recommender(Knowledge):
         history = self.history(user, later)
         learns = units > 0 and len(history) and item not in self.taken.final_of(user)
         if learns and (later or not self.has_contest_of(user, interaction.timestamp)):
-            self.compete(competing(self, user, history))
+            self.compete(competing(self, user, history, searches=False))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
         while not take_in_one(
             self.hold(), events, self.settings.history, self.competitors, self.all_compete, laps
@@ -296,11 +296,10 @@ class Recommender(Knowledge):
             self.describe_item(gone, {"hidden", "title", "categories"})
 
     def forget(self, user: str) -> None:
-        """Remove a user's rows, and what they added to counts and transitions.
+        """Remove a user's id and rows, and what they added to counts and transitions.
 
-        What the user taught the learnt weights is mixed with what others taught and stays, and so
-        does their part in recent popularity, which fades. Transitions are taken back as far as
-        their rows still hold them.
+        What the user taught the learnt weights is mixed with what others taught and stays.
+        Transitions are taken back as far as their rows still hold them.
         """
         number = self.users.find(user)
         if number is None:
@@ -309,6 +308,7 @@ class Recommender(Knowledge):
         take_back(self, number)
         self._replaced()
         self.clear_user(number)
+        self.users.release(number)
 
     def collect_delta(
         self, ranges: Mapping[int, tuple[int, int]], limit: int = 1 << 30
@@ -370,7 +370,7 @@ class Recommender(Knowledge):
         if len(self.items) + len(new) > self.settings.max_items:
             self._item_order.touch_all(numbers[numbers >= 0])  # none of these makes room
         for place in new:
-            numbers[place] = self.list_item(names[place])
+            numbers[place] = self.meet_item(names[place])
         return numbers
 
     def users_apart(self, names: Iterable[str]) -> Recommender:

@@ -100,6 +100,10 @@ class Categories:
         """An item's categories."""
         return self._of.get(item, [])
 
+    def are_of(self, items: int) -> bool:
+        """Whether all are of numbers below that many."""
+        return min(self._of, default=0) >= 0 and max(self._of, default=-1) < items
+
     def _list_items(self) -> None:
         for item, categories in self._of.items():
             for category in categories:

@@ -68,6 +68,12 @@ class EngineSettings(BaseModel):
         "how often and how lately the user took it is learnt. For a shop: purchase, rating, "
         "review, like",
     )
+    recommend_unlisted: bool = Field(
+        False,
+        description="recommend what is trending to users without history although only events "
+        "name it, and no message of the items topic; where no item has such a message, all are "
+        "recommended whatever this says",
+    )
     include_categories: list[str] = Field(
         [], description="recommend only items of at least one of these categories; empty: of all"
     )

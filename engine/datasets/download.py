@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pooch
 from rich.console import Console
@@ -18,6 +19,8 @@ from engine.datasets.problems import DatasetError
 
 MOVIELENS_URL = "https://files.grouplens.org/datasets/movielens/"
 TIMEOUT_SECONDS = 30
+MOST_UNPACKED = 4 << 30
+"""Bytes that an archive may unpack to; the largest release has 1.1 GB."""
 
 # As GroupLens publishes them beside each zip (NAME.zip.md5). None: the release changes, so its
 # .md5 is fetched with it.
@@ -118,11 +121,22 @@ def _fetch(name: str, folder: Path, progress: bool, base_url: str) -> None:
                 fname=archive,
                 path=folder,
                 downloader=downloader,
-                processor=pooch.Unzip(extract_dir=unpacked.name),
+                processor=_Unzip(extract_dir=unpacked.name),
             )
             os.replace(unpacked / name, folder / name)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
+
+
+class _Unzip(pooch.Unzip):  # type: ignore[misc]
+    """Unpacks an archive that does not say that it would fill the disk; it gives no more."""
+
+    def __call__(self, fname: str, action: str, pooch_: Any) -> Any:
+        with zipfile.ZipFile(fname) as archive:
+            said = sum(entry.file_size for entry in archive.infolist())
+        if said > MOST_UNPACKED:
+            raise ValueError(f"{fname} would unpack to {said:,} bytes, {MOST_UNPACKED:,} are taken")
+        return super().__call__(fname, action, pooch_)
 
 
 def _published_md5(url: str) -> str:

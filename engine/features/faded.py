@@ -2,6 +2,10 @@
 
 What one event weighs grows by a constant factor an event (its inflation), which is as if all
 earlier counts shrank: no pass over them is needed, but one when the numbers have grown too large.
+
+A user counts once in the count of an item, with their latest event on it: of what they were counted
+with before, a mark tells what is left. So nobody raises an item by taking it again, and `forget`
+takes back what is left of each.
 """
 
 from __future__ import annotations
@@ -36,6 +40,25 @@ def fade(counts, inflation, factor):  # type: ignore[no-untyped-def]
         for j in range(len(counts)):
             counts[j] /= inflation[0]
         inflation[0] = 1.0
+
+
+@kernel
+def mark_of(events, units):  # type: ignore[no-untyped-def]
+    """A mark, int64: the number of the event that was counted, and its weight in 1 / 255."""
+    return np.int64(events) << 8 | np.int64(units)
+
+
+@kernel
+def left_of(mark, events, half_life):  # type: ignore[no-untyped-def]
+    """What is left, after so many events, of the weight that a mark tells; 0 of no mark."""
+    age = max(events - (mark >> 8), 0)
+    return (mark & 255) / 255.0 * 0.5 ** (age / half_life)
+
+
+@kernel
+def exchange(counts, inflation, item, weight, left):  # type: ignore[no-untyped-def]
+    """Count a weight in the place of what is left of one that was counted before."""
+    counts[item] = max(counts[item] + (weight - left) * inflation[0], 0.0)
 
 
 @kernel

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.elementwise import log_in_place
-from engine.features.faded import fade, growth, log_share, log_shares, window
+from engine.features.faded import (
+    exchange,
+    fade,
+    growth,
+    left_of,
+    log_share,
+    log_shares,
+    window,
+)
 from engine.state.schema import ROWS, Array, State
 
 HALF_LIFE = 3000
@@ -52,6 +60,8 @@ EVENTS, CURSOR, TRENDING_COUNT = range(3)
 
 class Popularity:
     """Counts of items and the features that ranking reads.
+
+    In the recent popularity each user counts once an item (`engine.features.faded`).
 
     Features that change with every event for every item (shares, age) are refreshed at the item of
     the event and, in turn, for 1/32 of the others but no more than 1024 (stage ratios only at the
@@ -128,7 +138,9 @@ class Popularity:
         count = int(self._clock[TRENDING_COUNT])
         if not 0 <= count <= TRENDING_ITEMS:
             return f"{count} items are trending, of {TRENDING_ITEMS} at most"
-        return "its cursor is none" if self._clock[CURSOR] < 0 else ""
+        if not 0 <= self._clock[CURSOR] < len(self.counts):
+            return "its cursor is at no item"
+        return ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -157,9 +169,15 @@ class Popularity:
             self._clock[TRENDING_COUNT] -= 1
             held[slot] = held[-1]
 
-    def forget(self, items: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
-        """Take back from the all-time counts what one user added: int32[n], float32[n]."""
+    def forget(
+        self, items: NDArray[np.int32], weights: NDArray[np.float32], marks: NDArray[np.int64]
+    ) -> None:
+        """Take back from all-time and recent counts what one user added.
+
+        items : int32[n]; weights : float32[n]; marks : int64[n], of `engine.features.faded`.
+        """
         self.counts[items] = np.maximum(self.counts[items] - weights, 0.0)
+        _take_back(self.arrays, items, marks)
 
 
 @kernel
@@ -251,11 +269,12 @@ def recent_level(p, item):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def record_popularity(p, item, history_length, items, weight, is_rated, value):  # type: ignore[no-untyped-def]
+def record_popularity(p, item, history_length, items, weight, is_rated, value, mark):  # type: ignore[no-untyped-def]
     """Count an interaction, and refresh the features of `item` and of the next 1/32 of the items.
 
     history_length : of the user, before it; items : how many are known; value : its rating, if it
-    is rated, on whatever scale all ratings have.
+    is rated, on whatever scale all ratings have; mark : of what the user was counted with at the
+    item before, which this takes the place of in the recent count.
     """
     p.clock[EVENTS] += 1
     fade(p.recent, p.inflation, _GROWTH)
@@ -272,7 +291,8 @@ def record_popularity(p, item, history_length, items, weight, is_rated, value): 
         p.value_sums[1, item] += np.float32(1.0)
         p.features[QUALITY, item] = p.value_sums[0, item] / (p.value_sums[1, item] + _PRIOR_VALUES)
     p.counts[item] += weight
-    p.recent[item] += weight * p.inflation[0]
+    left = left_of(mark, p.clock[EVENTS], HALF_LIFE)
+    exchange(p.recent, p.inflation, item, weight, left)
     p.by_stage[stage, item] += weight * (1.0 - share)
     p.by_stage[stage + 1, item] += weight * share
     p.stage_total[stage] += weight * (1.0 - share)
@@ -312,7 +332,7 @@ def merge_popularity(p, items, known, events, counts, recent, values, by_stage, 
         if p.counts[j] == 0:
             p.first[j] = p.clock[EVENTS]
         p.counts[j] = max(p.counts[j] + counts[i], zero)
-        p.recent[j] += recent[i] * p.inflation[0]
+        exchange(p.recent, p.inflation, j, recent[i], 0.0)
         for c in range(2):
             p.value_sums[c, j] += values[i, c]
         if p.value_sums[1, j] > 0:
@@ -329,6 +349,14 @@ def merge_popularity(p, items, known, events, counts, recent, values, by_stage, 
         _refresh(p, cursor, 0, 0)
         cursor = (cursor + 1) % known
     p.clock[CURSOR] = cursor
+
+
+@kernel
+def _take_back(p, items, marks):  # type: ignore[no-untyped-def]
+    for i in range(len(items)):
+        left = left_of(marks[i], p.clock[EVENTS], HALF_LIFE)
+        exchange(p.recent, p.inflation, items[i], 0.0, left)
+        _refresh(p, items[i], 0, len(p.stage_total))
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.features.faded import fade, growth, log_all_shares, window
+from engine.features.faded import exchange, fade, growth, left_of, log_all_shares, window
 from engine.state.schema import ROWS, Array, State
 
 HALF_LIFE = 300
@@ -25,7 +25,7 @@ class SurgeArrays(NamedTuple):
 
 
 class Surge:
-    """Faded counts of items.
+    """Faded counts of items, in which each user counts once (`engine.features.faded`).
 
     Attributes
     ----------
@@ -58,12 +58,26 @@ class Surge:
         """Forget an item."""
         self.counts[item] = 0.0
 
+    def forget(self, items: NDArray[np.int32], marks: NDArray[np.int64], events: int) -> None:
+        """Take back what is left after `events` of what marks tell: int32[n], int64[n]."""
+        _take_back(self.arrays, items, marks, events)
+
 
 @kernel
-def record_surge(s, item, weight):  # type: ignore[no-untyped-def]
-    """Count an interaction, weighted by kind."""
+def record_surge(s, item, weight, mark, events):  # type: ignore[no-untyped-def]
+    """Count an interaction, the `events`-th, weighted by kind.
+
+    mark : of what its user was counted with at the item before, which it takes the place of.
+    """
     fade(s.counts, s.inflation, _GROWTH)
-    s.counts[item] += weight * s.inflation[0]
+    exchange(s.counts, s.inflation, item, weight, left_of(mark, events, HALF_LIFE))
+
+
+@kernel
+def _take_back(s, items, marks, events):  # type: ignore[no-untyped-def]
+    for i in range(len(items)):
+        left = left_of(marks[i], events, HALF_LIFE)
+        exchange(s.counts, s.inflation, items[i], 0.0, left)
 
 
 @kernel
@@ -75,7 +89,7 @@ def merge_surge(s, items, events, counts):  # type: ignore[no-untyped-def]
     for _ in range(events):
         fade(s.counts, s.inflation, _GROWTH)
     for i in range(len(items)):
-        s.counts[items[i]] += counts[i] * s.inflation[0]
+        exchange(s.counts, s.inflation, items[i], counts[i], 0.0)
 
 
 @kernel

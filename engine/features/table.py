@@ -216,9 +216,13 @@ class OwnStates:
 
 
 @kernel
-def record_own(own, item, weight, time):  # type: ignore[no-untyped-def]
-    """Take in that an item was taken, with the weight of its kind, at a time (int64, ms)."""
-    record_surge(own.surge, item, weight)
+def record_own(own, item, weight, time, mark, events):  # type: ignore[no-untyped-def]
+    """Take in that an item was taken, with the weight of its kind, at a time (int64, ms).
+
+    It is the `events`-th; `mark` is of what its user was counted with at the item before
+    (`engine.features.faded`).
+    """
+    record_surge(own.surge, item, weight, mark, events)
 
 
 @kernel

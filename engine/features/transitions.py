@@ -125,7 +125,9 @@ class Transitions:
         for size, count, free in zip(self._sizes, self._free_counts, self._free, strict=True):
             given_back = free[: max(0, count)]
             inside = (given_back >= 0).all() and (given_back <= top - size).all()
-            if not (0 <= count <= len(free) and inside):
+            # Those in use may be given back, too, to the same array.
+            in_use = int((capacity == size).sum())
+            if not (0 <= count <= len(free) - in_use and inside):
                 return "blocks were given back that are not there"
         return ""
 

@@ -1,4 +1,4 @@
-"""Lists of items by user: sparse, eight bytes an item, in blocks of one array that double.
+"""Lists of items by user: sparse, 16 bytes an item, in blocks of two arrays that double.
 
 What a user has taken and what they dislike are such lists. A block that a longer one took the
 place of is left until the array is full: then it is packed anew, and grows if it must.
@@ -28,6 +28,7 @@ class UserItemArrays(NamedTuple):
     """What kernels read and write of a `UserItems`."""
 
     entries: NDArray[np.int64]
+    counted: NDArray[np.int64]
     start: NDArray[np.int64]
     capacity: NDArray[np.int32]
     length: NDArray[np.int32]
@@ -41,6 +42,8 @@ class UserItems:
     ----------
     entries : int64[slots]
         Item in bits 23..0, weight in units of 1 / 255 in bits 55..24, `REPEATABLE` or not.
+    counted : int64[slots]
+        By slot of `entries`, what faded counts hold of the user: a mark of `engine.features.faded`.
     start : int64[users]
         Where in `entries` a user's block begins.
     capacity, length : int32[users]
@@ -52,16 +55,19 @@ class UserItems:
     STATE: ClassVar[State] = State(
         {
             "entries": Array("entries", (ANY,), numbers=OTHERS, mask=NODES - 1),
+            "counted": Array("counted", (ANY,)),
             "start": Array("start", (ROWS,)),
             "capacity": Array("capacity", (ROWS,)),
             "length": Array("length", (ROWS,)),
             "top": Array("top", (None,)),
         },
         check="_fault",
+        then="_restored",
     )
 
     def __init__(self, users: int = 1024) -> None:
         self.entries: NDArray[np.int64] = np.zeros(_SMALLEST * users, np.int64)
+        self.counted: NDArray[np.int64] = np.zeros(_SMALLEST * users, np.int64)
         self.start: NDArray[np.int64] = np.zeros(users, np.int64)
         self.capacity: NDArray[np.int32] = np.zeros(users, np.int32)
         self.length: NDArray[np.int32] = np.zeros(users, np.int32)
@@ -70,7 +76,9 @@ class UserItems:
     @property
     def arrays(self) -> UserItemArrays:
         """As kernels take them."""
-        return UserItemArrays(self.entries, self.start, self.capacity, self.length, self.top)
+        return UserItemArrays(
+            self.entries, self.counted, self.start, self.capacity, self.length, self.top
+        )
 
     def _fault(self) -> str:
         users = len(self.start)
@@ -85,6 +93,13 @@ class UserItems:
             return "a user's items lie beyond the slots"
         return ""
 
+    def _restored(self) -> None:
+        """Marks that an older file lacks say that nothing was counted."""
+        if len(self.counted) < len(self.entries):
+            self.counted = np.append(
+                self.counted, np.zeros(len(self.entries) - len(self.counted), np.int64)
+            )
+
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""
         self.start = grown(self.start, users)
@@ -96,9 +111,10 @@ class UserItems:
         if int(self.top[0]) + slots <= len(self.entries):
             return
         used = int(self.capacity.sum(dtype=np.int64))
-        packed = np.zeros(max(len(self.entries), 2 * (used + slots)), np.int64)
-        _pack(self.arrays, packed)
-        self.entries = packed
+        size = max(len(self.entries), 2 * (used + slots))
+        packed, counted = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        _pack(self.arrays, packed, counted)
+        self.entries, self.counted = packed, counted
 
     def of(self, user: int) -> NDArray[np.int32]:
         """The user's items, the latest last: int32[n]."""
@@ -112,13 +128,20 @@ class UserItems:
         """The weights of those items: float32[n]."""
         return ((self._row(user) >> 24 & _UNITS) / WEIGHTS).astype(np.float32)
 
+    def marks_of(self, user: int) -> NDArray[np.int64]:
+        """What faded counts hold of the user, by item of `of`: int64[n]."""
+        start = int(self.start[user])
+        return self.counted[start : start + int(self.length[user])]
+
     def weight(self, user: int, item: int) -> float | None:
         """The weight of a user's item; None if the user has it not."""
         slot = find(self.arrays, user, item)
         return int(units_at(self.arrays, slot)) / WEIGHTS if slot >= 0 else None
 
     def clear(self, user: int) -> None:
-        """Forget a user's items."""
+        """Forget a user's items: nothing of them is left in their block, either."""
+        self._row(user)[:] = 0
+        self.marks_of(user)[:] = 0
         self.length[user] = 0
 
     def _row(self, user: int) -> NDArray[np.int64]:
@@ -136,18 +159,20 @@ def packed(lists: Sequence[NDArray[np.int64]]) -> UserItemArrays:
     made.start[1:] = np.cumsum(made.capacity, dtype=np.int64)[:-1]
     made.top[0] = made.start[-1] + made.capacity[-1]
     made.entries = np.zeros(max(len(made.entries), int(made.top[0])), np.int64)
+    made.counted = np.zeros(len(made.entries), np.int64)
     for start, entries in zip(made.start.tolist(), lists, strict=False):
         made.entries[start : start + len(entries)] = entries
     return made.arrays
 
 
 @kernel
-def _pack(lists, packed):  # type: ignore[no-untyped-def]
+def _pack(lists, packed, counted):  # type: ignore[no-untyped-def]
     top = np.int64(0)
     for user in range(len(lists.start)):
         start = lists.start[user]
         for slot in range(lists.length[user]):
             packed[top + slot] = lists.entries[start + slot]
+            counted[top + slot] = lists.counted[start + slot]
         lists.start[user] = top
         top += lists.capacity[user]
     lists.top[0] = top
@@ -175,6 +200,12 @@ def find(lists, user, item):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def mark_latest(lists, user, mark):  # type: ignore[no-untyped-def]
+    """Note what faded counts hold of the item that was put last."""
+    lists.counted[lists.start[user] + lists.length[user] - 1] = mark
+
+
+@kernel
 def units_at(lists, slot):  # type: ignore[no-untyped-def]
     """The weight at a slot, in units of 1 / 255."""
     return lists.entries[slot] >> 24 & _UNITS
@@ -193,11 +224,14 @@ def put(lists, user, item, units, repeatable):  # type: ignore[no-untyped-def]
         start, block = lists.start[user], lists.top[0]
         for slot in range(count):
             lists.entries[block + slot] = lists.entries[start + slot]
+            lists.counted[block + slot] = lists.counted[start + slot]
+            lists.entries[start + slot] = 0
         lists.start[user] = block
         lists.capacity[user] = size
         lists.top[0] += size
     entry = np.int64(item) | np.int64(units) << 24
     lists.entries[lists.start[user] + count] = entry | REPEATABLE if repeatable else entry
+    lists.counted[lists.start[user] + count] = 0
     lists.length[user] = count + 1
 
 
@@ -223,7 +257,14 @@ def remove(lists, user, item):  # type: ignore[no-untyped-def]
     if slot >= 0:
         for after in range(slot + 1, lists.start[user] + lists.length[user]):
             lists.entries[after - 1] = lists.entries[after]
-        lists.length[user] -= 1
+            lists.counted[after - 1] = lists.counted[after]
+        _shorten(lists, user)
+
+
+@kernel
+def _shorten(lists, user):  # type: ignore[no-untyped-def]
+    lists.length[user] -= 1
+    lists.entries[lists.start[user] + lists.length[user]] = 0
 
 
 @kernel
@@ -232,7 +273,8 @@ def drop_first(lists, user):  # type: ignore[no-untyped-def]
     first = lists.start[user]
     for slot in range(first + 1, first + lists.length[user]):
         lists.entries[slot - 1] = lists.entries[slot]
-    lists.length[user] -= 1
+        lists.counted[slot - 1] = lists.counted[slot]
+    _shorten(lists, user)
 
 
 @kernel
@@ -243,5 +285,8 @@ def purge(lists, user, left, since):  # type: ignore[no-untyped-def]
     for slot in range(first, first + lists.length[user]):
         if left[lists.entries[slot] & (NODES - 1)] <= since:
             lists.entries[kept] = lists.entries[slot]
+            lists.counted[kept] = lists.counted[slot]
             kept += 1
+    for slot in range(kept, first + lists.length[user]):
+        lists.entries[slot] = 0
     lists.length[user] = kept - first

@@ -40,11 +40,11 @@ def move_users(source: Knowledge, target: Knowledge, names: Iterable[str]) -> No
         user = source.users.find(name)
         if user is not None:
             source.purge(user)
-            _list_items(source, target, user, numbers)
+            _meet_items(source, target, user, numbers)
             _move(source, target, user, target.number_user(name), numbers)
 
 
-def _list_items(
+def _meet_items(
     source: Knowledge, target: Knowledge, user: int, numbers: NDArray[np.int32]
 ) -> None:
     """Make the items of a user known to the target."""
@@ -53,7 +53,7 @@ def _list_items(
          source.taken.of(user), source.disliked.of(user)]
     )  # fmt: skip
     for item in np.unique(held[numbers[held] < 0]).tolist():
-        numbers[item] = target.list_item(source.items.names[item])
+        numbers[item] = target.meet_item(source.items.names[item])
 
 
 def _move(
@@ -92,6 +92,8 @@ def _move_list(source, user, target, number, numbers):  # type: ignore[no-untype
     for slot in range(length):
         entry = source.entries[first + slot]
         target.entries[start + slot] = entry & ~np.int64(_ITEM) | np.int64(numbers[entry & _ITEM])
+        # Events are numbered alike in engines that share their items.
+        target.counted[start + slot] = source.counted[first + slot]
     target.length[number] = length
 
 

@@ -29,16 +29,23 @@ class Evicted(NamedTuple):
 class UseOrder:
     """Numbers by their last use: a linked list in two int32 columns, O(1) and 8 bytes a number."""
 
-    STATE: ClassVar[State] = State({"_links": Array("use_order", (ROWS, None))}, check="_fault")
+    STATE: ClassVar[State] = State({"_links": Array("use_order", (ROWS, None))})
 
     def __init__(self, numbers: int = 1024) -> None:
         # Row n + 1 holds who was used right before and right after number n; row 0, which closes
         # the ring, whom of all was used last and whom first.
         self._links: NDArray[np.int32] = np.zeros((numbers + 1, 2), np.int32)
 
-    def _fault(self) -> str:
-        if self._links.min() < 0 or self._links.max() >= len(self._links):
-            return "its order of use names numbers that are not there"
+    def fault(self, numbers: int) -> str:
+        """What makes a saved order of that many numbers unfit for use, or ""."""
+        links = self._links[: numbers + 1]
+        if len(links) <= numbers or links.min() < 0 or links.max() > numbers:
+            return "an order of use names numbers that are not there"
+        before, after = links.T
+        every = np.arange(numbers + 1)
+        used = after[before] == every  # what is not was never touched
+        if not used[0] or (before[after] != every)[used].any():
+            return "an order of use is no ring"
         return ""
 
     def reserve(self, numbers: int) -> None:

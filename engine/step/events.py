@@ -12,6 +12,7 @@ from engine.compiled import kernel
 from engine.features import user_items
 from engine.features.context import move_levels
 from engine.features.dislikes import judge
+from engine.features.faded import mark_of
 from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
 from engine.features.table import record_own, row
 from engine.features.transitions import (
@@ -138,6 +139,7 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     slot = user_items.find(t.taken, user, item)
     counted = np.int64(-1) if slot < 0 else user_items.units_at(t.taken, slot)
     again = slot >= 0 and t.taken.entries[slot] & REPEATABLE != 0
+    mark = np.int64(0) if slot < 0 else t.taken.counted[slot]
     later = count_later(t.users, user, event.time)
     history = s.history[: recent_ids(t.users, user, most, later, s.history)]
     taken = event.units > 0 and (counted < 0 or again)
@@ -165,7 +167,7 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
         insert_edge(t.users, user, item, event.units, event.time)
         insert_edge(t.items, item, user, event.units, event.time)
         if new:
-            _count(t, event, history, weight, later)
+            _count(t, event, history, weight, later, mark)
             if later > 0:
                 _count_before(t, user, item, later, most)
     lap(s.clock, stages, GRAPH)
@@ -181,15 +183,20 @@ def _place(s, item, n, exact):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _count(t, event, history, weight, later):  # type: ignore[no-untyped-def]
-    """Count what a user took for the first time, in transitions, popularity and context."""
+def _count(t, event, history, weight, later, mark):  # type: ignore[no-untyped-def]
+    """Count what a user took for the first time, in transitions, popularity and context.
+
+    mark : of what they were counted with at the item before, if it is not the first time.
+    """
     user, item, p = event.user, event.item, t.popularity
     record_transitions(t.transitions, history, item, weight, 0, t.position)
     note_transitions(t.journal, history, item, weight, 0)
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
-    record_own(t.own, item, weight, event.time)
-    record_popularity(p, item, length, event.known, weight, event.rated, event.value)
+    events = p.clock[EVENTS] + 1
+    record_own(t.own, item, weight, event.time, mark, events)
+    record_popularity(p, item, length, event.known, weight, event.rated, event.value, mark)
+    user_items.mark_latest(t.taken, user, mark_of(events, event.units))
     move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
 
 

@@ -229,6 +229,10 @@ def score_trending(t, user, candidates, position, scores):  # type: ignore[no-un
     """Score candidates (int32[n]) for somebody without history: float32[n]; see `exclude`."""
     recent_shares(t.popularity, candidates, len(candidates), scores)
     exclude(t, user, candidates, position, scores)
+    if len(t.not_for_strangers) > 0:
+        for c in range(len(candidates)):
+            if t.not_for_strangers[candidates[c]]:
+                scores[c] = EXCLUDED
 
 
 @kernel

@@ -158,6 +158,8 @@ class Tables(NamedTuple):
     purged : int64[users]
         That clock when a user's rows were last looked through.
     hidden : bool[items]
+    not_for_strangers : bool[items]
+        What is not recommended to somebody without history; of length 0 if there are none such.
     vectors : float32[items, width]
     user_order, item_order : int32[n, 2]
         Links of the orders of use.
@@ -178,6 +180,7 @@ class Tables(NamedTuple):
     disliked: UserItemArrays
     vectors: NDArray[np.float32]
     hidden: NDArray[np.bool_]
+    not_for_strangers: NDArray[np.bool_]
     departed: NDArray[np.int64]
     departures: NDArray[np.int64]
     purged: NDArray[np.int64]

@@ -81,7 +81,9 @@ class ItemVectors:
             return "texts are in rows that are not there"
         if max(self._rows, default=-1) >= len(self.vectors) or min(self._rows, default=0) < 0:
             return "texts are of items that are not there"
-        return ""
+        if len(set(rows)) < len(rows):
+            return "two texts are in one row"
+        return "an item has less than no reviews" if (self._reviews < 0).any() else ""
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -130,7 +132,7 @@ class ItemVectors:
             return None
         self._reviews[item] += 1
         mean = embedding
-        if self._reviews[item] > 1:
+        if self._reviews[item] > 1 and item in self._rows:
             mean = self._embeddings[self._rows[item]].astype(np.float32)
             mean += (embedding - mean) / self._reviews[item]
         return self._set_embedding(item, mean)

@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from streams.cli.logs import writes_json
 from streams.settings import Settings, SettingsError, load_settings
+from streams.tools.printable import printable
 
 if TYPE_CHECKING:
     from engine.datasets import Dataset
@@ -115,19 +116,24 @@ def chosen_dataset(
         kinds=Kinds(settings.engine.kinds if settings else None),
     )  # fmt: skip
     for choice in dataset.choices:
-        err.print(choice, highlight=False, markup=False, soft_wrap=True)
+        _print_text(choice)
     return dataset
+
+
+def _print_text(text: str, style: str = "") -> None:
+    """Print what may quote a stranger's file, as it stands and on one line."""
+    err.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def report_problems(dataset: Dataset) -> None:
     """Say what was wrong with the data set's files and rows."""
     problems = dataset.problems
     for note in problems.notes:
-        err.print(str(note), style="yellow", highlight=False, markup=False, soft_wrap=True)
+        _print_text(str(note), "yellow")
     if problems.count:
         err.print(f"[yellow]{problems.count:,} malformed rows were skipped, such as")
         for row in problems.malformed[:5]:
-            err.print(f"  {row}", highlight=False, markup=False, soft_wrap=True)
+            _print_text(f"  {row}")
 
 
 def write_json(file: Path | None, report: dict[str, Any]) -> None:
@@ -150,7 +156,7 @@ def one_line_errors() -> Iterator[None]:
         if writes_json():
             logging.getLogger("millrace").critical("%s", message)
         else:
-            err.print(f"[red]millrace:[/] {escape(str(message))}", highlight=False)
+            err.print(f"[red]millrace:[/] {escape(printable(str(message)))}", highlight=False)
         raise typer.Exit(status) from None
 
     from streams.tools.demo import DemoError  # noqa: PLC0415

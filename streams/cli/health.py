@@ -8,9 +8,11 @@ import urllib.request
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from streams.cli.common import ConfigFlag, SetFlag, effective_settings, err, one_line_errors, out
 from streams.settings import SettingsError
+from streams.tools.printable import printable
 
 
 def health(
@@ -34,9 +36,10 @@ def health(
             with urllib.request.urlopen(address, timeout=5.0) as answer:
                 out.print(json.load(answer)["status"])
         except urllib.error.HTTPError as error:
-            err.print(f"[red]millrace:[/] {json.load(error)['reason']}", highlight=False)
+            reason = escape(printable(str(json.load(error)["reason"])))
+            err.print(f"[red]millrace:[/] {reason}", highlight=False)
             raise typer.Exit(1) from None
         except OSError as error:
-            reason = getattr(error, "reason", error)
-            err.print(f"[red]millrace:[/] no worker answers at {address}: {reason}")
+            why = getattr(error, "reason", error)
+            err.print(f"[red]millrace:[/] no worker answers at {address}: {why}")
             raise typer.Exit(1) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import (
     Consumer,
@@ -17,6 +17,7 @@ from confluent_kafka import (
 )
 
 from streams.brokers.errors import BrokerError
+from streams.kafka.record import headers_of
 from streams.kafka.security import for_librdkafka
 from streams.settings import Settings
 
@@ -178,11 +179,8 @@ def ends(client: Consumer, topic: str) -> dict[int, int]:
 
 
 def headers(message: Message) -> dict[str, bytes]:
-    """The headers of a message; of those with one name, the last."""
-    found: dict[str, bytes] = {}
-    for name, value in cast("list[tuple[str, bytes | None]]", message.headers() or []):
-        found[name] = value or b""
-    return found
+    """The headers of a message; of those with one name, the last. See `headers_of`."""
+    return {name: value or b"" for name, value in headers_of(message)}
 
 
 def tail_reader(settings: Settings, **extra: Any) -> Consumer:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from streams.messages.schemas import Headers
+
+_ask = methodcaller("headers")
+"""Not `message.headers()`: Python 3.11 and later leave out the check for an error that is set where
+a call is made often, and this always has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +29,25 @@ class Record:
 
     @classmethod
     def of(cls, message: Message) -> Record:
-        """The record of a message without an error.
-
-        A header whose name is not UTF-8 cannot be represented by the client: such a message keeps
-        none of its headers, so that it neither ends the worker nor loses its event.
-        """
-        try:
-            headers = message.headers() or ()
-        except UnicodeDecodeError:
-            headers = ()
+        """The record of a message without an error, whose headers nobody has asked for yet."""
         return cls(
             cast(int, message.partition()),
             cast(int, message.offset()),
             message.timestamp()[1],
             message.key(),
             message.value(),
-            cast("Headers", headers),
+            headers_of(message),
         )
+
+
+def headers_of(message: Message) -> Headers:
+    """The headers of a message, which may be asked for them once.
+
+    The client cannot represent a name that is not UTF-8: it returns a list with holes and leaves
+    Python's error set, which ends the process later. Such a message has no headers here, so that
+    it neither ends the worker nor loses its event.
+    """
+    try:
+        return cast("Headers", _ask(message) or ())
+    except (UnicodeDecodeError, SystemError):
+        return ()

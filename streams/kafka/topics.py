@@ -23,6 +23,7 @@ from streams.kafka.security import who
 from streams.settings import Settings
 
 DEAD_LETTER_BYTES = 65_536
+APPEND_TIME = "LogAppendTime"
 _NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
@@ -154,8 +155,8 @@ def check(settings: Settings) -> list[Problem]:
     Returns
     -------
     list of Problem
-        Topics that are missing, or whose partitions, cleanup policy, message size or retention do
-        not fit.
+        Topics that are missing, or whose partitions, cleanup policy, message size, retention or
+        kind of timestamp do not fit.
 
     Raises
     ------
@@ -199,6 +200,7 @@ def check(settings: Settings) -> list[Problem]:
     problems += _check_configurations(settings, found)
     if settings.topics.interactions in found:
         problems += _check_retention(settings, found[settings.topics.interactions])
+        problems += _check_time(settings, found[settings.topics.interactions])
     return problems
 
 
@@ -249,17 +251,39 @@ def _check_configurations(
     return problems
 
 
+def _check_time(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
+    """Say that writers of interactions date them as they like, if they do."""
+    name = settings.topics.interactions
+    found = configuration["message.timestamp.type"].value
+    if found == APPEND_TIME:
+        return []
+    return [
+        Problem(
+            name,
+            f"message.timestamp.type = {found}: whoever writes an event dated ahead makes those of "
+            "others late",
+            _alter(settings, name, f"message.timestamp.type={APPEND_TIME}"),
+        )
+    ]
+
+
 def _number(configuration: dict[str, ConfigEntry], name: str) -> int:
     value = configuration[name].value
     assert value is not None, name  # the broker hides passwords only
     return int(value)
 
 
-def _retention(settings: Settings, name: str) -> dict[str, str]:
-    """How long a topic keeps messages: all interactions, which are what state is rebuilt from."""
+def _of_interactions(settings: Settings, name: str) -> dict[str, str]:
+    """What the topic of the interactions is made with beyond what all are.
+
+    It keeps all messages, which are what state is rebuilt from, with the broker's time of each,
+    which is what bounds the time that lateness is measured against.
+    """
     if name != settings.topics.interactions:
         return {}
-    return {"retention.ms": "-1", "retention.bytes": "-1"}
+    return {
+        "retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": APPEND_TIME,
+    }  # fmt: skip
 
 
 def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
@@ -313,7 +337,7 @@ def _create(settings: Settings, names: list[str]) -> list[str]:
                 "cleanup.policy": policies(settings)[name],
                 "max.message.bytes": str(_largest(settings, name)),
             }
-            | _retention(settings, name),
+            | _of_interactions(settings, name),
         )
         for name in names
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
@@ -79,6 +80,7 @@ class Worker:
             log.info("going on from checkpoint %s", found.path)
         self._items_committed: dict[int, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
+        self._no_checkpoint_until = 0.0
 
     def app(self) -> faust.App:
         """The Faust application: an agent for interactions, one for items, and timers."""
@@ -189,8 +191,11 @@ class Worker:
         busy = self._checkpointing is not None and not self._checkpointing.done()
         if self.checkpoints is None or busy:
             return
-        if self.checkpoints.age() < self.settings.worker.checkpoint_seconds:
+        every = self.settings.worker.checkpoint_seconds
+        if self.checkpoints.age() < every or time.monotonic() < self._no_checkpoint_until:
             return
+        # Where none can be written, one line says so each time, and not each second.
+        self._no_checkpoint_until = time.monotonic() + every
         writing = self.checkpoints.begin(self.engine, self.assignment.positions(), self.notes)
         self.pipeline.counts.checkpoints += 1
         self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
@@ -215,7 +220,8 @@ class Worker:
         except OSError as error:
             counts.checkpoint_failures += 1
             log.warning("no checkpoint: %s", error)
-            writing.discard()
+            with contextlib.suppress(OSError):
+                writing.discard()
 
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
@@ -224,7 +230,10 @@ class Worker:
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
         if self.checkpoints is not None and self.assignment.are_out(self.assignment.positions()):
-            self.checkpoints.write(self.engine, self.notes())
+            try:
+                self.checkpoints.write(self.engine, self.notes())
+            except OSError as error:
+                log.warning("no checkpoint: %s", error)
 
 
 def run(settings: Settings) -> None:

@@ -30,12 +30,13 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
-from streams.worker.partition import PartitionNotes
+from streams.worker.partition import Offset, PartitionNotes
 
 log = logging.getLogger("millrace.worker")
 
 _SUFFIX = ".millrace"
-_ABANDONED_SECONDS = 3600.0
+_ABANDONED_SECONDS = 600.0
+"""After so long without a byte more nobody writes a file any more."""
 _NICENESS = 10
 
 
@@ -54,13 +55,25 @@ class Notes(msgspec.Struct):
 
     log: str
     partitions: dict[int, PartitionNotes]
-    catalogue: dict[int, int]
-    items: dict[int, int] = {}
+    catalogue: dict[int, Offset]
+    items: dict[int, Offset] = {}
 
     @property
     def progress(self) -> int:
         """How many offsets are below it."""
         return sum(partition.next_offset for partition in self.partitions.values())
+
+    @property
+    def forgotten(self) -> dict[int, int]:
+        """The offset after the latest `forget` of each partition that has had one."""
+        return {n: p.forgotten for n, p in self.partitions.items() if p.forgotten}
+
+    def is_before(self, forgotten: dict[int, int]) -> bool:
+        """Whether it ends before one of these, and so may hold whom it was of."""
+        return any(
+            number not in self.partitions or self.partitions[number].next_offset < end
+            for number, end in forgotten.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -128,14 +141,13 @@ class Checkpoints:
     def __init__(self, folder: Path, kept: int) -> None:
         self.folder = folder
         self._kept = kept
+        self._told: dict[int, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(PermissionError):  # of a folder that is somebody else's
             folder.chmod(0o700)
         if not os.access(folder, os.W_OK):
             raise OSError(f"{folder} cannot be written to; worker.checkpoints names another")
-        for left in folder.glob("*.tmp"):
-            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-                left.unlink(missing_ok=True)
+        self._remove_abandoned()
 
     def age(self) -> float:
         """Seconds since the newest was written, by whichever worker; infinite without one."""
@@ -210,6 +222,41 @@ class Checkpoints:
         files = [path for path in self.folder.glob(f"*{_SUFFIX}") if path.is_file()]
         for path in sorted(files, key=_written)[: -self._kept]:
             path.unlink(missing_ok=True)
+        self._forget(self.folder / f"{progress:016d}{_SUFFIX}")
+
+    def _forget(self, newest: Path) -> None:
+        """Remove the checkpoints that may hold somebody who is forgotten in the newest."""
+        forgotten = read_notes(newest, Notes).forgotten
+        if not forgotten:
+            return
+        self._remove_abandoned()
+        left = []
+        for path in self.folder.iterdir():
+            if path == newest:
+                continue
+            try:
+                if path.suffix == _SUFFIX and not read_notes(path, Notes).is_before(forgotten):
+                    continue
+                if path.suffix == _SUFFIX:
+                    path.unlink(missing_ok=True)
+                    continue
+            except FileNotFoundError:
+                continue
+            except (SavedStateError, OSError):  # of what it holds nothing is known
+                pass
+            left.append(path.name)
+        if left:
+            log.info("checkpoints: whom events up to %s forget may still be in %s",
+                     forgotten, ", ".join(sorted(left)))  # fmt: skip
+        elif forgotten != self._told:
+            log.info("checkpoints: whom events up to %s forget is in none any more", forgotten)
+            self._told = forgotten
+
+    def _remove_abandoned(self) -> None:
+        for left in self.folder.glob("*.tmp"):
+            if time.time() - _written(left) > _ABANDONED_SECONDS:
+                with contextlib.suppress(IsADirectoryError):
+                    left.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{_SUFFIX}"), reverse=True)

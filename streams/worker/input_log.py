@@ -60,7 +60,9 @@ class Input:
         if notes.log != self.name:
             return f"it is of {notes.log}, and this is {self.name}"
         for number, partition in notes.partitions.items():
-            high = self.highs.get(number, 0)
+            if number not in self.highs:
+                return f"it is of partition {number}, which the topic does not have"
+            high = self.highs[number]
             if partition.next_offset > high:
                 return (
                     f"it is at offset {partition.next_offset} of partition {number}, which ends "

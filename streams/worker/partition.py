@@ -8,20 +8,25 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from streams.worker.delivery import Writer
+
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class PartitionNotes(msgspec.Struct):
     """What a checkpoint says of a partition; see `Partition`."""
 
-    next_offset: int
-    newest_ms: int
-    applied: int
-    digest: int
+    next_offset: Offset
+    newest_ms: Offset
+    applied: Offset
+    digest: Annotated[int, Meta(ge=0)]
     known: list[str]
+    forgotten: Offset = 0
 
 
 @dataclass(kw_only=True)
@@ -35,7 +40,10 @@ class Progress:
     next_offset
         The next message to apply.
     newest_ms
-        The watermark: the latest timestamp that an applied event had, in milliseconds.
+        The watermark: the latest of the applied events' times (`pipeline.watermark`), in ms.
+    forgotten
+        The offset after the latest `forget`; 0 if there was none. Checkpoints that end before it
+        may hold whom it is of.
     applied, digest
         How many events were applied; the sum of their ids' hashes, the same in whatever order.
     """
@@ -45,34 +53,43 @@ class Progress:
     newest_ms: int = 0
     applied: int = 0
     digest: int = 0
+    forgotten: int = 0
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def is_duplicate(self, user: str, event_id: str) -> bool:
         """Whether this id of this user is among the last `window` that were applied."""
-        # Older checkpoints list plain ids, without their users.
-        return _mark(user, event_id) in self._known or event_id in self._known
+        # Older checkpoints list ids without their users.
+        return _mark(user, event_id) in self._known or _mark("", event_id) in self._known
 
-    def count(self, user: str, event_id: str, timestamp_ms: int) -> None:
-        """Note that an event is applied."""
+    def count(self, user: str, event_id: str, newest_ms: int) -> None:
+        """Note that an event is applied, and that it moves the watermark to `newest_ms`."""
         self._known[_mark(user, event_id)] = None
         if len(self._known) > self.window:
             self._known.popitem(last=False)
         self.applied += 1
         hashed = hashlib.blake2b(event_id.encode(), digest_size=8).digest()
         self.digest = (self.digest + int.from_bytes(hashed, "little")) % 2**64
-        self.newest_ms = max(self.newest_ms, timestamp_ms)
+        self.newest_ms = max(self.newest_ms, newest_ms)
 
     def notes(self) -> PartitionNotes:
         """For a checkpoint."""
         return PartitionNotes(
-            self.next_offset, self.newest_ms, self.applied, self.digest, list(self._known)
-        )
+            self.next_offset, self.newest_ms, self.applied, self.digest, list(self._known),
+            self.forgotten,
+        )  # fmt: skip
 
     def resume(self, notes: PartitionNotes) -> None:
         """Go on from a checkpoint."""
         self.next_offset, self.newest_ms = notes.next_offset, notes.newest_ms
         self.applied, self.digest = notes.applied, notes.digest
-        self._known = OrderedDict.fromkeys(notes.known[-self.window :])
+        self.forgotten = notes.forgotten
+        self._known = OrderedDict.fromkeys(
+            mark if mark.startswith(_MARK) else _mark("", mark)
+            for mark in notes.known[-self.window :]
+        )
+
+
+_MARK = "\x01"
 
 
 def _mark(user: str, event_id: str) -> str:
@@ -81,7 +98,7 @@ def _mark(user: str, event_id: str) -> str:
     It begins with a control character, which ids do not hold.
     """
     named = b"%d:%s%s" % (len(user), user.encode(), event_id.encode())
-    return "\x01" + hashlib.blake2b(named, digest_size=16).hexdigest()
+    return _MARK + hashlib.blake2b(named, digest_size=16).hexdigest()
 
 
 @dataclass(kw_only=True)

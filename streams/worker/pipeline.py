@@ -82,7 +82,7 @@ class Pipeline:
     @property
     def known(self) -> dict[str, int]:
         """How many users and items the engine knows."""
-        return {"users": len(self._engine.users), "items": len(self._engine.items)}
+        return {"users": self._engine.users.known, "items": self._engine.items.known}
 
     def count_dead_item(self, error: BadMessage, letter: DeadLetter) -> None:
         """Count an item's message that could not be read, and tell of it."""
@@ -162,8 +162,11 @@ class Pipeline:
             self.counts.late += 1
             if self._buries_late:
                 raise late(event.timestamp, partition.newest_ms)
-        partition.count(event.user, event.event_id, event.timestamp)
-        self.counts.newest_ms = max(self.counts.newest_ms, event.timestamp)
+        newest_ms = watermark(event.timestamp, record.timestamp_ms)
+        partition.count(event.user, event.event_id, newest_ms)
+        if event.kind == "forget":
+            partition.forgotten = record.offset + 1
+        self.counts.newest_ms = max(self.counts.newest_ms, newest_ms)
         return event
 
     def _count_key(self, record: Record) -> None:
@@ -239,6 +242,16 @@ class Pipeline:
         self.on_news(found)
         self.counts.dead_letters[error.error_class] += 1
         return letter
+
+
+def watermark(timestamp_ms: int, appended_ms: int) -> int:
+    """How far an event moves the time that lateness is measured against, in ms.
+
+    To no later than the broker appended it: a sender whose clock is ahead, or who says so, makes
+    nobody else's events late. Where the topic does not keep that time (`millrace topics check`), it
+    is the sender's word, too.
+    """
+    return min(timestamp_ms, appended_ms) if appended_ms > 0 else timestamp_ms
 
 
 def late(timestamp_ms: int, newest_ms: int) -> BadMessage:

@@ -101,10 +101,12 @@ def count(
     items: int,
     weight: float,
     value: float | None = None,
+    mark: int = 0,
 ) -> None:
     """`popularity.record_popularity`."""
+    rated, value = value is not None, value or 0.0
     popularity.record_popularity(
-        made.arrays, item, history_length, items, weight, value is not None, value or 0.0
+        made.arrays, item, history_length, items, weight, rated, value, mark
     )
 
 

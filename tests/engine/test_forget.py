@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,9 +52,36 @@ def test_nothing_of_the_user_is_left_in_rows_of_users_or_items() -> None:
     assert not made.embeddings.directions[number].any()
     assert len(made.disliked.of(number)) == 0
     assert len(made.taken.of(number)) == 0
+    for lists in (made.taken, made.disliked):
+        start = int(lists.start[number])
+        assert not lists.entries[start : start + int(lists.capacity[number])].any()
     for item in range(len(made.items)):
         edges = made.graph.items.recent(item, 64)
         assert not edges["weight"][edges["id"] == number].any()
+
+
+def test_nothing_of_the_user_s_id_is_in_a_saved_state(tmp_path: Path) -> None:
+    made = read_and_trained()
+    made.observe(took("somebody-known-by-this", "film-3", text="What only they wrote."))
+    made.save(tmp_path / "before")
+    assert b"somebody-known-by-this" in (tmp_path / "before").read_bytes()
+    made.forget("somebody-known-by-this")
+    made.save(tmp_path / "after")
+    assert b"somebody-known-by-this" not in (tmp_path / "after").read_bytes()
+
+
+def test_the_next_newcomer_has_the_number_saved_or_not(tmp_path: Path) -> None:
+    made = read_and_trained()
+    numbers = [made.users.find(f"user-{n}") for n in (7, 2, 5)]
+    for number in (7, 2, 5):
+        made.forget(f"user-{number}")
+    made.save(tmp_path / "saved")
+    for engine in (made, Recommender.load(tmp_path / "saved")):
+        for name in ("first", "second", "third"):
+            engine.observe(took(name, "film-1"))
+        found = [engine.users.find(name) for name in ("first", "second", "third")]
+        assert found == sorted(number for number in numbers if number is not None)
+    assert made.users.known == len(made.users)
 
 
 def test_others_keep_what_they_have() -> None:
@@ -116,7 +144,7 @@ def test_a_user_may_come_back_and_start_from_nothing() -> None:
 
 
 def test_an_item_that_only_the_user_took_stays_in_the_catalogue() -> None:
-    made = Recommender(EngineSettings(model="gnn"))
+    made = Recommender(EngineSettings(model="gnn", recommend_unlisted=True))
     made.upsert_item(Item(item="other"))
     made.observe(took("ann", "hers"))
     made.forget("ann")

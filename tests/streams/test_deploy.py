@@ -74,6 +74,7 @@ def test_containers_may_do_no_more_than_they_need(name: str) -> None:
     assert service["tmpfs"] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
     assert not {"privileged", "user", "cap_add", "network_mode"} & service.keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert ("ports" in service) == (name != "topics")
@@ -129,7 +130,10 @@ def test_dockerfile_runs_a_worker_as_no_root_from_the_pins():
     found = instructions()
     verbs = [verb for verb, _ in found]
     assert found[0] == ("FROM", "python:3.11-slim")
-    assert any("--constraint requirements.txt" in text for verb, text in found if verb == "RUN")
+    installs = [text for verb, text in found if verb == "RUN" and "pip install" in text]
+    assert all("--require-hashes" in text or "--no-deps --no-build-isolation" in text
+               for text in installs)  # fmt: skip
+    assert any("--require-hashes --requirement requirements.txt" in text for text in installs)
     [user] = [text for verb, text in found if verb == "USER"]
     assert user != "root"
     assert verbs.index("USER") > max(i for i, verb in enumerate(verbs) if verb == "RUN")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import socket
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -78,6 +79,17 @@ def test_a_known_md5_is_checked(
     monkeypatch.setitem(MOVIELENS_MD5, "ml-100k", md5)
     path = download("ml-100k", target, progress=False, base_url=url)
     assert open_dataset(path).format.startswith("text between tabs")
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(
+    site: tuple[Path, str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url, _ = site
+    monkeypatch.setitem(MOVIELENS_MD5, "ml-100k", pack(folder, "ml-100k", "movielens-100k"))
+    monkeypatch.setattr(sys.modules[download.__module__], "MOST_UNPACKED", 100)
+    with pytest.raises(DatasetError, match=r"would unpack to [\d,]+ bytes, 100 are taken"):
+        download("ml-100k", tmp_path / "data", progress=False, base_url=url)
+    assert not any(path.is_dir() for path in (tmp_path / "data").iterdir())
 
 
 def test_no_server(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.features.faded import mark_of
 from engine.features.popularity import (
     AGE,
     HALF_LIFE,
     QUALITY,
+    RECENT,
     TRENDING_ITEMS,
     Popularity,
     popularity_features,
@@ -154,9 +156,22 @@ def test_forgetting_takes_back_what_was_counted() -> None:
     popularity = Popularity()
     for item, weight in ((4, 0.4), (5, 1.0), (4, 1.0)):
         count(popularity, item, 0, ITEMS, weight)
-    popularity.forget(np.array([4, 5], np.int32), np.array([0.4, 1.0], np.float32))
+    weights, marks = np.array([0.4, 1.0], np.float32), np.array([mark_of(1, 102), mark_of(2, 255)])
+    popularity.forget(np.array([4, 5], np.int32), weights, marks)
     assert popularity.counts[[4, 5]].tolist() == [1.0, 0.0]
     assert popularity.counts.min() >= 0
+    assert popularity._recent[[4, 5]] == pytest.approx([popularity._inflation[0], 0.0])
+    assert popularity.features[RECENT, 5] == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_user_counts_once_in_the_recent_popularity_of_an_item() -> None:
+    often, once = Popularity(), Popularity()
+    for popularity, at_first in ((often, [3, 3, 3, 3]), (once, [0, 1, 2, 3])):
+        mark = 0
+        for events, item in enumerate(at_first, 1):
+            count(popularity, item, 0, ITEMS, 0.4, mark=mark)
+            mark = mark_of(events, 102) if item == 3 else 0
+    assert recent_level(often.arrays, 3) == pytest.approx(recent_level(once.arrays, 3), rel=1e-6)
 
 
 def test_stages_are_binary_logarithms_with_a_share_in_the_next() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.arrays import IdTable, grown
-from engine.features.user_items import UserItems
+from engine.features.user_items import UserItems, drop_first, mark_latest, purge
 from tests.engine.kernels import put
 
 taken = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_from([0.0, 0.4, 1.0])))
@@ -29,6 +29,22 @@ def test_users_have_what_was_put_in_order_with_its_weight(
     for user, items in reference.items():
         assert seen.of(user).tolist() == list(items)
         np.testing.assert_allclose(seen.weights_of(user), list(items.values()))
+
+
+def test_marks_go_where_their_items_go() -> None:
+    seen = UserItems(2)
+    for item in range(40):  # blocks are moved, and packed anew
+        for user in range(2):
+            put(seen, user, item, 1.0)
+            mark_latest(seen.arrays, user, 100 * user + item)
+    put(seen, 1, 7, 1.0)
+    assert seen.marks_of(0).tolist() == list(range(40))
+    assert seen.marks_of(1).tolist() == [100 + item for item in range(40) if item != 7] + [0]
+    left = np.zeros(40, np.int64)
+    left[[0, 20]] = 1
+    purge(seen.arrays, 0, left, 0)
+    drop_first(seen.arrays, 0)
+    assert seen.marks_of(0).tolist() == [item for item in range(2, 40) if item != 20]
 
 
 def test_making_room_for_users_keeps_what_they_have() -> None:

@@ -329,8 +329,8 @@ def test_faded_counts_are_told_across_the_pass_over_them() -> None:
     events = 26_000
     for number in range(events):
         item = number % 3
-        record_popularity(popularity.arrays, item, 0, 3, 1.0, False, 0.0)
-        record_surge(surge.arrays, item, 1.0)
+        record_popularity(popularity.arrays, item, 0, 3, 1.0, False, 0.0, 0)
+        record_surge(surge.arrays, item, 1.0, 0, number)
         if number % 1000 == 999:
             _, counted, _ = shared.collect(3, 100)
             ages = np.arange(1000)[::-1]

@@ -20,7 +20,7 @@ from tests.engine.reference import NEAR, TransitionsReference
 
 Vector = NDArray[np.float64]
 KINDS = {"purchase": 1.0, "rating": 1.0, "cart": 0.8, "click": 0.6, "view": 0.4, "dislike": 0.0}
-HALF_LIFE, STAGES, FANOUT, NEGATIVES = 3000, 16, 32, 96
+HALF_LIFE, SURGE_HALF_LIFE, STAGES, FANOUT, NEGATIVES = 3000, 300, 16, 32, 96
 PLACE = {name: row for row, name in enumerate(FEATURE_NAMES)}
 
 
@@ -45,10 +45,10 @@ class StepReference:
         self.weights[:, 0] = INITIAL_WEIGHTS
         self.covariance = prior().reshape(self.weights.size, self.weights.size).copy()
         self.variances = self.covariance.diagonal().copy()
-        self.surge = np.zeros(n)
+        self.latest: dict[int, dict[str, tuple[int, float]]] = defaultdict(dict)
         self.bias, self.bias_accumulated = np.zeros(n), np.ones(n)
         self.transitions = TransitionsReference()
-        self.counts, self.recent, self.first = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.counts, self.first = np.zeros(n), np.zeros(n)
         self.by_stage, self.stage_total = np.zeros((STAGES, n)), np.zeros(STAGES)
         self.popular, self.stage_ratio = np.zeros((4, n)), np.zeros((STAGES, n))
         self.ratings: list[float] = []
@@ -112,7 +112,7 @@ class StepReference:
             f[PLACE[name]] = row
         if "all" not in self.settings.excludes:
             self._repeats(user, f)
-        f[PLACE["surging"]] = [self._log_share(s * log(2) / 300) for s in self.surge]
+        f[PLACE["surging"]] = [self._faded(j, SURGE_HALF_LIFE) for j in range(n)]
         f[PLACE["graph"]] = self.outputs @ self.users[user]
         f[PLACE["personal"]] = self.personal_outputs @ self.personal[user]
         f[PLACE["second_hop"]] = self.second_hop @ self._direction(user)
@@ -190,8 +190,8 @@ class StepReference:
         self.takers[item].append((user, weight))
         if new:
             self.transitions.record(history, item, weight)
-            level = self._log_share(self.recent[item] * log(2) / HALF_LIFE)
-            self._count(item, self.lengths[user], weight, value)
+            level = self._faded(item, HALF_LIFE)
+            self._count(user, item, weight, value)
             moved = np.array([level, self.popular[3, item]])
             if self.lengths[user]:
                 keep = np.array([0.7, 0.3])
@@ -202,11 +202,15 @@ class StepReference:
         keep = np.array([[0.6], [0.95]])
         self.profiles[user] = keep * self.profiles[user] + (1 - keep) * self.vectors[item]
 
-    def _count(self, item: int, length: int, weight: float, value: float | None) -> None:
+    def _faded(self, item: int, half_life: int) -> float:
+        """The log share of an item in counts that fade: of each user the latest event."""
+        latest = self.latest[item].values()
+        left = sum(weight * 0.5 ** ((self.events - at) / half_life) for at, weight in latest)
+        return self._log_share(left * log(2) / half_life)
+
+    def _count(self, user: str, item: int, weight: float, value: float | None) -> None:
         self.events += 1
-        self.recent *= 0.5 ** (1 / HALF_LIFE)
-        self.surge *= 0.5 ** (1 / 300)
-        self.surge[item] += weight
+        self.latest[item][user] = self.events, weight
         if self.counts[item] == 0:
             self.first[item] = self.events
         if value is not None:
@@ -217,8 +221,7 @@ class StepReference:
             own = self.standardised[item]
             self.popular[3, item] = sum(own) / (len(own) + 5)
         self.counts[item] += weight
-        self.recent[item] += weight
-        stage, share = _stage(length)
+        stage, share = _stage(self.lengths[user])
         for at, part in ((stage, 1 - share), (stage + 1, share)):
             self.by_stage[at, item] += weight * part
             self.stage_total[at] += weight * part
@@ -229,9 +232,8 @@ class StepReference:
 
     def _refresh(self, item: int, stages: range | tuple[int, ...]) -> None:
         share = self.counts[item] / (self.events + 1)
-        recent = self.recent[item] * log(2) / HALF_LIFE
         age = log((self.events - self.first[item]) / 100 + 1)
-        self.popular[:3, item] = self._log_share(share), self._log_share(recent), age
+        self.popular[:3, item] = self._log_share(share), self._faded(item, HALF_LIFE), age
         for stage in stages:
             ratio = 1.0
             if self.stage_total[stage] > 0:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import random
+
 import pytest
 from confluent_kafka import TopicPartition
 
+from benchmarks.fuzz_broker import send_raw_names
 from streams.kafka import clients, topics
 from streams.kafka.record import Record
 
@@ -29,3 +34,20 @@ def test_our_readers_read_every_codec(settings, codec):
         found.append(Record.of(message).value)
     reader.close()
     assert found == sent
+
+
+def test_a_header_whose_name_is_no_utf_8_costs_its_headers_alone(settings):
+    wanted = settings(topics={"partitions": 1})
+    topics.create(wanted)
+    sent = [(b"ann", b"%d" % number, []) for number in range(100)]  # often: see `record._ask`
+    asyncio.run(send_raw_names(wanted, random.Random(1), sent))
+    reader = clients.reader(wanted)
+    reader.assign([TopicPartition(wanted.topics.interactions, 0, 0)])
+    found: list[Record] = []
+    while len(found) < len(sent):
+        found += map(Record.of, reader.consume(100, timeout=20))
+    reader.close()
+    gc.collect()
+    assert [(record.key, record.value, record.headers) for record in found] == [
+        (key, value, ()) for key, value, _ in sent
+    ]

@@ -8,7 +8,14 @@ import sys
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
 
 from streams.brokers import (
     BrokerError,
@@ -21,6 +28,7 @@ from streams.kafka import topics
 from streams.settings import Settings, SettingsError, load_settings
 from tests.streams.asking import free_port
 
+BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 only_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 
 
@@ -80,7 +88,7 @@ def test_what_a_retention_would_lose_is_said_in_one_line(
 ):
     wanted = settings(topics={"partitions": 1})
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    config = {"max.message.bytes": "8388608"} | configured
+    config = {"max.message.bytes": "8388608", **BROKERS_TIME} | configured
     made = admin.create_topics([NewTopic(wanted.topics.interactions, 1, 1, config=config)])
     made[wanted.topics.interactions].result()
     topics.create(wanted)
@@ -113,7 +121,7 @@ def test_policy_and_message_size_of_a_topic_made_by_others(settings, broker):
             wanted.topics.interactions,
             1,
             1,
-            config={"max.message.bytes": "1000000", "retention.ms": "-1"},
+            config={"max.message.bytes": "1000000", "retention.ms": "-1", **BROKERS_TIME},
         ),
     ]
     for made in admin.create_topics(theirs).values():
@@ -129,6 +137,27 @@ def test_policy_and_message_size_of_a_topic_made_by_others(settings, broker):
     assert problems[wanted.topics.interactions].remedy.endswith(
         f"--entity-name {wanted.topics.interactions} --add-config max.message.bytes=8388608`"
     )
+
+
+@only_kafka
+def test_a_topic_that_keeps_its_writers_time_is_told(settings, broker):
+    wanted = settings(topics={"partitions": 1})
+    topics.create(wanted)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, wanted.topics.interactions)
+    resource.add_incremental_config(
+        ConfigEntry(
+            "message.timestamp.type", "CreateTime",
+            incremental_operation=AlterConfigOpType.SET,
+        )
+    )  # fmt: skip
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.incremental_alter_configs([resource])[resource].result()
+    (problem,) = topics.check(wanted)
+    assert problem.problem == (
+        "message.timestamp.type = CreateTime: whoever writes an event dated ahead makes those of "
+        "others late"
+    )
+    assert problem.remedy.endswith("--add-config message.timestamp.type=LogAppendTime`")
 
 
 @only_kafka

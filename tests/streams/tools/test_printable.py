@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 from rich.console import Console
 
 from streams.cli.logs import log_to_stderr
+from streams.settings import SettingsError
 from streams.tools.demo_view import LiveView
 from streams.tools.printable import printable
 
@@ -55,3 +58,21 @@ def test_the_demo_shows_titles_and_ids_as_text() -> None:
     assert not set(UNSAFE) & set(said)
     assert said.count(r"\x1b]0;owned") == 4  # user, what they took, the list's title and reason
     assert "[red]x[/red] took" in said
+
+
+def test_a_command_escapes_what_it_quotes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from streams.cli.common import chosen_dataset, one_line_errors, report_problems
+
+    file = tmp_path / "log.csv"
+    file.write_text(f"user,item,rating,timestamp\nann,m1,5,1600000000\nbob,m2,{HOSTILE!s},7\n"
+                    .replace("\r\n", ""), encoding="utf-8")  # fmt: skip
+    dataset = chosen_dataset(file, None, 0, False, "", None, None)
+    assert len(list(dataset.interactions())) == 1
+    report_problems(dataset)
+    with pytest.raises(typer.Exit), one_line_errors():
+        raise SettingsError(f"a setting says {HOSTILE}")
+    said = capsys.readouterr().err
+    assert "owned" in said.replace("\n", "")
+    assert not set(UNSAFE) & set(said)

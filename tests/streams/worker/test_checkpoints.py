@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from benchmarks.fuzz_checks import with_entry
 from engine import EngineSettings, Recommender
 from engine.datasets import Synthetic
 from engine.state.snapshot import VERSION
@@ -17,6 +20,7 @@ from streams.worker import app
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import PartitionNotes, Progress
+from tests.streams.conftest import interaction
 
 SETTINGS = EngineSettings()
 
@@ -151,6 +155,79 @@ def test_nobody_else_may_look(tmp_path: Path) -> None:
     (file,) = folder.folder.iterdir()
     assert folder.folder.stat().st_mode & 0o777 == 0o700
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_whom_a_checkpoint_forgets_none_before_it_holds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A byte search over the folder, once the log says that it is done."""
+    folder = Checkpoints(tmp_path / "kept", 9)
+    state, progress = engine(20), Progress(window=100)
+    who = b"somebody-known-by-this"
+
+    def holds() -> list[str]:
+        return sorted(p.name for p in folder.folder.iterdir() if who in p.read_bytes())
+
+    def write(at: int) -> None:
+        progress.next_offset = at
+        folder.write(state, Notes("log", {0: progress.notes()}, {}))
+
+    write(10)
+    state.observe(interaction(0, user=who.decode(), event_id="an-id-of-theirs"))
+    progress.count(who.decode(), "an-id-of-theirs", 1_000)
+    write(11)
+    write(12)
+    assert len(holds()) == 2
+    state.forget(who.decode())
+    progress.forgotten = 13
+    stale = folder.folder / "0000000000000012.7.tmp"
+    stale.write_bytes(who)
+    with caplog.at_level(logging.INFO, "millrace.worker"):
+        write(13)
+        assert caplog.messages == [
+            "checkpoints: whom events up to {0: 13} forget may still be in " + stale.name
+        ]
+        os.utime(stale, (0, 0))  # nobody writes it any more
+        write(14)
+        write(15)
+    assert caplog.messages[1:] == [
+        "checkpoints: whom events up to {0: 13} forget is in none any more"
+    ]
+    names = sorted(path.name for path in folder.folder.iterdir())
+    assert names == [f"{at:016d}.millrace" for at in (13, 14, 15)]
+    assert holds() == []
+    assert not any(b"an-id-of-theirs" in path.read_bytes() for path in folder.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"partitions": {-1: {}}}, "it is of partition -1, which the topic does not have"),
+        ({"partitions": {5: {}}}, "it is of partition 5, which the topic does not have"),
+        ({"partitions": {0: {"next_offset": -1}}}, "its notes are not understood: Expected `int`"),
+        ({"partitions": {0: {"next_offset": 2**70}}}, "its notes are not understood: "),
+        ({"catalogue": {0: 2**63}}, "its notes are not understood: Expected `int` <= "),
+        ({"items": {0: -7}}, "its notes are not understood: Expected `int` >= 0"),
+    ],
+)
+def test_offsets_that_cannot_be_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], said: str
+) -> None:
+    folder = Checkpoints(tmp_path / "kept", 3)
+    folder.write(engine(5), notes(10))
+    (file,) = folder.folder.iterdir()
+    whole = file.read_bytes()
+    told = msgspec.json.decode(msgspec.json.encode(notes(10)))
+    good = told["partitions"]["0"]
+    for field, values in changes.items():
+        told[field] = {
+            str(key): good | value if isinstance(value, dict) else value
+            for key, value in values.items()
+        }
+    file.write_bytes(with_entry(whole, "notes", json.dumps(told).encode()))
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        assert newest(folder) is None
+    assert said in caplog.text
 
 
 def test_a_pipe_and_a_folder_with_a_checkpoint_s_name_are_passed_over(

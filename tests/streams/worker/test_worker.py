@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -11,7 +12,7 @@ import pytest
 
 from engine.events import Item
 from streams.brokers import EmbeddedBroker, KafkaServer
-from streams.kafka import clients
+from streams.kafka import clients, topics
 from streams.processes import Child
 from streams.settings import Settings
 from streams.tools.replay import partition_of
@@ -296,6 +297,23 @@ def test_an_event_that_is_too_late_is_buried_if_the_settings_say_so(
     assert headers["error.class"] == b"Late"
     assert headers["origin.offset"] == b"2"
     assert str(late.timestamp).encode() in headers["error.message"]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_events_dated_ahead_make_none_of_another_user_late(
+    settings: Callable[..., Settings],
+) -> None:
+    path = Path(
+        settings(topics={"partitions": 1}, worker={"late": "dead-letter", "grace_seconds": 60.0})
+    )
+    assert topics.check(path.settings) == []
+    now, hour = int(time.time() * 1000), 3_600_000
+    ahead = [interaction(n, user="mallory", timestamp=now + 23 * hour + n) for n in range(4)]
+    honest = [interaction(n, user=f"u{n}", timestamp=now + n) for n in range(4, 104)]
+    with path.worker():
+        path.send(*ahead, *honest)
+        answers = path.answers(104)
+    assert [answer["event_id"] for answer in answers] == [e.event_id for e in (*ahead, *honest)]
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
