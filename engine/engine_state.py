@@ -280,7 +280,7 @@ class Knowledge:
         return item
 
     def meet_item(self, name: str) -> int:
-        """The number of an item that another engine names: no use of it, and no catalogue's word."""
+        """The number of an item that another engine names, which is no use of it."""
         new = self.items.find(name) is None
         item = self.number_item(name)
         if new:

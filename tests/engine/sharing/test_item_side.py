@@ -118,8 +118,10 @@ def test_engines_that_share_count_as_one(engines: int, seed: int, gaps: list[int
         np.testing.assert_array_equal(alike["counts"], counted["counts"])
 
 
-def test_engines_that_share_after_each_event_know_what_one_knows() -> None:
-    one, fleet = Recommender(SHORT), Fleet(2)
+@pytest.mark.parametrize("excludes", [["all"], []], ids=["once", "repeats"])
+def test_engines_that_share_after_each_event_know_what_one_knows(excludes: list[str]) -> None:
+    settings = EngineSettings(model="gnn", history=NOTED, excludes=excludes)
+    one, fleet = Recommender(settings), Fleet(2, settings)
     for event in stream(3, 300):
         one.observe(event)
         fleet.observe(event)
@@ -147,6 +149,13 @@ def test_learnt_rows_reach_the_others() -> None:
         assert apart < 3 * _SMALLEST < learnt
     apart = np.abs(one.head.bias[: len(there)] - other.head.bias[there]).max()
     assert apart < 3 * _SMALLEST < np.abs(one.head.bias).max()
+
+
+def test_an_item_that_another_engine_names_is_no_item_of_the_catalogue() -> None:
+    fleet, delta = fleet_with_a_delta()
+    engine = fleet.engines[1]
+    engine.apply_delta(delta)
+    assert engine.unlisted[engine.items.find_all(delta.names)].all()
 
 
 def test_an_item_starts_alike_whatever_its_number() -> None:

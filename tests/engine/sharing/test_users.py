@@ -128,3 +128,4 @@ def test_a_long_list_of_items_moves_whole() -> None:
     taken = other.taken.of(0)
     assert [other.items.names[item] for item in taken.tolist()] == [f"i{n}" for n in range(3000)]
     np.testing.assert_array_equal(other.taken.weights_of(0), engine.taken.weights_of(0))
+    np.testing.assert_array_equal(other.taken.marks_of(0), engine.taken.marks_of(0))
