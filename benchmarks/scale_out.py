@@ -22,6 +22,8 @@ core of its own keeps up with at most
   every `worker.commit_seconds`. `lag_ms`: from an answer until another worker has applied its
   event; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
   broker, which serves each message to W readers.
+- `ndcg_ratio`, `flush_us`, `delta_bytes_per_event`, `following_us`, ...: of engines that share
+  their items instead of applying each other's events, in this process (`benchmarks.shared_items`).
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
+from benchmarks import shared_items
 from benchmarks.end_to_end import Bench, publish_catalogue
 from engine.datasets import Dataset, Synthetic, open_dataset
 from engine.evaluation.measures import percentiles
@@ -65,6 +68,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a data set; else an invented stream")
     parser.add_argument("--events", type=int, default=20_000, help="events of a backlog")
     parser.add_argument("--rounds", type=int, default=3, help="one worker and two, in turns")
+    parser.add_argument("--engines", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -100,6 +104,7 @@ def main() -> None:
             str(workers): simulate(workers, own / 1e6, silent / 1e6, commit_seconds, arguments.seed)
             for workers in WORKERS
         },
+        **shared_items.measure(dataset, arguments.events, arguments.engines),
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
     }
     text = json.dumps(report, indent=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import ClassVar, TypeVar
 
@@ -66,6 +67,11 @@ class IdTable:
     def find(self, name: str) -> int | None:
         """The number of a known id."""
         return self._number.get(name)
+
+    def find_all(self, names: Sequence[str]) -> NDArray[np.int32]:
+        """The numbers of ids, -1 of an unknown one: int32[n]."""
+        number = self._number.get
+        return np.array([number(name, -1) for name in names], np.int32)
 
     def intern(self, name: str) -> int:
         """The number of an id, new ones getting the next."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +21,8 @@ from engine.propagation.registry import make_aggregator
 from engine.retrieval.candidates import Candidates
 from engine.rules import Categories
 from engine.settings import ALL_KINDS, EngineSettings
+from engine.sharing.item_side import ItemSide
+from engine.sharing.journal import Journal
 from engine.state.eviction import Departures, Evicted, UseOrder
 from engine.state.schema import ROWS, Array, State, Value
 from engine.step.calls import purge_user
@@ -71,7 +74,10 @@ class Knowledge:
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
             "disliked": "users/disliked",
         },
-        unsaved=("settings", "repeats", "reads_text", "scratch", "_listed", "_held"),
+        unsaved=(
+            "settings", "repeats", "reads_text", "scratch", "journal", "item_side", "_listed",
+            "_held",
+        ),
         check="_fault",
         then="_restored",
     )  # fmt: skip
@@ -106,6 +112,8 @@ class Knowledge:
         self._listed = 0
         self.retrieval = Candidates(s.exact_items, s.candidates, self.departures)
         self.reasons: list[str] = []
+        self.journal = Journal()
+        self.item_side: ItemSide | None = None
         self._held: Hold | None = None
         self._make_scratch(len(self.hidden), s.k)
 
@@ -133,7 +141,7 @@ class Knowledge:
                     self.departures.last,
                     self.departures.clock, self.purged, self._user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
-                    self.scratch,
+                    self.journal.arrays, self.scratch,
                 )
             )  # fmt: skip
         return self._held
@@ -154,10 +162,11 @@ class Knowledge:
 
     def make_room(self) -> None:
         """Make the room that the next event was found to need (`engine.step.events`)."""
-        transitions, taken, disliked = self.scratch.demand.tolist()
+        transitions, taken, disliked, noted = self.scratch.demand.tolist()
         self.transitions.make_room(transitions)
         self.taken.make_room(taken)
         self.disliked.make_room(disliked)
+        self.journal.make_room(noted)
         self._replaced()
 
     def make_lists(self, most: int) -> None:
@@ -253,6 +262,10 @@ class Knowledge:
             self.unlisted[item] = True
             if item == self.settings.exact_items:
                 self._index()
+        else:
+            return item
+        if self.item_side is not None:
+            self.item_side.renew(item, name)
         return item
 
     def list_item(self, name: str) -> int:
@@ -260,14 +273,19 @@ class Knowledge:
 
         That is no use of the item: told twice, the catalogue must change nothing.
         """
+        item = self.meet_item(name)
+        if self.unlisted[item]:
+            self.unlisted[item] = False
+            self._count_listed(1)
+        return item
+
+    def meet_item(self, name: str) -> int:
+        """The number of an item that another engine names, which is no use of it."""
         new = self.items.find(name) is None
         item = self.number_item(name)
         if new:
             self.popularity.introduce(item)
             self._item_order.touch(item)
-        if self.unlisted[item]:
-            self.unlisted[item] = False
-            self._count_listed(1)
         return item
 
     def _count_listed(self, more: int) -> None:
@@ -298,6 +316,8 @@ class Knowledge:
         self.retrieval.reserve(items)
         self.hidden = grown(self.hidden, items)
         self.unlisted = grown(self.unlisted, items)
+        if self.item_side is not None:
+            self.item_side.reserve()
         scored = min(len(self.hidden), self.settings.exact_items)
         if self.all_compete and scored > len(self.scratch.scores):
             self._make_scratch(scored, len(self.scratch.best))
@@ -332,11 +352,31 @@ class Knowledge:
         if self.reads_text:
             self.retrieval.index_texts(self.vectors.vectors[:items])
 
+    # ------------------------------------------------------------------ shared items
+
+    def share(self, positions: Mapping[int, int] | None = None) -> None:
+        """Have a part of the users from now on, and share the items with the engines of others.
+
+        What this engine knows of items now, others know. Items that become known from now on start
+        alike at all of them.
+
+        Parameters
+        ----------
+        positions
+            By partition: the offset up to which its events are in this engine's items.
+        """
+        self.journal = Journal(1024)
+        self.item_side = ItemSide(
+            self.popularity, self.own.surge, self.transitions, self.embeddings, self.head,
+            self.journal, self.departures, positions or {},
+        )  # fmt: skip
+        self._replaced()
+
     # ------------------------------------------------------------------ leaving
 
     def _evict_user(self, user: int) -> None:
         """Empty the rows of a user for a newcomer; what they taught stays."""
-        self._clear_user(user)
+        self.clear_user(user)
         self.purged[user] = self.departures.count
         self._users_evicted += 1
 
@@ -357,8 +397,8 @@ class Knowledge:
         if not self.unlisted[item]:
             self._count_listed(-1)
 
-    def _clear_user(self, number: int) -> None:
-        """Empty a user's rows."""
+    def clear_user(self, number: int) -> None:
+        """Empty a user's rows; what they taught stays."""
         self.forget_contest()
         self.graph.items.remove_from(self.taken.of(number), number)
         self.graph.users.clear(number)
@@ -367,6 +407,11 @@ class Knowledge:
         self.contexts.forget(number)
         self.taste.forget(number)
         self.embeddings.forget(number)
+
+    def use_user(self, number: int) -> None:
+        """Make a user the most recently used one, whose rows are up to date."""
+        self._user_order.touch(number)
+        self.purged[number] = self.departures.count
 
     def purge(self, user: int) -> None:
         """Drop what left from the rows that an answer for a user reads."""

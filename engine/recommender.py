@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -17,6 +17,9 @@ from engine.events import Interaction, Item, Kinds, item_text
 from engine.graph import WEIGHTS
 from engine.rules import Rules
 from engine.settings import EngineSettings
+from engine.sharing import DeltaError, ItemDelta
+from engine.sharing.item_side import ItemSide
+from engine.sharing.users import move_users
 from engine.state.container import SavedStateError
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
@@ -308,8 +311,95 @@ class Recommender(Knowledge):
             return
         self.purge(number)
         take_back(self, number)
-        self._clear_user(number)
+        self._replaced()
+        self.clear_user(number)
         self.users.release(number)
+
+    def collect_delta(
+        self, ranges: Mapping[int, tuple[int, int]], limit: int = 1 << 30
+    ) -> ItemDelta:
+        """What was added to items since the last call, for engines that have the other users.
+
+        Parameters
+        ----------
+        ranges
+            Of each partition whose events were observed since: the first offset, and the one after
+            the last.
+        limit
+            Rows of each kind that are told at most, the most changed; others wait.
+
+        Raises
+        ------
+        RuntimeError
+            If this engine shares nothing (`share`).
+        """
+        return self._shared().collect(self.items.names, ranges, limit)
+
+    def apply_delta(self, delta: ItemDelta) -> bool:
+        """Add what another engine collected; returns whether it was new.
+
+        Raises
+        ------
+        DeltaError
+            If some of its events are in this engine's items and some are not, or it names more
+            items than there can be.
+        RuntimeError
+            If this engine shares nothing (`share`).
+        """
+        shared = self._shared()
+        if not shared.is_new(delta):
+            return False
+        self.forget_contest()
+        numbers = self._numbers_of(delta.names)
+        counted = numbers[delta.counted.items]
+        before = self.popularity.counts[counted]
+        self._item_order.touch_all(counted)
+        shared.merge(delta, numbers, len(self.items))
+        self._replaced()
+        if not self.all_compete:
+            after = self.popularity.counts[counted]
+            for item, one, other in zip(
+                counted.tolist(), before.tolist(), after.tolist(), strict=True
+            ):
+                self.retrieval.index_counted(item, one, other, self.embeddings.outputs[item])
+        return True
+
+    def _numbers_of(self, names: list[str]) -> NDArray[np.int32]:
+        """The numbers of items that a delta names; who is new gets one."""
+        if len(names) > self.settings.max_items:
+            raise DeltaError(
+                f"names: {len(names)} items, and engine.max_items is {self.settings.max_items}"
+            )
+        numbers = self.items.find_all(names)
+        new = np.flatnonzero(numbers < 0).tolist()
+        if len(self.items) + len(new) > self.settings.max_items:
+            self._item_order.touch_all(numbers[numbers >= 0])  # none of these makes room
+        for place in new:
+            numbers[place] = self.meet_item(names[place])
+        return numbers
+
+    def users_apart(self, names: Iterable[str]) -> Recommender:
+        """An engine that has these users and knows nothing else: to be saved, and taken in."""
+        apart = Recommender(self.settings)
+        move_users(self, apart, names)
+        apart._replaced()
+        return apart
+
+    def take_in(self, apart: Recommender) -> None:
+        """Have all users of another engine from now on (`engine.sharing.users`).
+
+        Raises
+        ------
+        ValueError
+            If the engines' settings differ where they shape the state.
+        """
+        move_users(apart, self, apart.users.names)
+        self._replaced()
+
+    def _shared(self) -> ItemSide:
+        if self.item_side is None:
+            raise RuntimeError("this engine shares no items: `share` comes first")
+        return self.item_side
 
     def warm_start(self, model: TrainedModel) -> None:
         """Begin with what was trained offline, before anything is observed (`engine.trained`).

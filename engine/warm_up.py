@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from engine.events import Interaction, Item, Kind
@@ -46,3 +48,7 @@ def _rehearse(engine: Recommender) -> None:
     for user in ("ann", "nobody"):
         engine.recommend(user, rules=Rules(diversity=0.5))
         engine.forget(user)
+    engine.share()
+    observe("ann", 1, 10)
+    delta = engine.collect_delta({0: (0, 1)})
+    engine.apply_delta(replace(delta, ranges={1: (0, 1)}))

@@ -307,6 +307,51 @@ def record_popularity(p, item, history_length, items, weight, is_rated, value, m
 
 
 @kernel
+def merge_popularity(p, items, known, events, counts, recent, values, by_stage, totals):  # type: ignore[no-untyped-def]
+    """Count what others counted in so many events, and refresh the features that it changed.
+
+    Parameters
+    ----------
+    items : int32[n]
+        Whose counts changed; `known` items are known.
+    counts, recent : float32[n]
+        Recent counts in weights of the latest event.
+    values : float32[n, 2]
+        Sums of standardised ratings, and their numbers.
+    by_stage : float32[n, 16]
+    totals : float64[16]
+    """
+    zero = np.float32(0.0)
+    p.clock[EVENTS] += events
+    for _ in range(events):
+        fade(p.recent, p.inflation, _GROWTH)
+    for s in range(len(totals)):
+        p.stage_total[s] += totals[s]
+    for i in range(len(items)):
+        j = items[i]
+        if p.counts[j] == 0:
+            p.first[j] = p.clock[EVENTS]
+        p.counts[j] = max(p.counts[j] + counts[i], zero)
+        exchange(p.recent, p.inflation, j, recent[i], 0.0)
+        for c in range(2):
+            p.value_sums[c, j] += values[i, c]
+        if p.value_sums[1, j] > 0:
+            p.features[QUALITY, j] = p.value_sums[0, j] / (p.value_sums[1, j] + _PRIOR_VALUES)
+        for s in range(len(totals)):
+            p.by_stage[s, j] += by_stage[i, s]
+    for i in range(len(items)):
+        _refresh(p, items[i], 0, len(p.stage_total))
+        _keep_trending(p, items[i])
+    # The turn of as many others as if the events had been this engine's, but of each only once;
+    # their stage ratios, which move slowly, have their turn at this engine's own events.
+    cursor = p.clock[CURSOR]
+    for _ in range(min(events * (known // 32 + 1), known, 1024)):
+        _refresh(p, cursor, 0, 0)
+        cursor = (cursor + 1) % known
+    p.clock[CURSOR] = cursor
+
+
+@kernel
 def _take_back(p, items, marks):  # type: ignore[no-untyped-def]
     for i in range(len(items)):
         left = left_of(marks[i], p.clock[EVENTS], HALF_LIFE)

@@ -81,6 +81,18 @@ def _take_back(s, items, marks, events):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def merge_surge(s, items, events, counts):  # type: ignore[no-untyped-def]
+    """Count what others counted in so many events.
+
+    items : int32[n]; counts : float32[n], in weights of the latest event.
+    """
+    for _ in range(events):
+        fade(s.counts, s.inflation, _GROWTH)
+    for i in range(len(items)):
+        exchange(s.counts, s.inflation, items[i], counts[i], 0.0)
+
+
+@kernel
 def surge_feature(s, candidates, exact, out):  # type: ignore[no-untyped-def]
     """Write 11.5 + log(1e-5 + share) of the candidates (int32[n]) to `out`: float32[>= n].
 

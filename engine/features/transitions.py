@@ -20,6 +20,8 @@ from engine.state.schema import ANY, ROWS, Array, State
 SHORT, LONG = np.float32(0.8), np.float32(0.95)
 _SMALLEST = 16
 """Slots of the smallest block; each larger one has four times as many."""
+NOTED = 6
+"""Items of the history, the latest, of which transitions are noted for other engines."""
 
 
 class TransitionArrays(NamedTuple):
@@ -161,6 +163,16 @@ class Transitions:
         self.items = grown(self.items, needed)
         self.weights = grown(self.weights, needed)
 
+    def merge(
+        self, sources: NDArray[np.int32], targets: NDArray[np.int32], weights: NDArray[np.float32]
+    ) -> None:
+        """Add transitions that others counted: int32[n], int32[n], float32[n, 2]."""
+        done = 0
+        while done < len(sources):
+            done = merge_transitions(self.arrays, sources, targets, weights, done)
+            if done < len(sources):
+                self.make_room(2 * int(self._sizes[-1]))
+
     def take_back(self, history: NDArray[np.int32], item: int, weight: float) -> None:
         """Undo a `record`, as far as the transitions are still held."""
         _take_back(self.arrays, history, item, np.float32(weight))
@@ -242,6 +254,16 @@ def _put(t, slot, target):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _slot(t, source, target):  # type: ignore[no-untyped-def]
+    """The slot of a transition, made if it is new."""
+    slot = _find(t, source, target)
+    if slot < 0:
+        slot = _room(t, source)
+        _put(t, slot, target)
+    return slot
+
+
+@kernel
 def slots_needed(t, history, later):  # type: ignore[no-untyped-def]
     """Slots that recording after a history of that many items needs behind the blocks at most.
 
@@ -270,10 +292,7 @@ def record_transitions(t, history, item, weight, between, places):  # type: igno
     for q in range(len(history)):
         source = history[q]
         if source != item:
-            slot = _find(t, source, item)
-            if slot < 0:
-                slot = _room(t, source)
-                _put(t, slot, item)
+            slot = _slot(t, source, item)
             t.weights[slot, 0] += short
             t.weights[slot, 1] += long
             slot = t.start[item] + places[source]
@@ -290,6 +309,47 @@ def record_transitions(t, history, item, weight, between, places):  # type: igno
     first = t.start[item]
     for slot in range(t.degree[item]):
         places[t.items[first + slot]] = -1
+
+
+@kernel
+def note_transitions(journal, history, item, weight, between):  # type: ignore[no-untyped-def]
+    """Note a `record_transitions` in a journal (`engine.sharing.journal`), if one is kept.
+
+    There must be room for it.
+    """
+    if len(journal.pairs) == 0:
+        return
+    short = np.float32(weight * SHORT**between)
+    long = np.float32(weight * LONG**between)
+    top = journal.top[0]
+    for q in range(min(len(history), NOTED)):
+        if history[q] != item:
+            journal.pairs[top] = np.int64(history[q]) << 32 | np.int64(item)
+            journal.weights[top, 0] = short
+            journal.weights[top, 1] = long
+            top += 1
+        short *= SHORT
+        long *= LONG
+    journal.top[0] = top
+
+
+@kernel
+def merge_transitions(t, sources, targets, weights, first):  # type: ignore[no-untyped-def]
+    """Add the weights of transitions that others counted, from the `first` on.
+
+    sources, targets : int32[n]; weights : float32[n, 2]. Returns how many were added: fewer than n
+    if the next needs more slots than there are.
+    """
+    zero = np.float32(0.0)
+    for i in range(first, len(sources)):
+        if t.top[0] + 2 * t.sizes[-1] > len(t.items):
+            return i
+        slot = _slot(t, sources[i], targets[i])
+        t.weights[slot, 0] = max(t.weights[slot, 0] + weights[i, 0], zero)
+        t.weights[slot, 1] = max(t.weights[slot, 1] + weights[i, 1], zero)
+        slot = _slot(t, targets[i], sources[i])
+        t.weights[slot, 1] = max(t.weights[slot, 1] + weights[i, 1], zero)
+    return len(sources)
 
 
 @kernel

@@ -236,6 +236,21 @@ def put(lists, user, item, units, repeatable):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def find_block(lists, user, length):  # type: ignore[no-untyped-def]
+    """Have a block of at least `length` slots for a user's list, which is empty.
+
+    Behind the blocks there must be room for twice as many.
+    """
+    size = lists.capacity[user]
+    while size < length:
+        size = max(2 * size, _SMALLEST)
+    if size > lists.capacity[user]:
+        lists.start[user] = lists.top[0]
+        lists.capacity[user] = size
+        lists.top[0] += size
+
+
+@kernel
 def remove(lists, user, item):  # type: ignore[no-untyped-def]
     """Take an item from a user's list, if it is there."""
     slot = find(lists, user, item)

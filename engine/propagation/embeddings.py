@@ -9,6 +9,7 @@ last. An event re-aggregates the user and the item it touched and nobody else.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -144,9 +145,18 @@ class GraphEmbeddings:
             [self._accumulated, np.ones((4, fresh), np.float32)], axis=1
         )
 
+    def draw_item(self, item: int, name: str) -> None:
+        """Draw an item's rows from its name: engines that number items differently agree."""
+        key = blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
+        random = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+        self._put_item(item, random)
+
     def renew_item(self, item: int) -> None:
         """Draw an item's rows anew: the number is another's now."""
-        drawn = self._random.normal(0, _INITIAL_DEVIATION, (4, self._dimensions))
+        self._put_item(item, self._random)
+
+    def _put_item(self, item: int, random: np.random.Generator) -> None:
+        drawn = random.normal(0, _INITIAL_DEVIATION, (4, self._dimensions))
         self.inputs[:, item] = drawn[:2]
         self.outputs[item], self.personal_outputs[item] = drawn[2:]
         self.second_hop[item] = 0.0

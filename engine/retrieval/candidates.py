@@ -143,6 +143,14 @@ class Candidates:
             if key not in self._embeddings:
                 self._embeddings.put(key, output)
 
+    def index_counted(
+        self, item: int, before: float, after: float, output: NDArray[np.float32]
+    ) -> None:
+        """Index an item's embedding if others' events took its count past 4 or past 64."""
+        for events in _REINDEXED_AT:
+            if before < events <= after:
+                self.index_embedding(item, events, output)
+
 
 def _items_of(keys: NDArray[np.int64]) -> NDArray[np.int32]:
     return (keys % NODES).astype(np.int32)

@@ -56,6 +56,10 @@ class UseOrder:
         """Make a number the most recently used one."""
         touch(self._links, number)
 
+    def touch_all(self, numbers: NDArray[np.int32]) -> None:
+        """`touch` each of these in turn: int32[n]."""
+        touch_all(self._links, numbers)
+
     @property
     def links(self) -> NDArray[np.int32]:
         """As `touch` takes them."""
@@ -125,3 +129,10 @@ def touch(links, number):  # type: ignore[no-untyped-def]
     links[node, 0] = newest
     links[node, 1] = 0
     links[0, 0] = node
+
+
+@kernel
+def touch_all(links, numbers):  # type: ignore[no-untyped-def]
+    """See `UseOrder.touch_all`."""
+    for i in range(len(numbers)):
+        touch(links, numbers[i])

@@ -15,7 +15,13 @@ from engine.features.dislikes import judge
 from engine.features.faded import mark_of
 from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
 from engine.features.table import record_own, row
-from engine.features.transitions import purge_transitions, record_transitions, slots_needed
+from engine.features.transitions import (
+    NOTED,
+    note_transitions,
+    purge_transitions,
+    record_transitions,
+    slots_needed,
+)
 from engine.features.user_items import REPEATABLE
 from engine.graph import NODES, WEIGHTS, count_later, insert_edge, purge_row, recent_ids
 from engine.propagation.embeddings import propagate
@@ -107,10 +113,12 @@ def has_room(t, event, history):  # type: ignore[no-untyped-def]
     demand[0] = slots_needed(t.transitions, history, later)
     demand[1] = user_items.block_needed(t.taken, event.user)
     demand[2] = user_items.block_needed(t.disliked, event.user)
+    demand[3] = NOTED + later if len(t.journal.pairs) > 0 else 0
     return (
         t.transitions.top[0] + demand[0] <= len(t.transitions.items)
         and t.taken.top[0] + demand[1] <= len(t.taken.entries)
         and t.disliked.top[0] + demand[2] <= len(t.disliked.entries)
+        and t.journal.top[0] + demand[3] <= len(t.journal.pairs)
     )
 
 
@@ -182,6 +190,7 @@ def _count(t, event, history, weight, later, mark):  # type: ignore[no-untyped-d
     """
     user, item, p = event.user, event.item, t.popularity
     record_transitions(t.transitions, history, item, weight, 0, t.position)
+    note_transitions(t.journal, history, item, weight, 0)
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
     events = p.clock[EVENTS] + 1
@@ -210,6 +219,7 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
                 first = False
         if units > 0 and between < most and first:
             record_transitions(t.transitions, source, other, units / WEIGHTS, between, t.position)
+            note_transitions(t.journal, source, other, units / WEIGHTS, between)
 
 
 @kernel

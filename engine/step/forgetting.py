@@ -29,3 +29,4 @@ def take_back(known: Knowledge, user: int) -> None:
             done.add(item)
             history = np.array(order[max(0, at - window) : at][::-1], np.int32)
             known.transitions.take_back(history, item, counted[item])
+            known.journal.take_back(history, item, counted[item])

@@ -24,6 +24,7 @@ from engine.features.transitions import TransitionArrays
 from engine.features.user_items import UserItemArrays
 from engine.graph import RowArrays
 from engine.propagation.embeddings import EmbeddingArrays
+from engine.sharing.journal import JournalArrays
 from engine.text.taste import TasteArrays
 
 _structref: Any = structref  # numba has no types for mypy
@@ -75,8 +76,9 @@ class Scratch(NamedTuple):
         Of the best candidates: positions, and the items of the history that they are taken around.
     gathered
         Of the candidates, unless all items compete.
-    demand : int64[3]
-        Slots that the next event needs: of transitions, of items taken, of items disliked.
+    demand : int64[4]
+        Slots that the next event needs: of transitions, of items taken, of items disliked, of the
+        journal.
     clock : int64[3]
         Of `engine.step.clock`.
     """
@@ -135,7 +137,7 @@ class Scratch(NamedTuple):
                 personal_outputs=floats(gathered, dimensions),
                 second_hop=floats(gathered, dimensions),
             ),
-            demand=np.zeros(3, np.int64),
+            demand=np.zeros(4, np.int64),
             clock=np.zeros(3, np.int64),
         )
 
@@ -161,6 +163,8 @@ class Tables(NamedTuple):
     vectors : float32[items, width]
     user_order, item_order : int32[n, 2]
         Links of the orders of use.
+    journal
+        Of transitions that other engines are to be told.
     """
 
     users: RowArrays
@@ -184,6 +188,7 @@ class Tables(NamedTuple):
     item_order: NDArray[np.int32]
     every: NDArray[np.int32]
     position: NDArray[np.int32]
+    journal: JournalArrays
     scratch: Scratch
 
 

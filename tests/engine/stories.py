@@ -29,6 +29,7 @@ UNTOLD = {
     "_index",
     "_departures",  # the same object as `departures`
     "_gone",
+    "journal",  # empty, unless items are shared
 }
 """Scratch, of which nothing is promised; and what is compared where it belongs."""
 
