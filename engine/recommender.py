@@ -213,7 +213,7 @@ class Recommender(Knowledge):
         history = self.history(user, later)
         learns = units > 0 and len(history) and item not in self.taken.final_of(user)
         if learns and (later or not self.has_contest_of(user, interaction.timestamp)):
-            self.compete(competing(self, user, history, searches=False))
+            self.compete(competing(self, user, history))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
         while not take_in_one(
             self.hold(), events, self.settings.history, self.competitors, self.all_compete, laps

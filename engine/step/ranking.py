@@ -82,27 +82,24 @@ def best(known: Knowledge, user: int | None, now: int, k: int, rules: Rules) -> 
 
 
 def competing(
-    known: Knowledge,
-    user: int,
-    history: NDArray[np.int32],
-    include: frozenset[str] = frozenset(),
-    searches: bool = True,
+    known: Knowledge, user: int, history: NDArray[np.int32], include: frozenset[str] = frozenset()
 ) -> NDArray[np.int32] | None:
     """The candidates for a user, in the order of their numbers: int32[m]; None: all compete.
 
-    Some items of the categories `include` are among them, in a large catalogue, too. Without
-    `searches` the indexes, half of the cost, name none: what an event teaches is as good without.
+    Some items of the categories `include` are among them, in a large catalogue, too.
     """
     if known.all_compete:
         return None
     limit, items = known.settings.candidates, len(known.items)
-    found = [known.retrieval.reached(known.transitions, history), known.popularity.trending_items]
-    if searches:
-        taste = None
-        if known.reads_text:
-            taste = np.empty(known.taste.maps.shape[1], np.float32)
-            direction(known.taste.arrays, user, taste)
-        found.append(known.retrieval.near(taste, known.embeddings.users[user]))
+    taste = None
+    if known.reads_text:
+        taste = np.empty(known.taste.maps.shape[1], np.float32)
+        direction(known.taste.arrays, user, taste)
+    found = [
+        known.retrieval.reached(known.transitions, history),
+        known.popularity.trending_items,
+        known.retrieval.near(taste, known.embeddings.users[user]),
+    ]
     if sum(len(part) for part in found) < limit // 2:
         # Little was taken yet, and there may be no texts.
         found.append(known.retrieval.every[: min(items, limit)])
