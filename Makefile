@@ -17,10 +17,10 @@ JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # ARGS choose tests, as in ARGS=tests/engine.
-# Once, and not in each of the processes that test.
+# Once, and not in each of the processes that test: kernels, and Kafka's jars where they can be.
 COMPILE := $(BIN)/python -c 'from engine import EngineSettings; from engine.warm_up import warm_up; warm_up(EngineSettings())'
 
-test: install-dev
+test: install-dev $(if $(and $(shell command -v java),$(shell command -v mvn)),kafka-jars)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(COMPILE) && $(PYTEST) -m "not long" $(ARGS)
 
 # What takes long and rarely breaks.

@@ -45,6 +45,7 @@ BATCH = 64
 COMMUNITIES = 50
 MEMORY = ("bytes_per_item", "bytes_per_user", "resident_gib")
 START_MS = 1_700_000_000_000
+BESIDE = Path(__file__).parents[2] / "shared" / "data" / "ml-100k"
 
 
 def main() -> None:
@@ -52,7 +53,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="up to 30,000 items; some 3 minutes")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--ml-100k", type=Path, help="folder of MovieLens 100K, measured as well")
+    parser.add_argument(
+        "--ml-100k",
+        type=Path,
+        default=BESIDE if BESIDE.is_dir() else None,
+        help="folder of MovieLens 100K, measured as well; shared/data/ml-100k beside the checkout, "
+        "if it is there",
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     console = Console()

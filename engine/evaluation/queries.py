@@ -12,7 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from engine.evaluation.measures import K
 from engine.events import Interaction
+from engine.recommender import Recommender
 
 Asks = Literal["query", "repeat", "first", "dislike", "nothing"]
 """What an event asks of a ranking: a query; an item that its user had; a user's first event; a
@@ -44,6 +46,14 @@ class Queries:
     def had(self, user: str) -> Collection[str]:
         """The items that a user took or disliked."""
         return self._had.get(user, ())
+
+    def rank_new(self, engine: Recommender, user: str) -> list[str]:
+        """The ten best, to an engine, of what is new to a user: what a query asks for."""
+        had = self.had(user)
+        # As many more as may come again, so that ten of the rest are among them.
+        again = len(had) if engine.repeats else 0
+        ranked = engine.recommend(user, K + again).items
+        return [entry.item for entry in ranked if entry.item not in had][:K]
 
     def judge(self, user: str, item: str | None, kind: str) -> Asks:
         """What an event asks; it is not noted yet (see :meth:`note`)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from engine.evaluation.baselines import PopularityBaseline
-from engine.evaluation.measures import K, RankingMeasures
+from engine.evaluation.measures import RankingMeasures
 from engine.evaluation.queries import TAKES, Asks, Queries, prequential
 from engine.events import Interaction
 from engine.recommender import Recommender
@@ -37,13 +37,7 @@ class SecondHalf:
         The engine has observed what was learnt before, and nothing of the stream.
         """
 
-        def rank(user: str) -> list[str]:
-            # The ten best of what is new to the user, as the prequential evaluator has it.
-            had = self._queries.had(user)
-            again = len(had) if engine.repeats else 0
-            ranked = [one.item for one in engine.recommend(user, K + again).items]
-            return [item for item in ranked if item not in had][:K]
-
+        rank = partial(self._queries.rank_new, engine)
         steps = prequential(stream, rank, partial(engine.observe, answer=False), self._queries)
         for done, step in enumerate(steps, 1):
             if step.ranked is not None:

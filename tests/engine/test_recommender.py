@@ -142,7 +142,8 @@ def test_both_aggregators_rank_alike() -> None:
 def test_excluded_disliked_and_hidden_items_are_never_shown(
     settings: EngineSettings, excludes: list[str]
 ) -> None:
-    settings = settings.model_copy(update={"excludes": excludes})
+    # The catalogue names hidden items alone.
+    settings = settings.model_copy(update={"excludes": excludes, "recommend_unlisted": True})
     made = Recommender(settings)
     hidden = {f"film-{n}" for n in range(1, 61, 3)}
     for item in hidden:

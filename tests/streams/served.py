@@ -27,7 +27,7 @@ _marks = itertools.count()
 
 def small_engine() -> Recommender:
     """Some invented users and items, one of either with an id that a URL has to encode."""
-    made = Recommender(WITHOUT_TEXT)
+    made = Recommender(WITHOUT_TEXT.model_copy(update={"recommend_unlisted": True}))
     made.upsert_item(Item(item="film-1", title="The First"))
     made.upsert_item(Item(item=ODD, title="The Odd"))
     for number, event in enumerate(stream()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,8 @@ def following_ndcg(
     queries = Queries()
     queries.note_all(each.interaction for each in sent if each.interaction is not None)
 
-    def rank(user: str) -> list[str]:
-        return [entry.item for entry in engine.recommend(user, 10).items]
-
     measures = RankingMeasures()
+    rank = partial(queries.rank_new, engine)
     for step in prequential(following, rank, engine.observe, queries):
         if step.ranked is not None:
             measures.add(step.ranked, step.item)

@@ -235,7 +235,7 @@ def test_the_landed_version_s_checkpoint_is_taken_over_and_goes_on(
 ) -> None:
     """Its answers were another model's: what is new in the head has its initial weight."""
     with caplog.at_level(logging.INFO, "millrace.state"):
-        engine = Recommender.load(make_landed.HERE / "landed.millrace")
+        engine = Recommender.load(make_landed.HERE / "landed.millrace", make_landed.SETTINGS)
     (said,) = caplog.messages
     assert "not in it, and as in a new engine: " in said
     again = {"again", "again_often", "again_rank", "again_time"}

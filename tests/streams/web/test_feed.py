@@ -45,7 +45,9 @@ class Fed:
         self.offsets = [0, 0]
 
     def send(self, value: bytes, partition: int = 0) -> None:
-        record = Record(partition, self.offsets[partition], FIRST_MS, b"", value, ())
+        # The broker took each in a minute after the last.
+        offset = self.offsets[partition]
+        record = Record(partition, offset, FIRST_MS + 60_000 * offset, b"", value, ())
         self.offsets[partition] += 1
         take = self.pipeline.follow if partition else self.pipeline.handle
         take(self.partitions[partition], [record])

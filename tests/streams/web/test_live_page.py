@@ -115,7 +115,7 @@ def path(embedded: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
         topics={name: f"{name.replace('_', '-')}.{mark}" for name in TOPICS} | {"partitions": 1},
         worker={"group": f"group.{mark}"},
         web={"port": free_port()},
-        engine={"model": "gnn"},
+        engine={"model": "gnn", "excludes": ["all"]},
     )
     for name in topics.policies(settings):
         embedded.create_topic(name, 1)

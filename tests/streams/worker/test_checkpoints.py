@@ -245,7 +245,9 @@ def test_a_pipe_and_a_folder_with_a_checkpoint_s_name_are_passed_over(
 
 
 KEPT = Path(__file__).parents[2] / "data" / "checkpoints"
-KEPT_SETTINGS = EngineSettings(text_dimensions=4, dimensions=4, neighbours=8, transitions=8)
+KEPT_SETTINGS = EngineSettings(
+    text_dimensions=4, dimensions=4, neighbours=8, transitions=8, excludes=["all"]
+)
 """What `KEPT` were written with, after 30 events of `Synthetic(30, 4 users, 8 items, seed=1)`."""
 
 
@@ -269,9 +271,8 @@ def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
                 [ranked.item for ranked in made.recommend("user-1").items]
                 for made in (found.engine, again)
             ]
-            # A model that was saved with fewer features goes on as another.
-            assert asked[0] == asked[1] if path == files[-1] else set(asked[0]) == set(asked[1])
-            assert asked[1]
+            # What is counted changed since they were written: the order may be another.
+            assert set(asked[0]) == set(asked[1]) != set()
         else:
             assert found is None
             assert "saved in version 1 of the format" in caplog.text
