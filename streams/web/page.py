@@ -21,11 +21,12 @@ from engine import lookup
 from engine.events import Id
 from engine.recommender import Recommender
 from streams.messages.schemas import encode
-from streams.messages.validation import explained
-from streams.web.api import RecommendedItem
+from streams.web.answers import RecommendedItem
 from streams.web.engine_access import EngineAccess, EngineUnavailableError
 from streams.web.errors import RefusedRequest
 from streams.web.feed import Feed, Latest, TooManyWatchersError, Watcher
+from streams.web.lists import with_titles
+from streams.web.parameters import check_names, of_query
 
 log = logging.getLogger("millrace.web")
 
@@ -90,6 +91,7 @@ class Page:
             self._feed.close()
 
         app.router.add_get("/", self.page)
+        app.router.add_get("/docs", self.docs)
         app.router.add_get("/static/{name}", self.static)
         app.router.add_get("/live", self.live)
         app.cleanup_ctx.append(follow)
@@ -103,6 +105,10 @@ class Page:
     async def page(self, request: web.Request) -> web.Response:
         """The page itself."""
         return self._file(request, "index.html")
+
+    async def docs(self, request: web.Request) -> web.Response:
+        """The page that shows the OpenAPI document."""
+        return self._file(request, "docs.html")
 
     async def static(self, request: web.Request) -> web.Response:
         """Its other files."""
@@ -126,11 +132,8 @@ class Page:
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """The stream."""
-        fields = dict(request.query)
-        try:
-            watched = msgspec.convert(fields, Watched, strict=False)
-        except msgspec.ValidationError as error:
-            raise explained(error, fields) from None
+        check_names(request, Watched)
+        watched = of_query(request, Watched)
         try:
             with (
                 self._one_more(request.remote or ""),
@@ -196,12 +199,7 @@ class Page:
                 event.item,
                 lookup.title(engine, event.item) if event.item else "",
                 event.timestamp,
-                [
-                    RecommendedItem(
-                        entry.item, lookup.title(engine, entry.item), entry.score, entry.reason
-                    )
-                    for entry in ranked
-                ],
+                with_titles(engine, ranked),
             )
 
         return await self._access.ask(look)

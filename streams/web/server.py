@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
-from prometheus_client.registry import Collector
 
 from streams.settings import Settings, SettingsError, WebSettings
 from streams.web.connections import Connections
 from streams.web.errors import errors_as_json
 from streams.web.guards import guards, is_loopback
+from streams.web.http_metrics import HttpMetrics
 from streams.web.page import Page
 from streams.worker.health import Health
 
@@ -29,14 +30,17 @@ log = logging.getLogger("millrace.web")
 
 
 def application(
-    metrics: Collector,
+    metrics: CollectorRegistry,
     health: Health,
     settings: WebSettings,
     routes: Iterable[web.AbstractRouteDef] = (),
     page: Page | None = None,
     connections: Connections | None = None,
 ) -> web.Application:
-    """The routes, those of others among them, behind the guards that the settings ask for."""
+    """The routes, those of others among them, behind the guards that the settings ask for.
+
+    What it answers is counted in `metrics`, too.
+    """
 
     async def live(_request: web.Request) -> web.Response:
         found = {"status": "live"}
@@ -50,9 +54,11 @@ def application(
         answer = {"status": "not ready", "reason": health.reason}
         return web.json_response(answer, status=503)
 
-    counted = [] if connections is None else [connections.middleware]
+    counted = HttpMetrics()
+    metrics.register(counted)
+    busy = [] if connections is None else [connections.middleware]
     app = web.Application(
-        middlewares=[*counted, errors_as_json, *guards(settings)],
+        middlewares=[*busy, counted.middleware, errors_as_json, *guards(settings)],
         client_max_size=settings.body_bytes,
     )
     app.router.add_get("/health/live", live)
@@ -136,7 +142,7 @@ class WebServer:
 
 def serve(
     settings: Settings,
-    metrics: Collector,
+    metrics: CollectorRegistry,
     health: Health,
     routes: Iterable[web.AbstractRouteDef] = (),
     page: Page | None = None,

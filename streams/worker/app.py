@@ -37,7 +37,7 @@ from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
 from streams.web.page import Page
-from streams.web.posting import InteractionWriter
+from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
@@ -282,7 +282,7 @@ def run(settings: Settings) -> None:
 def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    writer = InteractionWriter(settings, lambda: len(worker.assignment.partitions))
+    writer = MessageWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
     page = Page(
         Feed(pipeline, health, worker.model), engine, worker.access, settings.web.pages_per_client

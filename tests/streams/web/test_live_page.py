@@ -27,7 +27,7 @@ from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
 from streams.web.page import Page as LivePage
-from streams.web.posting import InteractionWriter
+from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.worker.health import Health
 from streams.worker.partition import Partition
@@ -288,7 +288,7 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     access.open(loop)
-    api = Api(engine, model, access, health, InteractionWriter(settings, lambda: 1), settings)
+    api = Api(engine, model, access, health, MessageWriter(settings, lambda: 1), settings)
     pipeline = Pipeline(engine, settings, model)
     partition = Partition(number=0, window=1000, writer=TransactionalWriter(settings, 0, "", 0))
     feed = Feed(pipeline, health, model)

@@ -35,7 +35,7 @@ DEPLOY = ROOT / "deploy"
 EVENTS = 200
 TOKEN = "open-sesame"
 SUBSYSTEMS = {
-    "build", "worker", "partition", "delivery", "checkpoint", "engine", "overlay",
+    "build", "worker", "partition", "delivery", "checkpoint", "engine", "overlay", "http",
 }  # fmt: skip
 TARGET_LABELS = {"job", "instance"}
 """Labels that Prometheus adds to whatever it scrapes."""
