@@ -28,11 +28,15 @@ _NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
 class Problem(NamedTuple):
-    """What is wrong with one topic, and what to do about it."""
+    """What is wrong with one topic, what to do about it, and whether a worker can run all the same.
+
+    `stops` says that it cannot.
+    """
 
     topic: str
     problem: str
     remedy: str
+    stops: bool = False
 
     def __str__(self) -> str:
         return f"topic {self.topic}: {self.problem}; {self.remedy}"
@@ -175,7 +179,7 @@ def check(settings: Settings) -> list[Problem]:
     few = [] if settings.broker.embedded else _too_few(settings, there)
     for name in policies(settings):
         if name not in there:
-            problems.append(Problem(name, "missing", "run `millrace topics create`"))
+            problems.append(Problem(name, "missing", "run `millrace topics create`", stops=True))
         elif name in few:
             input_ = settings.topics.interactions
             problems.append(
@@ -183,6 +187,7 @@ def check(settings: Settings) -> list[Problem]:
                     name,
                     f"{there[name]} partitions, and topic {input_} has {there[input_]}",
                     f"run `millrace topics create`, which adds {there[input_] - there[name]}",
+                    stops=True,
                 )
             )
         elif there[name] != wanted:
@@ -196,7 +201,7 @@ def check(settings: Settings) -> list[Problem]:
     if settings.broker.embedded:
         return problems
     present = [name for name in policies(settings) if name in there]
-    found = _configurations(settings, present)
+    found = configurations(settings, present)
     problems += _check_configurations(settings, found)
     if settings.topics.interactions in found:
         problems += _check_retention(settings, found[settings.topics.interactions])
@@ -216,7 +221,7 @@ def policies(settings: Settings) -> dict[str, str]:
     }
 
 
-def _configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
+def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
     """What the broker says of the configuration of these topics, by name."""
     if not names:
         return {}

@@ -107,6 +107,13 @@ class WorkerMetrics(Collector):
             ("message", "error"),
             letters,
         )
+        yield _labelled(
+            CounterMetricFamily,
+            "millrace_worker_unknown",
+            "Answered events by what was not known of them before: user, item, listing of the item.",
+            ("of",),
+            {(of,): counts.unknown[of] for of in ("user", "item", "unlisted")},
+        )
         yield _gauge(
             "worker_follow_lag_seconds",
             "Age of the last event learnt that another worker answered.",

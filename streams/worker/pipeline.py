@@ -9,7 +9,7 @@ Results do not depend on where batches begin.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns, time
 
 from engine.events import Interaction
@@ -104,6 +104,9 @@ class Pipeline:
         decode_us = (perf_counter_ns() - received_ns) / 1e3 / len(records)
         answered = [record.offset > written for record, _ in events]
         self.counts.replayed += sum(record.offset <= written for record in records)
+        self._count_unknown(
+            event for (_, event), ours in zip(events, answered, strict=True) if ours
+        )
         answers = self._engine.observe_many([event for _, event in events], answered)
         partition.next_offset = records[-1].offset + 1
         outputs += self._encode(events, answered, answers, received_ns, decode_us)
@@ -181,6 +184,23 @@ class Pipeline:
                 extra={"topic": self._topics.interactions, "partition": record.partition,
                        "offset": record.offset},
             )  # fmt: skip
+
+    def _count_unknown(self, events: Iterable[Interaction]) -> None:
+        """Count what the engine does not know yet of events that it is about to learn."""
+        users, items, unlisted = self._engine.users, self._engine.items, self._engine.unlisted
+        met: set[tuple[str, str]] = set()  # by an earlier event of these
+        for event in events:
+            if users.find(event.user) is None and ("user", event.user) not in met:
+                met.add(("user", event.user))
+                self.counts.unknown["user"] += 1
+            if event.item is None:
+                continue
+            number = items.find(event.item)
+            if number is None or unlisted[number]:
+                self.counts.unknown["unlisted"] += 1
+            if number is None and ("item", event.item) not in met:
+                met.add(("item", event.item))
+                self.counts.unknown["item"] += 1
 
     def _encode(
         self,
