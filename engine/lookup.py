@@ -110,6 +110,14 @@ def recent(engine: Recommender, user: str) -> list[Taken]:
     ]
 
 
+def taken_for_good(engine: Recommender, user: str) -> list[str]:
+    """The items that are never recommended to the user again, as they took or dislike them."""
+    number = engine.users.find(user)
+    if number is None:
+        return []
+    return [engine.items.names[item] for item in engine.taken.final_of(number).tolist()]
+
+
 def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     """The k items that users take around this one, nearest first; none of an unknown item.
 

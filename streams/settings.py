@@ -203,6 +203,38 @@ class WebSettings(Section):
     token: SecretStr = SecretStr("")
 
 
+class ArmSettings(Section):
+    """One arm of an experiment: what its users get in place of the section engine."""
+
+    share: float = Field(1.0, gt=0, description="its part of the users, beside the other arms'")
+    list: Literal["model", "noop", "shuffle"] = Field(
+        "model",
+        description="the model's list; what is trending, without the model (noop); the model's "
+        "list in random order (shuffle)",
+    )
+    k: int | None = Field(None, ge=1, le=1000, description="engine.k of its users")
+    diversity: float | None = Field(None, ge=0, lt=1, description="engine.diversity")
+    per_category: int | None = Field(None, ge=0, description="engine.per_category")
+    include_categories: tuple[str, ...] | None = Field(None, description="the setting of that name")
+    exclude_categories: tuple[str, ...] | None = Field(None, description="the setting of that name")
+
+
+class ExperimentSettings(Section):
+    """An experiment: users divided at random, and for good, into arms."""
+
+    salt: str = Field(
+        "", description="what users are divided by; another one divides them anew; empty: its name"
+    )
+    arms: dict[str, ArmSettings] = Field(description="by name, the first being compared with")
+
+    @field_validator("arms")
+    @classmethod
+    def _two_at_least(cls, arms: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
+        if len(arms) < 2:
+            raise ValueError("an experiment compares two arms at least")
+        return arms
+
+
 class LogSettings(Section):
     """What workers write to standard error."""
 
@@ -226,6 +258,9 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    experiments: dict[str, ExperimentSettings] = Field(
+        {}, description="Experiments by name (docs/experiments.md)"
+    )
     kinds: dict[str, KindRule] = Field(
         {},
         exclude=True,
@@ -255,6 +290,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+_BY_NAME = ("kinds", "experiments")
+"""Sections whose names are the user's own."""
 
 
 def load_settings(config: Path | None = None, overrides: list[str] | None = None) -> Settings:
@@ -327,9 +366,12 @@ def _nested(overrides: list[str]) -> dict[str, Any]:
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """The effective settings, secrets too, as environment variables for a process that we start."""
-    return {
+    sections = settings.model_dump()
+    # Names of experiments are not of one case, as those of variables are.
+    experiments = {"MILLRACE_EXPERIMENTS": json.dumps(sections.pop("experiments"))}
+    return experiments | {
         _variable(section, name): _written(value)
-        for section, values in settings.model_dump().items()
+        for section, values in sections.items()
         for name, value in values.items()
     }
 
@@ -341,7 +383,7 @@ def as_toml(settings: Settings) -> str:
     """
     document = tomlkit.document()
     for name, value in settings:
-        if name == "kinds":
+        if name in _BY_NAME:
             continue
         table = tomlkit.table()
         doc = (type(value).__doc__ or "").strip().splitlines()[0]
@@ -361,6 +403,9 @@ def as_toml(settings: Settings) -> str:
     for kind, rule in settings.engine.kinds.items():
         kinds.add(kind, rule)
     document.add("kinds", kinds)
+    if settings.experiments:
+        held = {n: e.model_dump(exclude_unset=True) for n, e in settings.experiments.items()}
+        document.add("experiments", tomlkit.item(held))
     return tomlkit.dumps(document)
 
 

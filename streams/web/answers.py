@@ -18,13 +18,17 @@ class RecommendedItem(msgspec.Struct, frozen=True):
     reason: str
 
 
-class UserRecommendations(msgspec.Struct, frozen=True):
-    """A user's best items now; what is trending for somebody who is not known."""
+class UserRecommendations(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A user's best items now; what is trending for somebody who is not known.
+
+    `experiments` names the user's arm of each, and is left out where there is none.
+    """
 
     user: str
     known: bool
     items: list[RecommendedItem]
     model: Model
+    experiments: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class UserInteractions(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from engine.recommender import Recommender
+from streams.experiments.arms import Arms
 from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web.asking import Asking
@@ -31,9 +32,10 @@ class Api:
         settings: Settings,
     ) -> None:
         asking = Asking(engine, access, health)
+        arms = Arms(settings.experiments, settings.engine)
         token = bool(settings.web.token.get_secret_value())
         self.operations = (
-            *UserRoutes(asking, model, writer, forgets=token).operations,
+            *UserRoutes(asking, model, writer, arms, forgets=token).operations,
             *ItemRoutes(asking, writer, settings).operations,
             *InteractionRoutes(writer, settings).operations,
         )

@@ -18,8 +18,10 @@ import msgspec
 from aiohttp import web
 
 from engine import lookup
-from engine.events import Id
+from engine.events import Id, Interaction
 from engine.recommender import Recommender
+from engine.step.ranking import Ranked
+from streams.experiments.lists import recommend
 from streams.messages.schemas import encode
 from streams.web.answers import RecommendedItem
 from streams.web.engine_access import EngineAccess, EngineUnavailableError
@@ -191,7 +193,7 @@ class Page:
 
         def look() -> UserAnswer:
             engine = self._engine
-            ranked = engine.recommend(event.user).items if answer is None else answer.items
+            ranked = self._listed(event) if answer is None else answer.items
             return UserAnswer(
                 event.event_id,
                 event.kind,
@@ -203,6 +205,13 @@ class Page:
             )
 
         return await self._access.ask(look)
+
+    def _listed(self, event: Interaction) -> list[Ranked]:
+        """The list that another worker gave in answer to an event."""
+        arms = self._feed.arms
+        treatment = arms.treatment(arms.of(event.user))
+        now, seed = event.timestamp, event.event_id
+        return recommend(self._engine, treatment, event.user, now, seed).items
 
 
 def _event(name: str, data: bytes) -> bytes:

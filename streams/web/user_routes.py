@@ -16,6 +16,8 @@ from engine.events import Id, Interaction
 from engine.lookup import Taken
 from engine.recommender import Recommender
 from engine.rules import Rules
+from streams.experiments.arms import Arms, Treatment
+from streams.experiments.lists import recommend
 from streams.messages.bad_message import shown
 from streams.messages.schemas import Model, encode
 from streams.web.answers import Accepted, UserInteractions, UserRecommendations
@@ -42,7 +44,7 @@ class Wanted(msgspec.Struct, frozen=True):
     Attributes
     ----------
     k
-        How many items.
+        How many items; without it, `engine.k` or what the user's arm of an experiment has.
     include, exclude
         Categories: items of at least one of these, of none of those; in place of the settings'.
     exclude_item
@@ -53,7 +55,7 @@ class Wanted(msgspec.Struct, frozen=True):
         An item: only what goes with it is wanted, and never itself.
     """
 
-    k: Annotated[int, Meta(ge=1, le=100)] = 10
+    k: Annotated[int, Meta(ge=1, le=100)] | None = None
     include: Categories = ()
     exclude: Categories = ()
     exclude_item: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
@@ -66,14 +68,19 @@ class UserRoutes:
 
     Parameters
     ----------
+    arms
+        Those of the experiments.
     forgets
         Whether users may be forgotten by `DELETE`: the server has a token.
     """
 
-    def __init__(self, asking: Asking, model: Model, writer: MessageWriter, forgets: bool) -> None:
+    def __init__(
+        self, asking: Asking, model: Model, writer: MessageWriter, arms: Arms, forgets: bool
+    ) -> None:
         self._asking = asking
         self._model = model
         self._writer = writer
+        self._arms = arms
         self._forgets = forgets
         self.operations = (
             Operation(
@@ -97,10 +104,12 @@ class UserRoutes:
         engine, now = self._asking.engine, time.time_ns() // 1_000_000
 
         def look() -> UserRecommendations:
-            rules = _rules(engine, wanted)
-            ranked = engine.recommend(user, wanted.k, rules, now).items
-            known = lookup.knows_user(engine, user)
-            return UserRecommendations(user, known, with_titles(engine, ranked), self._model)
+            arms = self._arms.of(user)
+            treatment = self._arms.treatment(arms)
+            rules = _rules(engine, treatment, wanted)
+            found = recommend(engine, treatment, user, now, "asked", wanted.k, rules)
+            known, items = lookup.knows_user(engine, user), with_titles(engine, found.items)
+            return UserRecommendations(user, known, items, self._model, arms)
 
         return answer(await self._asking.ask(look))
 
@@ -131,14 +140,14 @@ class UserRoutes:
         return answer(Accepted(event.event_id, at.topic, at.partition, at.offset), 202)
 
 
-def _rules(engine: Recommender, wanted: Wanted) -> Rules:
-    """The settings' rules with those of a request; raises `RefusedRequest` (404)."""
-    rules = of_categories(engine.rules, wanted.include, wanted.exclude)
+def _rules(engine: Recommender, treatment: Treatment, wanted: Wanted) -> Rules:
+    """The user's rules with those of a request; raises `RefusedRequest` (404)."""
+    rules = of_categories(treatment.rules, wanted.include, wanted.exclude)
     without = frozenset(wanted.exclude_item)
     only = None
     if wanted.context is not None:
         if not lookup.knows_item(engine, wanted.context):
             raise RefusedRequest(404, f"context: item {shown(wanted.context)} is not known")
-        near = lookup.neighbours(engine, wanted.context, max(_NEAR, 5 * wanted.k))
+        near = lookup.neighbours(engine, wanted.context, max(_NEAR, 5 * (wanted.k or treatment.k)))
         only, without = frozenset(each.item for each in near), without | {wanted.context}
     return replace(rules, only=only, without=without, unseen=wanted.exclude_seen)

@@ -284,12 +284,12 @@ def _serve(worker: Worker, health: Health) -> None:
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
     writer = MessageWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
-    page = Page(
-        Feed(pipeline, health, worker.model), engine, worker.access, settings.web.pages_per_client
-    )
+    feed = Feed(pipeline, health, worker.model)
+    page = Page(feed, engine, worker.access, settings.web.pages_per_client)
     told = metrics.registry(
         pipeline, worker.assignment, health, settings.engine, worker.checkpoints
     )
+    told.register(metrics.ExperimentMetrics(pipeline, feed.comparison))
     serve(settings, told, health, api.routes(), page)
 
 

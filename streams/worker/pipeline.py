@@ -16,6 +16,8 @@ from engine.events import Interaction
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
+from streams.experiments.arms import Arms
+from streams.experiments.lists import observe_many
 from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import DeadLetter, dead_letter
@@ -51,6 +53,8 @@ class Pipeline:
     on_news
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
+    arms
+        Those of the experiments, which the lists of answers follow.
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -61,6 +65,7 @@ class Pipeline:
         self.counts = Counts()
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
+        self.arms = Arms(settings.experiments, settings.engine)
         self._engine = engine
         self._dialect = Dialect.of(settings)
         self._topics = settings.topics
@@ -107,7 +112,7 @@ class Pipeline:
         self._count_unknown(
             event for (_, event), ours in zip(events, answered, strict=True) if ours
         )
-        answers = self._engine.observe_many([event for _, event in events], answered)
+        answers = observe_many(self._engine, self.arms, [event for _, event in events], answered)
         partition.next_offset = records[-1].offset + 1
         outputs += self._encode(events, answered, answers, received_ns, decode_us)
         outputs.sort(key=lambda output: output.offset)  # dead letters among answers
@@ -218,6 +223,8 @@ class Pipeline:
                 continue
             began_ns = perf_counter_ns()
             items = [RankedItem(*ranked) for ranked in answer.items]
+            arms = self.arms.of(event.user)
+            self.counts.arms.update(arms.items())
             now_ns = perf_counter_ns()
             message = Recommendation(
                 event_id=event.event_id,
@@ -237,6 +244,7 @@ class Pipeline:
                     total=(now_ns - received_ns) / 1e3,
                     **{stage: ns / 1e3 for stage, ns in answer.stages_ns.items()},
                 ),
+                experiments=arms,
             )
             outputs.append(
                 Output(

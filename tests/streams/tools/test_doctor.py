@@ -1,4 +1,4 @@
-"""`millrace doctor`: what it finds on a cluster and a machine in order, and where something lacks."""
+"""`millrace doctor`: what it finds where all is well, and where something lacks."""
 
 from __future__ import annotations
 
