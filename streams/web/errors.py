@@ -18,6 +18,7 @@ log = logging.getLogger("millrace.web")
 HttpErrorClass = Literal[
     "BadRequest",
     "UnknownParameter",
+    "UnknownField",
     "NotWritten",
     "Unauthorized",
     "Forbidden",

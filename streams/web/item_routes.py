@@ -14,7 +14,7 @@ from engine.events import Id, Properties, Text, Timestamp
 from engine.lookup import ItemFacts, Neighbour
 from engine.recommender import Recommender
 from engine.rules import Rules
-from streams.messages.bad_message import BadMessage, shown
+from streams.messages.bad_message import BadMessage, field_name, shown
 from streams.messages.decoding import decode_item_update
 from streams.messages.json_reader import read
 from streams.messages.limits import check_size, check_work
@@ -218,6 +218,11 @@ class ItemRoutes:
         except BadMessage as error:
             raise RefusedRequest(413, error.message) from None
         document = read(body)
+        for name in document.keys() - set(ItemContent.__struct_fields__):
+            known = ", ".join(ItemContent.__struct_fields__)
+            raise RefusedRequest(
+                400, f"{field_name(name)}: no such field; known are {known}", "UnknownField"
+            )
         return decoded(_CONTENT, body, document), set(document)
 
     async def _write(self, item: str, fields: dict[str, Any]) -> web.Response:

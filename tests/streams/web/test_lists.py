@@ -7,6 +7,7 @@ import pytest
 from engine import Item, Rules, lookup
 from engine.state.schema import state_digest
 from tests.streams.asking import Heard, segment
+from tests.streams.conftest import interaction
 from tests.streams.served import ODD, Served, refusal
 
 USER = "u1"
@@ -14,10 +15,12 @@ USER = "u1"
 
 @pytest.fixture(scope="module")
 def shop(served: Served) -> Served:
-    """The engine's items, every other one of a category; `film-1` is hidden from none."""
+    """Every other item is of one category, the others of another; the user viewed two of them."""
     for number, name in enumerate(list(served.engine.items.names)):
         category = "even" if number % 2 == 0 else "odd, rare"
         served.engine.upsert_item(Item(item=name, title=name, categories=[category]))
+    for number, item in enumerate(("film-3", "film-4")):  # which the settings let come again
+        served.engine.observe(interaction(number, user=USER, item=item, kind="view"))
     served.engine.recommend(USER, 100, Rules(include=frozenset({"even"})))  # compiled, then
     return served
 
@@ -55,7 +58,6 @@ def test_items_are_left_out_by_name(shop: Served) -> None:
 def test_what_was_seen_is_left_out_when_asked(shop: Served) -> None:
     engine = shop.engine
     taken = {each.item for each in lookup.recent(engine, USER)}
-    # Clicks, of which the settings let items come again.
     assert taken & set(listed(shop, "k=100"))
     assert not taken & set(listed(shop, "k=100&exclude_seen=true"))
     assert listed(shop, "k=5&exclude_seen=false") == listed(shop, "k=5")
