@@ -66,6 +66,10 @@ class ItemContent(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
 
 
 _CONTENT = msgspec.json.Decoder(ItemContent)
+_PATCH_RULES = {
+    "minProperties": 1,
+    "dependentRequired": {"title": ["text"], "categories": ["text"]},
+}
 
 
 class ItemRoutes:
@@ -90,7 +94,7 @@ class ItemRoutes:
             Operation(
                 "PATCH", "/items/{item}", "Change what is given of an item",
                 self.change_item, ItemAccepted, (*written, 404), status=202,
-                in_path=OfItem, body=ItemContent,
+                in_path=OfItem, body=ItemContent, body_rules=_PATCH_RULES,
             ),
             Operation(
                 "DELETE", "/items/{item}", "Take an item out of the catalogue",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
@@ -40,6 +40,8 @@ class Operation:
         Types whose fields are the parameters.
     body
         What is sent.
+    body_rules
+        What JSON Schema asks of the body beside its type.
     many
         What is answered to an array of such bodies: with the status of a success, with 207 if some
         were refused, and with a refusal's status if all were.
@@ -55,6 +57,7 @@ class Operation:
     in_path: type[msgspec.Struct] | None = None
     in_query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
+    body_rules: Mapping[str, Any] = field(default_factory=dict)
     many: type[msgspec.Struct] | None = None
 
     def route(self) -> web.RouteDef:
@@ -145,7 +148,7 @@ def _described(
     if parameters:
         found["parameters"] = parameters
     if operation.body is not None:
-        found["requestBody"] = {"required": True} | _body(operation.body, operation.many)
+        found["requestBody"] = {"required": True} | _body(operation)
     found["responses"] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
@@ -156,14 +159,17 @@ def _described(
     return found
 
 
-def _body(type_: type[msgspec.Struct], many: type[msgspec.Struct] | None) -> dict[str, Any]:
-    one = _reference(type_)
-    if many is None:
+def _body(operation: Operation) -> dict[str, Any]:
+    assert operation.body is not None
+    one = _reference(operation.body)
+    if operation.body_rules:
+        one = {"allOf": [one, dict(operation.body_rules)]}
+    if operation.many is None:
         return {"content": {"application/json": {"schema": one}}}
-    several = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_MESSAGES}
+    several = {"type": "array", "items": one, "minItems": 1}
     return {
         "description": "Events of Metarank, feedback of gorse and CloudEvents (structured, or "
-        "binary with ce- headers) are taken as well, as they are on the topic. Many come as an "
+        f"binary with ce- headers) are taken as well. Many, {MOST_MESSAGES} at most, come as an "
         f"array, or one a line as {JSON_LINES[0]}; Content-Encoding: gzip is unpacked.",
         "content": {"application/json": {"schema": _one_of(one, several)}},
     }

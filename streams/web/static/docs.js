@@ -9,6 +9,7 @@ const NAME = "#/components/schemas/";
 function words(schema) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.replace(NAME, "");
+  if (schema.allOf) return schema.allOf.filter((each) => each.$ref).map(words).join(" and ");
   if (schema.anyOf) return schema.anyOf.map(words).join(" or ");
   if (schema.type === "array") return `list of ${words(schema.items)}`;
   const bounds = [["minimum", "≥"], ["maximum", "≤"]].filter(([key]) => key in schema);

@@ -123,6 +123,8 @@ def test_schemathesis_finds_nothing(workers: Workers, tmp_path: FilePath) -> Non
         str(program), "run", f"http://127.0.0.1:{workers.ports[0]}/openapi.json",
         "--checks", "all", "--max-examples", "15", "--seed", "0", "--no-color",
         "--generation-database", "none", "--no-shrink",
+        # What is written is applied some milliseconds later, and a deleted item stays known.
+        "--exclude-checks", "use_after_free,ensure_resource_availability",
     ]  # fmt: skip
     hooks = {
         "SCHEMATHESIS_HOOKS": "tests.streams.schemathesis_hooks",
@@ -135,5 +137,6 @@ def test_schemathesis_finds_nothing(workers: Workers, tmp_path: FilePath) -> Non
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[:4000]} ... {done.stdout[-2000:]}{done.stderr}"
     [tested] = re.findall(r"Tested: (\d+)", done.stdout)
-    assert int(tested) == len(ask(workers.ports[0], "/openapi.json").body["paths"])
+    paths = ask(workers.ports[0], "/openapi.json").body["paths"]
+    assert int(tested) == sum(map(len, paths.values()))
     assert ask(workers.ports[0], "/health/ready").status == 200

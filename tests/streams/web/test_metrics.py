@@ -26,7 +26,7 @@ from streams.messages.bad_message import ERROR_CLASSES
 from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
-from tests.streams.asking import free_port
+from tests.streams.asking import ask, free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
@@ -36,6 +36,7 @@ EVENTS = 200
 TOKEN = "open-sesame"
 SUBSYSTEMS = {
     "build", "worker", "partition", "delivery", "checkpoint", "engine", "overlay", "http",
+    "experiment",
 }  # fmt: skip
 TARGET_LABELS = {"job", "instance"}
 """Labels that Prometheus adds to whatever it scrapes."""
@@ -55,9 +56,11 @@ def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> di
             "checkpoint_seconds": 0.5,
         },
         web={"port": port, "token": TOKEN},
+        experiments={"one": {"arms": {"plain": {}, "popular": {"list": "noop"}}}},
     )
     path = Path(settings)
     with path.worker():
+        until(lambda: asked(port), 60, "the worker says that it is not ready")
         path.send(*(interaction(n, user=f"u{n % 7}") for n in range(EVENTS)))
         path.send_bytes(b"rubbish")
         path.flush()
@@ -74,6 +77,15 @@ def complete(found: dict[str, Metric]) -> bool:
         and sum(s.value for s in found["millrace_partition_answered_offset"].samples) == EVENTS + 1
         and not any(s.value for s in found["millrace_partition_waiting_events"].samples)
     )
+
+
+def asked(port: int) -> bool:
+    """Whether it answers; a worker that is starting does with 503."""
+    try:
+        ask(port, "/health/ready")
+    except ConnectionError:
+        return False
+    return True
 
 
 def scrape(port: int) -> dict[str, Metric]:
@@ -111,6 +123,19 @@ def test_the_figures_are_those_of_what_was_sent(families: dict[str, Metric]) -> 
     assert one("millrace_worker_events_total") == EVENTS + 1
     assert one("millrace_worker_recommendations_total") == EVENTS
     assert one("millrace_worker_ready") == 1
+    unknown = values(families["millrace_worker_unknown"], "millrace_worker_unknown_total", "of")
+    assert unknown == {"user": 7, "item": EVENTS, "unlisted": EVENTS}
+    answers = values(
+        families["millrace_experiment_answers"], "millrace_experiment_answers_total", "arm"
+    )
+    assert answers.keys() == {"plain", "popular"}
+    assert sum(answers.values()) == EVENTS
+    requests = values(
+        families["millrace_http_requests"], "millrace_http_requests_total",
+        ("method", "route", "status"),
+    )  # fmt: skip
+    assert requests["GET", "/health/ready", "503"] == 1
+    assert requests["GET", "/metrics", "200"] >= 1
     assert one("millrace_worker_partitions") == 2
     assert (one("millrace_engine_users"), one("millrace_engine_items")) == (7, EVENTS)
     letters = values(
