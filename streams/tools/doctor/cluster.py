@@ -77,7 +77,7 @@ def codecs(settings: Settings) -> Finding:
 
 def _is_known(codec: str) -> bool:
     try:
-        Producer({"compression.type": codec})
+        Producer({"compression.type": codec, "log_level": 0})
     except KafkaException:
         return False
     return True

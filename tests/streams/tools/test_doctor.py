@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from typer.testing import CliRunner
 
 from engine import Recommender
@@ -26,6 +32,7 @@ from streams.worker.input_log import Input
 from streams.worker.partition import PartitionNotes
 from tests.streams.asking import free_port
 from tests.streams.conftest import Path, interaction
+from tests.streams.waiting import until
 
 real_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 SUBJECTS = [
@@ -122,11 +129,13 @@ def test_a_codec_that_a_topic_needs_stops_a_worker(
     assert cluster.codecs(chosen).state == "warn"
     admin = AdminClient({"bootstrap.servers": chosen.broker.bootstrap})
     name = chosen.topics.interactions
-    change = ConfigResource(ResourceType.TOPIC, name, set_config={"compression.type": "zstd"})
-    for done in admin.alter_configs([change]).values():
+    to_zstd = ConfigEntry("compression.type", "zstd", incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[to_zstd])
+    for done in admin.incremental_alter_configs([change]).values():
         done.result(10)
+    # The broker hears of its own setting a moment later.
+    until(lambda: cluster.codecs(chosen).state == "fail", 20, "the topic's codec is told")
     finding = cluster.codecs(chosen)
-    assert finding.state == "fail"
     assert f"topic {name} is compressed with zstd" in finding.text
 
 
