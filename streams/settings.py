@@ -109,12 +109,24 @@ class TopicSettings(Section):
     dead_letters: str = "millrace.dead-letters"
     partitions: int = Field(4, ge=1, description="partitions of each topic")
     replication: int = Field(1, ge=1, description="replicas of each partition")
+
     message_bytes: int = Field(
         1_572_864,
         ge=65_536,
         description="largest message that the topics take, in bytes; the longest text of an event "
         "fits the default, and what is larger than it helps only to hold others up",
     )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [
+            self.interactions, self.items, self.item_embeddings, self.recommendations,
+            self.dead_letters,
+        ]  # fmt: skip
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two topics are called {name!r}; each needs a name of its own")
+        return self
 
 
 class EventSettings(Section):

@@ -159,8 +159,8 @@ def check(settings: Settings) -> list[Problem]:
     Returns
     -------
     list of Problem
-        Topics that are missing, or whose partitions, cleanup policy, message size, retention or
-        kind of timestamp do not fit.
+        Topics that are missing, or whose partitions, replicas, cleanup policy, message size,
+        retention or kind of timestamp do not fit.
 
     Raises
     ------
@@ -203,6 +203,7 @@ def check(settings: Settings) -> list[Problem]:
     present = [name for name in policies(settings) if name in there]
     found = configurations(settings, present)
     problems += _check_configurations(settings, found)
+    problems += _check_replicas(settings, found)
     if settings.topics.interactions in found:
         problems += _check_retention(settings, found[settings.topics.interactions])
         problems += _check_time(settings, found[settings.topics.interactions])
@@ -251,6 +252,27 @@ def _check_configurations(
                     name,
                     f"max.message.bytes = {largest}, and topics.message_bytes asks for {wanted}",
                     _alter(settings, name, f"max.message.bytes={wanted}"),
+                )
+            )
+    return problems
+
+
+def _check_replicas(settings: Settings, found: dict[str, dict[str, ConfigEntry]]) -> list[Problem]:
+    """Topics that take no message: all replicas together are fewer than must have it."""
+    told = AdminClient(clients.common(settings)).list_topics(timeout=clients.TIMEOUT_SECONDS).topics
+    problems = []
+    for name, configuration in found.items():
+        least = _number(configuration, "min.insync.replicas")
+        there = min(len(each.replicas) for each in told[name].partitions.values())
+        if there < least:
+            problems.append(
+                Problem(
+                    name,
+                    f"min.insync.replicas = {least}, and it has {there} replicas: it takes no "
+                    "message",
+                    _alter(settings, name, f"min.insync.replicas={there}")
+                    + f", or make it anew with topics.replication = {least}",
+                    stops=True,
                 )
             )
     return problems

@@ -7,6 +7,7 @@ It has a thread and an event loop of its own, so that it answers also when the w
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -27,6 +28,9 @@ from streams.web.page import Page
 from streams.worker.health import Health
 
 log = logging.getLogger("millrace.web")
+
+_PORTS = 16
+"""Ports that are tried where none is set: several workers of one machine."""
 
 
 def application(
@@ -82,15 +86,8 @@ class WebServer:
     def __init__(
         self, app: web.Application, settings: WebSettings, connections: Connections
     ) -> None:
-        host, port = settings.host, settings.port
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family)
-        except OSError as error:
-            raise SettingsError(
-                f"web.port = {port}: no web server on {host}: {error.strerror}; a second worker on "
-                f"one machine takes another port, as in --set web.port={port + 1}, or none: 0"
-            ) from None
+        self._socket = _listening(settings)
+        self.port = int(self._socket.getsockname()[1])
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
         # What it logs, with a traceback each, are requests that are no HTTP; they get a 400. What
@@ -138,6 +135,36 @@ class WebServer:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+
+
+def _listening(settings: WebSettings) -> socket.socket:
+    """A socket at the address of the settings; where nobody set the port, at one of the next.
+
+    Raises
+    ------
+    SettingsError
+        If none can be taken.
+    """
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for more in range(1 if "port" in settings.model_fields_set else _PORTS):
+        try:
+            found = socket.create_server((host, port + more), family=family)
+        except OSError as error:
+            reason = error
+            if error.errno != errno.EADDRINUSE:
+                break
+        else:
+            if more:
+                log.warning(
+                    "port %d is taken, by another worker perhaps: page, API, /metrics and /health "
+                    "are at http://%s:%d/; web.port sets it", port, host, port + more,
+                )  # fmt: skip
+            return found
+    raise SettingsError(
+        f"web.port = {port}: no web server on {host}: {reason.strerror}; a second worker on "
+        f"one machine takes another port, as in --set web.port={port + 1}, or none: 0"
+    )
 
 
 def serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -129,8 +130,10 @@ def port(web: WebSettings) -> Finding:
         socket.create_server((web.host, web.port), family=family).close()
     except OSError as error:
         if _is_worker(web):
-            told = f"a worker answers at {address}; a second one here needs --set web.port=..."
+            told = f"a worker answers at {address}"
             return Finding("web", "ok", told)
+        if "port" not in web.model_fields_set and error.errno == errno.EADDRINUSE:
+            return Finding("web", "ok", f"{address} is taken: a worker takes the next free port")
         return Finding(
             "web", "fail", f"{address} cannot be bound ({error.strerror}); "
             f"--set web.port={web.port + 1} takes another port, 0 none",

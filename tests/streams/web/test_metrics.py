@@ -64,7 +64,13 @@ def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> di
         path.send(*(interaction(n, user=f"u{n % 7}") for n in range(EVENTS)))
         path.send_bytes(b"rubbish")
         path.flush()
-        path.answers(EVENTS)
+        arms = {answer["user"]: answer["experiments"] for answer in path.answers(EVENTS)}
+        for user, own in arms.items():  # who asks is told the arm of the answers on the topic
+            bearer = {"Authorization": f"Bearer {TOKEN}"}
+            heard = ask(port, f"/users/{user}/recommendations", headers=bearer)
+            assert heard.body["experiments"] == own
+            trending = {entry["reason"] for entry in heard.body["items"]} == {"trending"}
+            assert trending == (own == {"one": "popular"})
         return until(lambda: found if complete(found := scrape(port)) else None)
 
 
