@@ -18,6 +18,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
 from engine.features.head import HeadArrays
+from engine.features.item_codes import ItemCodeArrays
 from engine.features.popularity import PopularityArrays
 from engine.features.table import FEATURES, OwnArrays
 from engine.features.transitions import TransitionArrays
@@ -31,7 +32,7 @@ _structref: Any = structref  # numba has no types for mypy
 
 
 class Columns(NamedTuple):
-    """What scoring reads of items, a row (or, of the first two, a column) an item.
+    """What scoring reads of candidates, a row (or, of the first two, a column) an item.
 
     Attributes
     ----------
@@ -163,6 +164,8 @@ class Tables(NamedTuple):
     vectors : float32[items, width]
     user_order, item_order : int32[n, 2]
         Links of the orders of use.
+    codes
+        Of all items, if all compete.
     journal
         Of transitions that other engines are to be told.
     """
@@ -188,6 +191,7 @@ class Tables(NamedTuple):
     item_order: NDArray[np.int32]
     every: NDArray[np.int32]
     position: NDArray[np.int32]
+    codes: ItemCodeArrays
     journal: JournalArrays
     scratch: Scratch
 
