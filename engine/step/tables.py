@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
+from engine.features.cooccurrence import Named
 from engine.features.head import HeadArrays
 from engine.features.item_codes import ItemCodeArrays
 from engine.features.popularity import PopularityArrays
@@ -65,6 +66,8 @@ class Scratch(NamedTuple):
     features : float32[22, n]
     scores, probabilities : float32[n]
     share : float32[n]
+    named
+        Of the transitions (`engine.features.cooccurrence`).
     weights : float32[22]
         What the features were weighted with.
     errors : float32[22]
@@ -90,6 +93,7 @@ class Scratch(NamedTuple):
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     share: NDArray[np.float32]
+    named: Named
     weights: NDArray[np.float32]
     errors: NDArray[np.float32]
     newton: NDArray[np.float64]
@@ -119,6 +123,7 @@ class Scratch(NamedTuple):
             scores=floats(candidates),
             probabilities=floats(candidates),
             share=floats(candidates),
+            named=Named.of(candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
             newton=np.zeros((2, FEATURES * CONTEXTS)),
