@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from engine.events import KINDS
-from streams.messages.json_schemas import json_schemas
+from streams.messages.json_schemas import json_schemas, take_numbers
 from streams.web.bodies import JSON_LINES, MOST_MESSAGES
 from streams.web.errors import Error
 from streams.web.parameters import check_names
@@ -108,6 +108,7 @@ def document(
             if key in ("if", "else")
         }
         schemas["Interaction"]["properties"]["kind"] |= {"enum": list(kinds)}
+        take_numbers(schemas["Interaction"]["properties"])
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
         refusals = (*each.refusals, 403, 429, *([401] if token else []))

@@ -24,3 +24,6 @@ def before_call(
         number = isinstance(moment, int | float) and not isinstance(moment, bool)
         if number and EARLIEST_MS <= moment <= LATEST_MS and moment == int(moment):
             event["timestamp"] = FIRST_MS
+        for name in ("event_id", "user", "item"):
+            if isinstance(event, dict) and isinstance(event.get(name), float):
+                event[name] = str(event[name])
