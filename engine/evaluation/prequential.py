@@ -18,7 +18,7 @@ from typing import Any
 from engine import EngineSettings, Interaction, Item, Recommender
 from engine.evaluation.baselines import RECENT_HALF_LIFE, PopularityBaseline, RepeatLast
 from engine.evaluation.measures import K, RankingMeasures, percentiles
-from engine.evaluation.over_time import over_time
+from engine.evaluation.over_time import latency_over_time, quality_over_time
 from engine.evaluation.queries import TAKES, Asks, Queries, Step, prequential
 
 COLD = 5
@@ -174,9 +174,10 @@ class PrequentialEvaluator:
             "cold_users": self._cold_users.as_dict(),
             "first_events": self._first.as_dict(),
             "baselines": {name: each.as_dict() for name, each in self._baselines.items()},
-            "over_time": over_time(
-                self._gains, [ranked for ranked, _ in self._log], self._latencies["observe"]
+            "over_time": quality_over_time(
+                self._gains, [ranked for ranked, _ in self._log], self._asked.total()
             ),
+            "latency_us_over_time": latency_over_time(self._latencies["observe"]),
             "with_repeats": {name: each.as_dict() for name, each in self._repeats.items()},
             "latency_us": {
                 name: percentiles([ns / 1e3 for ns in sample[len(sample) // 2 :]])

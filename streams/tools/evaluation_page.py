@@ -16,7 +16,7 @@ _CHARTS = (
         ("popularity", "most popular", "#9ca3af"),
         ("recent_popularity", "popular lately", "#d97706"),
     )),
-    ("Time for an event", "µs", (("p50_us", "p50", "#2563eb"), ("p99_us", "p99", "#d97706"))),
+    ("Time for an event", "µs", (("p50", "p50", "#2563eb"), ("p99", "p99", "#d97706"))),
     ("Coverage: different items shown so far", "", (("items_shown", "items", "#2563eb"),)),
 )  # fmt: skip
 _STYLE = """
@@ -47,7 +47,12 @@ for (const chart of DATA.charts) {
 
 def page_of(report: dict[str, Any]) -> str:
     """The page of a report of `engine.evaluation.evaluate.evaluate_dataset`."""
-    windows = report["over_time"]
+    windows = [
+        quality | latency
+        for quality, latency in zip(
+            report["over_time"], report["latency_us_over_time"], strict=True
+        )
+    ]
     charts = [
         {
             "title": title,

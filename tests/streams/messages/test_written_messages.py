@@ -158,9 +158,7 @@ def test_the_schemas_say_what_the_messages_are() -> None:
     assert (text["maxLength"], number["type"]) == (256, "integer")
     item = schemas["item"]["$defs"]["Item"]["properties"]["item"]
     assert [kind["type"] for kind in item["anyOf"]] == ["string", "integer"]
-    with pytest.raises(BadMessage, match="item") as refused:
-        decode_item(b'{"item": 42, "title": "Alien"}')
-    assert refused.value.error_class == "WrongType"
+    assert decode_item(b'{"item": 42, "title": "Alien"}').item == "42"
     assert schemas["interaction"]["else"]["required"] == ["item"]
     headers = schemas["dead-letter-headers"]["$defs"]["DeadLetterHeaders"]["properties"]
     assert set(headers["error.class"]["enum"]) == set(ERROR_CLASSES)

@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
 from engine.datasets import Synthetic
-from engine.evaluation.over_time import MOST_WINDOWS, over_time
+from engine.evaluation.over_time import MOST_WINDOWS, latency_over_time, quality_over_time
 from engine.evaluation.prequential import PrequentialEvaluator
 from engine.settings import EngineSettings
 from streams.cli.app import app
@@ -28,16 +28,17 @@ def test_windows_add_up_to_the_whole() -> None:
     shown = [window["items_shown"] for window in windows]
     assert shown == sorted(shown)
     assert shown[-1] == round(report["coverage@10"] * report["items"])
-    whole = over_time(evaluator._gains, [r for r, _ in evaluator._log], [1_000] * 400)
-    assert all(window["p99_us"] == 1.0 for window in whole)
+    assert len(report["latency_us_over_time"]) == MOST_WINDOWS
+    assert all(window["p50"] <= window["p99"] for window in report["latency_us_over_time"])
     asked = [gain for _, gain, _, _ in evaluator._gains]
     assert sum(asked) / len(asked) == pytest.approx(report["ndcg@10"], abs=1e-5)
 
 
 def test_few_events_and_none_have_windows_too() -> None:
-    assert over_time([], [], []) == []
-    [one] = over_time([], [], [5_000])
-    assert (one["events"], one["ndcg@10"], one["p50_us"]) == (1, None, 5.0)
+    assert quality_over_time([], [], 0) == latency_over_time([]) == []
+    [one] = quality_over_time([], [], 1)
+    assert (one["events"], one["ndcg@10"], one["items_shown"]) == (1, None, 0)
+    assert latency_over_time([5_000]) == [{"events": 1, "p50": 5.0, "p99": 5.0}]
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
@@ -66,5 +67,6 @@ def test_names_of_data_are_text() -> None:
         "data": evil, "events": 9, "users": 2, "items": 3, "coverage@10": 0.5,
         "standard_error": 0.01, "second_half": measures,
         "baselines": {"popularity": measures, "recent_popularity": measures}, "over_time": [],
+        "latency_us_over_time": [],
     }  # fmt: skip
     assert evil not in page_of(report)
