@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from streams.messages.bad_message import BadMessage
+from streams.messages.bad_message import BadMessage, shown
 from streams.settings import WebSettings
 from streams.web.errors import RefusedRequest
 
 JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 """Content types of one message a line."""
+_PACKED = ("gzip", "x-gzip", "deflate")
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 MOST_MESSAGES = 1_000
 """Messages of one body: each waits for Kafka, and for this long the others of the server wait."""
 
@@ -24,7 +26,8 @@ async def body_of(request: web.Request, settings: WebSettings) -> bytes:
     Raises
     ------
     RefusedRequest
-        413 if it is too large, 408 if it does not come in time, 400 if it cannot be unpacked.
+        413 if it is too large, 408 if it does not come in time, 400 if it cannot be unpacked,
+        415 if it is packed otherwise than with gzip or deflate.
     """
     most, seconds = settings.body_bytes, settings.body_seconds
     too_large = RefusedRequest(413, f"the body: at most web.body_bytes = {most} are taken")
@@ -32,16 +35,45 @@ async def body_of(request: web.Request, settings: WebSettings) -> bytes:
         raise too_large
     try:
         async with asyncio.timeout(seconds):
-            return await request.read()
+            sent = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
     except TimeoutError:
         raise RefusedRequest(
             408, f"the body: not here within web.body_seconds = {seconds:g} s"
         ) from None
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RefusedRequest(400, f"the body: it cannot be read: {reason}") from None
+    except web.RequestPayloadError as error:
+        raise _unreadable(error) from None
+    unpacked = _unpacked(sent, request.headers.get("Content-Encoding", ""), most)
+    if len(unpacked) > most:
+        raise too_large
+    return unpacked
+
+
+def _unpacked(sent: bytes, encoding: str, most: int) -> bytes:
+    """A body as it was before it was packed; no more than `most` + 1 bytes of it are unpacked."""
+    if encoding.strip().lower() in ("", "identity"):
+        return sent
+    if encoding.strip().lower() not in _PACKED:
+        raise RefusedRequest(
+            415, f"Content-Encoding: {shown(encoding)} is not known; known are {', '.join(_PACKED)}"
+        )
+    found = b""
+    try:
+        while sent and len(found) <= most:
+            member = zlib.decompressobj(_GZIP_OR_ZLIB)
+            found += member.decompress(sent, most + 1 - len(found))
+            if len(found) <= most and not member.eof:
+                raise RefusedRequest(400, "the body: it cannot be read: it ends too early")
+            sent = member.unused_data
+    except zlib.error as error:
+        raise _unreadable(error) from None
+    return found
+
+
+def _unreadable(error: Exception) -> RefusedRequest:
+    reason = " ".join(str(error).split())[:200]
+    return RefusedRequest(400, f"the body: it cannot be read: {reason}")
 
 
 def messages_of(body: bytes, content_type: str) -> list[bytes] | None:

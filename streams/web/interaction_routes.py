@@ -53,7 +53,7 @@ class InteractionRoutes:
         self.operations = (
             Operation(
                 "POST", "/interactions", "Write an interaction, or many, to Kafka",
-                self.post, Accepted, (400, 408, 413, 503), status=202,
+                self.post, Accepted, (400, 408, 413, 415, 503), status=202,
                 in_query=HowToWrite, body=Interaction, many=ManyAnswered,
             ),
         )  # fmt: skip

@@ -80,7 +80,7 @@ class ItemRoutes:
         self._writer = writer
         self._message_bytes = settings.topics.message_bytes
         self._web = settings.web
-        written = (400, 408, 413, 503)
+        written = (400, 408, 413, 415, 503)
         self.operations = (
             Operation(
                 "GET", "/items/{item}", "What is known of an item",

@@ -96,7 +96,10 @@ class WebServer:
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         # What is left of a refused body is read for a moment, so that its sender reads the answer.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=0.2)
+        # Packed bodies come as they were sent: aiohttp would unpack 32 MB before any limit holds.
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, lingering_time=0.2, auto_decompress=False
+        )
         self._connections = connections
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
