@@ -341,7 +341,7 @@ class Knowledge:
 
     def _encode_new(self) -> None:
         """Encode the rows that were added: each is drawn before an item has it."""
-        have, every = self.codes.scales.shape[1], min(len(self.hidden), self.settings.exact_items)
+        have, every = self.codes.items, min(len(self.hidden), self.settings.exact_items)
         if self.all_compete and every > have:
             self.codes.reserve(every)
             self.encode(self.retrieval.every[have:every])

@@ -38,6 +38,8 @@ class ItemCodes:
 
     Attributes
     ----------
+    items
+        How many there is room for.
     codes : int8[blocks, width, 64]
         Of each block of 64 items, the numbers of each part.
     scales : float32[4, 64 * blocks]
@@ -57,11 +59,13 @@ class ItemCodes:
 
     def drop(self) -> None:
         """Hold no codes."""
+        self.items = 0
         self.codes = np.zeros((0, int(self.starts[-1]), LANES), np.int8)
         self.scales = np.zeros((len(self.starts) - 1, 0), np.float32)
 
     def reserve(self, items: int) -> None:
         """Have room for so many items; what is new has zeros."""
+        self.items = max(self.items, items)
         blocks = -(-items // LANES) - len(self.codes)
         if blocks > 0:
             self.codes = np.concatenate(
@@ -98,60 +102,50 @@ def encode(c, part, item, row):  # type: ignore[no-untyped-def]
 
 @kernel
 def multiply(c, part, vector, n, out):  # type: ignore[no-untyped-def]
-    """out[j] = row_j . vector, of a part of the first n items: float32[>= n]."""
+    """out[j] = row_j . vector, of a part of the first n items.
+
+    Written in whole blocks: `out` is float32[m], m at least n and a multiple of 64.
+    """
     first, width = c.starts[part], c.starts[part + 1] - c.starts[part]
     for block in range((n + LANES - 1) // LANES):
-        at = block * LANES
-        codes = c.codes[block, first : first + width]
-        # A number of lanes that the compiler knows makes a loop without a remainder.
-        if at + LANES <= n:
-            _multiply_block(codes, c.scales[part, at:], vector, out[at:], LANES)
-        else:
-            _multiply_block(codes, c.scales[part, at:], vector, out[at:], n - at)
+        codes, sums = c.codes[block], out[block * LANES :]
+        for i in range(LANES):
+            sums[i] = _ZERO
+        # Four numbers at a time: the sums are loaded and stored a quarter as often.
+        for at in range(0, width - 3, 4):
+            d = first + at
+            w, x, y, z = vector[at], vector[at + 1], vector[at + 2], vector[at + 3]
+            for i in range(LANES):
+                sums[i] += (
+                    w * np.float32(codes[d, i])
+                    + x * np.float32(codes[d + 1, i])
+                    + y * np.float32(codes[d + 2, i])
+                    + z * np.float32(codes[d + 3, i])
+                )
+        for at in range(width - width % 4, width):
+            for i in range(LANES):
+                sums[i] += vector[at] * np.float32(codes[first + at, i])
+        for i in range(LANES):
+            sums[i] *= c.scales[part, block * LANES + i]
 
 
 @kernel
-def _multiply_block(codes, scales, vector, out, lanes):  # type: ignore[no-untyped-def]
-    width = len(codes)
-    for i in range(lanes):
-        out[i] = _ZERO
-    # Four numbers at a time: the sums are loaded and stored a quarter as often.
-    for d in range(0, width - 3, 4):
-        a, b, c, e = vector[d], vector[d + 1], vector[d + 2], vector[d + 3]
-        for i in range(lanes):
-            out[i] += (
-                a * np.float32(codes[d, i])
-                + b * np.float32(codes[d + 1, i])
-                + c * np.float32(codes[d + 2, i])
-                + e * np.float32(codes[d + 3, i])
-            )
-    for d in range(width - width % 4, width):
-        for i in range(lanes):
-            out[i] += vector[d] * np.float32(codes[d, i])
-    for i in range(lanes):
-        out[i] *= scales[i]
+def expected_row(c, part, weights, n, out):  # type: ignore[no-untyped-def]
+    """out = sum_j weights[j] row_j, of a part of the first n items: float32[d].
 
-
-@kernel
-def expected_row(c, part, weights, out):  # type: ignore[no-untyped-def]
-    """out = sum_j weights[j] row_j, of a part of the first items: float32[n], float32[d].
-
-    The weights are multiplied by the rows' scales, where they are.
+    weights : float32[m], m as in `multiply`; they are overwritten.
     """
-    n, first = len(weights), c.starts[part]
+    first, blocks = c.starts[part], (n + LANES - 1) // LANES
     for j in range(n):
         weights[j] *= c.scales[part, j]
+    for j in range(n, blocks * LANES):
+        weights[j] = _ZERO
     for d in range(len(out)):
         out[d] = _ZERO
-    for block in range((n + LANES - 1) // LANES):
-        at = block * LANES
-        many = min(LANES, n - at)
+    for block in range(blocks):
+        shares = weights[block * LANES :]
         for d in range(len(out)):
             total = _ZERO
-            if many == LANES:
-                for i in range(LANES):
-                    total += weights[at + i] * np.float32(c.codes[block, first + d, i])
-            else:
-                for i in range(many):
-                    total += weights[at + i] * np.float32(c.codes[block, first + d, i])
+            for i in range(LANES):
+                total += shares[i] * np.float32(c.codes[block, first + d, i])
             out[d] += total

@@ -39,6 +39,11 @@ _SHRINKAGE = (3 * _TAKERS_WEIGHT / (_TAKERS_WEIGHT + _PRIOR_USERS)).astype(np.fl
 """Factor of the second hop by the users aggregated: shrinks the mean of few, and gives it a length
 that the head's weight for it starts well from."""
 _NEGATIVES = 96
+MOST_DRAWN = 1 + _NEGATIVES + 1
+"""Positions that a step on the embeddings is about: what was taken and the negatives, of which a
+rounding may draw one more."""
+_GOLDEN = 0.6180339887498949
+"""Its multiples, less their whole parts, are evenly spread over [0, 1)."""
 _LEARNING_RATE = np.float32(0.2)
 _INITIAL_DEVIATION = 0.1
 _LONG, _SHORT, _OUTPUT, _PERSONAL = range(4)
@@ -248,9 +253,27 @@ def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untype
 
 
 @kernel
+def _draw(probabilities, target, draw, out):  # type: ignore[no-untyped-def]
+    """Write the positions of the negatives: sampled systematically, in order, from a first draw in
+    [0, 1); the target is none. Returns how many."""
+    many = 0
+    threshold = draw / _NEGATIVES
+    total = 0.0
+    for c in range(len(probabilities)):
+        total += probabilities[c]
+        while total > threshold:
+            threshold += 1.0 / _NEGATIVES
+            if c != target and many < len(out):
+                out[many] = c
+                many += 1
+    return many
+
+
+@kernel
 def learn_tables(  # type: ignore[no-untyped-def]
-    e, codes, user_number, history, candidates, probabilities, target, weight, own_weight, scratch
-):
+    e, codes, user_number, history, candidates, probabilities, target, weight, own_weight, scratch,
+    drawn,
+):  # fmt: skip
     """One Adagrad step of the softmax loss on the tables that a user's scores came from.
 
     Parameters
@@ -267,6 +290,7 @@ def learn_tables(  # type: ignore[no-untyped-def]
     weight, own_weight
         What the error is scaled by that each of the two products is told: float32.
     scratch : float32[2, >= d]
+    drawn : int32[MOST_DRAWN]
     """
     inputs, outputs, personal_outputs, accumulated = (
         e.inputs, e.outputs, e.personal_outputs, e.accumulated,
@@ -274,8 +298,6 @@ def learn_tables(  # type: ignore[no-untyped-def]
     user, personal = e.users[user_number], e.personal[user_number]
     direction = e.directions[user_number]
     e.steps[0] += 1
-    # Uniform in [0, 1): the golden-ratio sequence.
-    draw = (e.steps[0] * 0.6180339887498949) % 1.0
     dimensions = len(user)
     one = np.float32(1.0)
     user_energy = _energy(user)
@@ -285,34 +307,20 @@ def learn_tables(  # type: ignore[no-untyped-def]
     for d in range(dimensions):
         gradient[d] = own[d] = np.float32(0.0)
 
-    item = candidates[target]
-    error = probabilities[target] - one
-    accumulated[_OUTPUT, item] = _step_output(
-        outputs[item], accumulated[_OUTPUT, item], user, user_energy, weight * error, gradient
-    )
-    accumulated[_PERSONAL, item] = _step_output(
-        personal_outputs[item], accumulated[_PERSONAL, item], personal, personal_energy,
-        own_weight * error, own,
-    )  # fmt: skip
-    encode(codes, OUTPUTS, item, outputs[item])
-    encode(codes, PERSONAL_OUTPUTS, item, personal_outputs[item])
+    drawn[0] = target
+    many = 1 + _draw(probabilities, target, (e.steps[0] * _GOLDEN) % 1.0, drawn[1:])
     share = (one - probabilities[target]) / np.float32(_NEGATIVES)
-    threshold = draw / _NEGATIVES
-    total = 0.0
-    for c in range(len(probabilities)):
-        total += probabilities[c]
-        while total > threshold:
-            threshold += 1.0 / _NEGATIVES
-            if c == target:
-                continue
-            j = candidates[c]
-            accumulated[_OUTPUT, j] = _step_output(
-                outputs[j], accumulated[_OUTPUT, j], user, user_energy, weight * share, gradient
-            )
-            accumulated[_PERSONAL, j] = _step_output(
-                personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy,
-                own_weight * share, own,
-            )  # fmt: skip
+    for i in range(many):
+        j = candidates[drawn[i]]
+        error = share if i > 0 else probabilities[target] - one
+        accumulated[_OUTPUT, j] = _step_output(
+            outputs[j], accumulated[_OUTPUT, j], user, user_energy, weight * error, gradient
+        )
+        accumulated[_PERSONAL, j] = _step_output(
+            personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy,
+            own_weight * error, own,
+        )  # fmt: skip
+        if i + 1 == many or drawn[i + 1] != drawn[i]:  # one is drawn again right after itself
             encode(codes, OUTPUTS, j, outputs[j])
             encode(codes, PERSONAL_OUTPUTS, j, personal_outputs[j])
 

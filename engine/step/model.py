@@ -296,7 +296,7 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
             s.share[c] *= probabilities[c]
         error = s.vector[0, : t.vectors.shape[1]]
         if exact:
-            expected_row(t.codes, TEXT_VECTORS, s.share[:n], error)
+            expected_row(t.codes, TEXT_VECTORS, s.share, n, error)
         else:
             expected_vector(s.gathered.vectors, s.share[:n], error)
         for d in range(len(error)):
@@ -306,5 +306,5 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
     learn_bias(t.head, candidates, exact, probabilities, target)
     learn_tables(
         t.embeddings, t.codes, user, history, candidates, probabilities, target,
-        _pull(s.weights[GRAPH]), _pull(s.weights[PERSONAL]), s.vector,
+        _pull(s.weights[GRAPH]), _pull(s.weights[PERSONAL]), s.vector, s.drawn,
     )  # fmt: skip

@@ -19,13 +19,13 @@ from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
 from engine.features.cooccurrence import Named
 from engine.features.head import HeadArrays
-from engine.features.item_codes import ItemCodeArrays
+from engine.features.item_codes import LANES, ItemCodeArrays
 from engine.features.popularity import PopularityArrays
 from engine.features.table import FEATURES, OwnArrays
 from engine.features.transitions import TransitionArrays
 from engine.features.user_items import UserItemArrays
 from engine.graph import RowArrays
-from engine.propagation.embeddings import EmbeddingArrays
+from engine.propagation.embeddings import MOST_DRAWN, EmbeddingArrays
 from engine.sharing.journal import JournalArrays
 from engine.text.taste import TasteArrays
 
@@ -74,6 +74,8 @@ class Scratch(NamedTuple):
     newton : float64[2, 22 * 5]
     context : float32[5]
     vector : float32[2, width]
+    drawn : int32[98]
+        Positions of the candidates that a step on the embeddings is about.
     history, liked : int32[ring]
         The user's latest items, and those of them that they do not dislike.
     best, sources : int32[most]
@@ -99,6 +101,7 @@ class Scratch(NamedTuple):
     newton: NDArray[np.float64]
     context: NDArray[np.float32]
     vector: NDArray[np.float32]
+    drawn: NDArray[np.int32]
     history: NDArray[np.int32]
     liked: NDArray[np.int32]
     best: NDArray[np.int32]
@@ -112,6 +115,7 @@ class Scratch(NamedTuple):
         cls, candidates: int, gathered: int, width: int, dimensions: int, ring: int, most: int
     ) -> Scratch:
         """New memory for so many candidates, so many of which are gathered, and lists of `most`."""
+        candidates += -candidates % LANES  # products are written in whole blocks
 
         def floats(*shape: int) -> NDArray[np.float32]:
             return np.zeros(shape, np.float32)
@@ -129,6 +133,7 @@ class Scratch(NamedTuple):
             newton=np.zeros((2, FEATURES * CONTEXTS)),
             context=floats(CONTEXTS),
             vector=floats(2, max(width, dimensions)),
+            drawn=np.zeros(MOST_DRAWN, np.int32),
             history=np.zeros(ring, np.int32),
             liked=np.zeros(ring, np.int32),
             best=np.zeros(most, np.int32),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.features.item_codes import ItemCodes
 from engine.graph import InteractionGraph
-from engine.propagation.embeddings import GraphEmbeddings, learn_tables
+from engine.propagation.embeddings import MOST_DRAWN, GraphEmbeddings, learn_tables
 from engine.propagation.registry import make_aggregator
 from tests.engine.kernels import insert_both, probable
 
@@ -41,7 +42,11 @@ def step(
 ) -> None:
     scratch = np.empty((2, DIMENSIONS), np.float32)
     whole = np.float32(1.0)
-    learn_tables(made.arrays, 7, history, candidates, probabilities, target, whole, whole, scratch)
+    codes, drawn = ItemCodes(4, scratch.shape[1]), np.empty(MOST_DRAWN, np.int32)
+    learn_tables(
+        made.arrays, codes.arrays, 7, history, candidates, probabilities, target, whole, whole,
+        scratch, drawn,
+    )  # fmt: skip
 
 
 def learn(
