@@ -52,6 +52,9 @@ class Knowledge:
         Items that events named, and no catalogue.
     reasons : list[str]
         By item number, why another is recommended. Made once: ten are needed for every answer.
+    homes : int32[users]
+        One more than the partition whose events a user's are (`Recommender.settle`); 0 if nobody
+        said so.
     purged : int64[users]
         The clock of the departures when a user's rows were last looked through for them.
     scratch
@@ -65,6 +68,7 @@ class Knowledge:
             "unlisted": Array("items/unlisted", (ROWS,)),
             "reasons": Value("items/reasons", list[str]),
             "purged": Array("users/purged", (ROWS,)),
+            "homes": Array("users/homes", (ROWS,)),
             "_users_evicted": Value("users/evicted", int),
         },
         parts={
@@ -106,6 +110,7 @@ class Knowledge:
         self._user_order, self._item_order = UseOrder(), UseOrder()
         self._users_evicted = 0
         self.purged: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self.homes: NDArray[np.int32] = np.zeros(1024, np.int32)
         self.reads_text = s.model != "gnn"
         self.hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
         self.unlisted: NDArray[np.bool_] = np.zeros(1024, np.bool_)
@@ -302,6 +307,7 @@ class Knowledge:
         self.disliked.reserve(users)
         self._user_order.reserve(users)
         self.purged = grown(self.purged, users)
+        self.homes = grown(self.homes, users)
         self._replaced()
 
     def _reserve_items(self, items: int) -> None:
@@ -400,6 +406,7 @@ class Knowledge:
     def clear_user(self, number: int) -> None:
         """Empty a user's rows; what they taught stays."""
         self.forget_contest()
+        self.homes[number] = 0
         self.graph.items.remove_from(self.taken.of(number), number)
         self.graph.users.clear(number)
         self.taken.clear(number)

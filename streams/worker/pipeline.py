@@ -51,6 +51,8 @@ class Pipeline:
     on_news
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
+    settles
+        Whether the engine is told of which partition each user is.
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -59,6 +61,7 @@ class Pipeline:
         self, engine: Recommender, settings: Settings, model: Model, topic_id: str = ""
     ) -> None:
         self.counts = Counts()
+        self.settles = False
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
         self._engine = engine
@@ -104,25 +107,31 @@ class Pipeline:
         decode_us = (perf_counter_ns() - received_ns) / 1e3 / len(records)
         answered = [record.offset > written for record, _ in events]
         self.counts.replayed += sum(record.offset <= written for record in records)
-        answers = self._engine.observe_many([event for _, event in events], answered)
+        answers = self._observe(partition, events, answered)
         partition.next_offset = records[-1].offset + 1
         outputs += self._encode(events, answered, answers, received_ns, decode_us)
         outputs.sort(key=lambda output: output.offset)  # dead letters among answers
         partition.writer.put(outputs, partition.next_offset)
 
-    def follow(self, partition: Partition, records: Sequence[Record]) -> None:
-        """Apply records of a partition that another worker has answered."""
-        records = [record for record in records if record.offset >= partition.next_offset]
-        if partition.ours or not records:
-            return
-        self.counts.followed += len(records)
-        self.counts.follow_lag_seconds = time() - records[-1].timestamp_ms / 1e3
+    def learn(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Apply records of a partition that were answered, and whose teachings were told."""
         events, _ = self._decode(partition, records, written=records[-1].offset)
-        self._engine.observe_many([event for _, event in events], [False] * len(events))
+        self._observe(partition, events, [False] * len(events))
         partition.next_offset = records[-1].offset + 1
-        partition.writer.queue.forget(partition.next_offset)
-        for _, event in events:
-            self.on_news((event, None))
+
+    def _observe(
+        self,
+        partition: Partition,
+        events: Sequence[tuple[Record, Interaction]],
+        answered: Sequence[bool],
+    ) -> list[Answer]:
+        """Have the engine learn events of a partition; what is told already, of its users alone."""
+        teaches = [record.offset >= partition.told for record, _ in events]
+        told = [event for _, event in events]
+        answers = self._engine.observe_many(told, answered, teaches)
+        if self.settles:
+            self._engine.settle({event.user for event in told}, partition.number)
+        return answers
 
     # ------------------------------------------------------------------ its stages
 

@@ -132,6 +132,8 @@ class Torture:
             "broker": {"bootstrap": bootstrap, "embedded": False},
             "worker": {
                 "checkpoints": str(folder / "checkpoints"),
+                # The last of each worker stays, to compare their items.
+                "checkpoints_kept": self.settings.worker.checkpoints_kept + self.workers,
                 "checkpoint_seconds": min(
                     CHECKPOINT_SECONDS, self.settings.worker.checkpoint_seconds
                 ),
@@ -266,10 +268,10 @@ class Torture:
             "answers_differing": len(others) if settings.topics.partitions == 1 else None,
             "differing_answers": others[:NAMED],
         }
-        survivor = state.survivor(settings)
-        if survivor is None:
+        left = state.Left.of(settings)
+        if left is None:
             return report | {"state_identical": False, "state_differs": ["no checkpoint is left"]}
         self.phase = "judging both states by what follows"
         self.on_tick()
         following = islice(stream, self.following)
-        return report | state.compare(settings, survivor, whole, partitions, found.sent, following)
+        return report | state.compare(settings, left, whole, partitions, found.sent, following)
