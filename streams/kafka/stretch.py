@@ -28,9 +28,11 @@ def records_between(
     try:
         reader.assign([place])
         while first < end:
-            messages = reader.consume(_AT_ONCE, clients.TIMEOUT_SECONDS)
-            if not messages:
+            message = reader.poll(clients.TIMEOUT_SECONDS)
+            if message is None:
                 raise TimeoutError(f"{topic}[{partition}] could not be read in time")
+            # `consume` waits for as many as it is asked for: only for what is there.
+            messages = [message, *reader.consume(_AT_ONCE, 0.0)]
             records = []
             for message in messages:
                 error = message.error()

@@ -379,7 +379,7 @@ class ItemDeltas:
         except DeltaError as error:  # more items than there may be, for one
             log.warning("a delta is passed over: %s", error)
             return
-        self._counts.followed += delta.events
+        self._counts.followed += sum(end - first for first, end in delta.ranges.values())
         self._counts.follow_lag_seconds = time.time() - timestamp_ms / 1e3
 
 
