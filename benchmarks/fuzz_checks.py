@@ -33,7 +33,7 @@ Headers = Sequence[tuple[str, bytes]]
 OURS = ["error.class", "error.message", "origin.topic", "origin.partition", "origin.offset",
         "origin.timestamp"]  # fmt: skip
 _QUEUE = 20_000
-_MESSAGE_BYTES = 8 * 1024 * 1024
+_MESSAGE_BYTES = 1_572_864
 
 
 class Broken(AssertionError):  # noqa: N818

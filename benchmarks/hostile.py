@@ -5,7 +5,8 @@
 One worker answers 50 honest events a second; after that alone (`undisturbed_p99_ms`), each attack
 runs beside the same traffic for as long:
 
-- `messages`: 5 messages a second that cost most to parse, tokenise or explain;
+- `messages`: 5 messages a second that cost most to parse, tokenise, explain or carry, of up to
+  the largest size that the topic takes, and of 7 MB, which the broker refuses;
 - `idle_connections`: 1,000 connections that send nothing, opened anew 1 s after they are closed;
 - `slow_headers`, `slow_bodies`: 200 connections that send a byte a second;
 - `large_bodies`: POSTs of 8 MB, six at a time;
@@ -25,6 +26,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from multiprocessing import get_context
@@ -133,15 +135,19 @@ async def _again(
 
 async def messages(target: Target, seconds: float) -> None:
     event = b'{"event_id":"%d","user":"mallory","item":"m%d","kind":"review","timestamp":%d,'
+    assert target.settings is not None
+    largest = target.settings.topics.message_bytes - 1_000
     worst = [
         b'"text":"' + b"lengthy words. " * 6_600 + b'"}',
+        b'"properties":{"p":"' + random.randbytes(largest // 2).hex().encode()[:-200] + b'"}}',
         b'"properties":{"p":"' + b"x" * 7_000_000 + b'"}}',
         b'"properties":{' + b",".join(b'"p%d":1' % n for n in range(100_000)) + b"}}",
         b'"value":[' + b",".join([b"1" * 120] * 9_000) + b"]}",
         b'"value":"' + b"NaN" * 400_000 + b'"}',
     ]
-    assert target.settings is not None
-    producer = clients.producer(target.settings)
+    # Their sender has no such limit of its own as ours have.
+    own = {"message.max.bytes": 20_000_000, "enable.idempotence": False}
+    producer = clients.producer(target.settings, **own)
     until, number = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         head = event % (number, number % 50, int(time.time() * 1000))

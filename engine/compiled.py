@@ -3,8 +3,9 @@
 numba's own cache knows a kernel by the file that it is written in, and not by the constants and
 kernels that it takes from other files: after a change there it hands out stale machine code. So
 all kernels of one state of the sources are kept in one folder, `millrace-DIGEST`, and the digest
-covers every source that a kernel is made of. The folder lies in `NUMBA_CACHE_DIR`, or else in the
-user's cache folder. Where neither can be written, kernels are compiled in memory at each start.
+covers every source that a kernel is made of. Wherever equal sources are installed, they share the
+folder. It lies in `NUMBA_CACHE_DIR`, or else in the user's cache folder. Where neither can be
+written, kernels are compiled in memory at each start.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from platformdirs import user_cache_path
 _log = logging.getLogger(__name__)
 _config: Any = numba.config
 _FunctionCache: Any = caching.FunctionCache
+_CacheImpl: Any = caching.CompileResultCacheImpl
+_ENGINE = Path(__file__).resolve().parent
 
 _KEPT_FOLDERS = 8
 """Folders of other states of the sources that stay: workers of another version may use them."""
@@ -38,13 +41,12 @@ _WITHOUT_KERNELS = {"training", "datasets", "evaluation"}
 
 def sources_digest() -> str:
     """16 hexadecimal digits that differ when a source of the kernels, numba or Python differs."""
-    root = Path(__file__).parent
     digest = hashlib.sha256()
     for package in ("numba", "llvmlite"):
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(f"python {version_info.major}.{version_info.minor}\n".encode())
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root)
+    for path in sorted(_ENGINE.rglob("*.py")):
+        name = path.relative_to(_ENGINE)
         if name.parts[0] not in _WITHOUT_KERNELS:
             digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -96,17 +98,49 @@ def _say_not_kept() -> None:
     )
 
 
-class _KernelCache(_FunctionCache):  # type: ignore[misc]
-    """A kernel's files in `cache_folder()`; one that cannot be read or written is done without."""
+class _Locator:
+    """Where a kernel's files lie in `cache_folder()`, as numba's caches ask it.
 
-    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
-        # numba has no other way to say where one function's files are to lie.
-        before = _config.CACHE_DIR, _config.CACHE_LOCATOR_CLASSES
-        _config.CACHE_DIR, _config.CACHE_LOCATOR_CLASSES = str(folder), ""
-        try:
-            super().__init__(function)
-        finally:
-            _config.CACHE_DIR, _config.CACHE_LOCATOR_CLASSES = before
+    The digest of the folder says all that there is to say of a kernel of the engine, wherever that
+    is installed. Of one in another file, as of a script, the file's path and time count, too.
+    """
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file = file  # what numba names in a warning
+        self._line = function.__code__.co_firstlineno
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> _Locator:
+        return cls(function, file)
+
+    def get_cache_path(self) -> str:
+        folder, path = cache_folder(), Path(self._py_file).resolve()
+        assert folder is not None
+        if path.is_relative_to(_ENGINE):
+            return str(folder / path.relative_to(_ENGINE).parent)
+        return str(folder / hashlib.sha256(str(path).encode()).hexdigest()[:16])
+
+    def get_source_stamp(self) -> tuple[float, int] | None:
+        path = Path(self._py_file).resolve()
+        if path.is_relative_to(_ENGINE) or not path.exists():
+            return None
+        return path.stat().st_mtime, path.stat().st_size
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    def ensure_cache_path(self) -> None:
+        Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True)
+
+
+class _KernelFiles(_CacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
+
+
+class _KernelCache(_FunctionCache):  # type: ignore[misc]
+    """A kernel's files; one that cannot be read or written is done without."""
+
+    _impl_class = _KernelFiles
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -150,6 +184,5 @@ def kernel(function: Callable[..., Any]) -> Any:
     numpy's error model: the check for division by zero would keep loops from being vectorised.
     """
     dispatcher = _compile(function)
-    folder = cache_folder()
-    dispatcher._cache = _KernelCache(function, folder) if folder else _NoCache()
+    dispatcher._cache = _KernelCache(function) if cache_folder() else _NoCache()
     return dispatcher

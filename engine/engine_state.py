@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.arrays import IdTable, grown
 from engine.features.context import Contexts
 from engine.features.head import Head
+from engine.features.item_codes import ItemCodes
 from engine.features.popularity import Popularity
 from engine.features.table import READS_TIME, OwnStates
 from engine.features.transitions import Transitions
@@ -57,6 +58,8 @@ class Knowledge:
         said so.
     purged : int64[users]
         The clock of the departures when a user's rows were last looked through for them.
+    codes
+        The rows that scoring reads, while every item is scored.
     scratch
         Memory of the step, and the last contest. It is kept until `forget_contest`: users act in
         bursts, and what their next event teaches starts from the scores of the last answer.
@@ -79,8 +82,8 @@ class Knowledge:
             "disliked": "users/disliked",
         },
         unsaved=(
-            "settings", "repeats", "reads_text", "scratch", "journal", "item_side", "_listed",
-            "_held",
+            "settings", "repeats", "reads_text", "codes", "scratch", "journal", "item_side",
+            "_listed", "_held",
         ),
         check="_fault",
         then="_restored",
@@ -120,6 +123,8 @@ class Knowledge:
         self.journal = Journal()
         self.item_side: ItemSide | None = None
         self._held: Hold | None = None
+        self.codes = ItemCodes(self.vectors.width, s.dimensions)
+        self._encode_new()
         self._make_scratch(len(self.hidden), s.k)
 
     @property
@@ -146,7 +151,7 @@ class Knowledge:
                     self.departures.last,
                     self.departures.clock, self.purged, self._user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
-                    self.journal.arrays, self.scratch,
+                    self.codes.arrays, self.journal.arrays, self.scratch,
                 )
             )  # fmt: skip
         return self._held
@@ -224,6 +229,15 @@ class Knowledge:
         """What is known has changed: the next contest is scored anew."""
         self.scratch.kept[0] = -1
 
+    def encode(self, items: NDArray[np.int32], *parts: int) -> None:
+        """Take over rows that were changed outside of the step, of these items (int32[n]), into
+        what scoring reads: `parts` of `engine.features.item_codes`, or all."""
+        if self.all_compete:
+            e = self.embeddings
+            rows = (self.vectors.vectors, e.outputs, e.personal_outputs, e.second_hop)
+            for part in parts or range(len(rows)):
+                self.codes.encode(part, items, rows[part])
+
     # ------------------------------------------------------------------ numbers
 
     def is_room_for(self, user: str, item: str) -> bool:
@@ -271,6 +285,7 @@ class Knowledge:
             return item
         if self.item_side is not None:
             self.item_side.renew(item, name)
+            self.encode(np.array([item], np.int32))
         return item
 
     def list_item(self, name: str) -> int:
@@ -327,7 +342,15 @@ class Knowledge:
         scored = min(len(self.hidden), self.settings.exact_items)
         if self.all_compete and scored > len(self.scratch.scores):
             self._make_scratch(scored, len(self.scratch.best))
+        self._encode_new()
         self._replaced()
+
+    def _encode_new(self) -> None:
+        """Encode the rows that were added: each is drawn before an item has it."""
+        have, every = self.codes.scales.shape[1], min(len(self.hidden), self.settings.exact_items)
+        if self.all_compete and every > have:
+            self.codes.reserve(every)
+            self.encode(self.retrieval.every[have:every])
 
     def _fault(self) -> str:
         users, items = len(self.users), len(self.items)
@@ -345,6 +368,7 @@ class Knowledge:
         """Give what the file lacks the room, and the reasons, that the rest has."""
         items = len(self.items)
         self._listed = items - int(self.unlisted[:items].sum())
+        self.codes.drop()
         self._reserve_users(len(self.contexts.lengths))
         self._reserve_items(len(self.hidden))
         self.reasons += [f"because of {name}" for name in self.items.names[len(self.reasons) :]]
@@ -357,6 +381,8 @@ class Knowledge:
         )
         if self.reads_text:
             self.retrieval.index_texts(self.vectors.vectors[:items])
+        self.codes.drop()
+        self._replaced()
 
     # ------------------------------------------------------------------ shared items
 
@@ -398,6 +424,7 @@ class Knowledge:
         self.head.clear(item)
         self.vectors.clear(item)
         self.embeddings.renew_item(item)
+        self.encode(np.array([item], np.int32))
         self.categories.remove(item)
         self.hidden[item] = False
         if not self.unlisted[item]:

@@ -53,18 +53,19 @@ KIND_WEIGHTS: dict[str, float] = {
     "cart": 0.8,
     "click": 0.6,
     "view": 0.4,
+    "read": 0.4,
     "dislike": 0.0,
     "ignore": 0.0,
 }
 """Edge weight of each built-in kind. A dislike makes no edge; what is near its item is ranked
-lower. What is to be ignored teaches nothing."""
+lower. What is to be ignored teaches nothing. What was read is done with, and by default not
+recommended again (`EngineSettings.excludes`); what was viewed is not."""
 KINDS: tuple[str, ...] = (*KIND_WEIGHTS, "forget")
 
 KIND_SYNONYMS = {
     "star": "like",
     "favorite": "like",
     "fav": "like",
-    "read": "view",
     "impression": "view",
     "pageview": "view",
     "page_view": "view",

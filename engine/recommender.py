@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
 from engine.events import Interaction, Item, Kinds, item_text
+from engine.features.item_codes import SECOND_HOPS, TEXT_VECTORS
 from engine.graph import WEIGHTS
 from engine.rules import Rules
 from engine.settings import EngineSettings
@@ -242,6 +243,7 @@ class Recommender(Knowledge):
         clock.laps["learn"] -= clock.laps["graph"]
         if units > 0:
             self.embeddings.propagate(self.graph, user, item)
+            self.encode(events["item"], SECOND_HOPS)
         clock.lap("propagate")
         if units > 0 and self.reads_text:
             self._read_text(user, item, interaction.text, later)
@@ -267,7 +269,8 @@ class Recommender(Knowledge):
         if self.reads_text:
             if embedding is None and (text := item_text(item)):
                 embedding = self._encode(text)
-            self._rotate(self.vectors.set_item(number, embedding, item.categories, _year(item)))
+            rotation = self.vectors.set_item(number, embedding, item.categories, _year(item))
+            self._set_text(number, rotation)
             self.retrieval.index_text(number, self.vectors.vectors[number])
 
     def describe_item(self, item: Item, given: Collection[str]) -> None:
@@ -292,7 +295,7 @@ class Recommender(Knowledge):
         if self.reads_text and ("categories" in given or "year" in item.properties):
             before = self.vectors.vectors[number].copy()
             categories = self.categories.of(number)
-            self._rotate(self.vectors.set_item(number, None, categories, _year(item)))
+            self._set_text(number, self.vectors.set_item(number, None, categories, _year(item)))
             after = self.vectors.vectors[number]
             if not np.array_equal(before, after):  # told twice: an index would change all the same
                 self.retrieval.index_text(number, after)
@@ -303,7 +306,7 @@ class Recommender(Knowledge):
         if number is None or not self.reads_text:
             return
         self.forget_contest()
-        self._rotate(self.vectors.set_text(number, embedding))
+        self._set_text(number, self.vectors.set_text(number, embedding))
         self.retrieval.index_text(number, self.vectors.vectors[number])
 
     def remove_item(self, name: str) -> None:
@@ -373,6 +376,7 @@ class Recommender(Knowledge):
         before = self.popularity.counts[counted]
         self._item_order.touch_all(counted)
         shared.merge(delta, numbers, len(self.items))
+        self.encode(numbers)
         self._replaced()
         if not self.all_compete:
             after = self.popularity.counts[counted]
@@ -457,6 +461,7 @@ class Recommender(Knowledge):
         for user in users.tolist():
             self._user_order.touch(user)
         warm_start(self.embeddings, model, users, items)
+        self.encode(items)
 
     @classmethod
     def new(cls, settings: EngineSettings) -> Recommender:
@@ -559,7 +564,7 @@ class Recommender(Knowledge):
         if review and self._is_described_by_reviews(item):
             if self._reviews is None:
                 self._reviews = TokenEncoder()
-            self._rotate(self.vectors.add_review(item, self._reviews.encode(review)))
+            self._set_text(item, self.vectors.add_review(item, self._reviews.encode(review)))
             self.retrieval.index_text(item, self.vectors.vectors[item])
         self.taste.record(user, self.vectors.vectors[item], later)
 
@@ -574,12 +579,16 @@ class Recommender(Knowledge):
             self._encoder = TextEncoder(self.settings.text_cache)
         return self._encoder.encode([text])[0]
 
-    def _rotate(self, rotation: NDArray[np.float32] | None) -> None:
-        if rotation is not None:
-            self.taste.rotate(rotation)
-            self._replaced()
-            if not self.all_compete:
-                self.retrieval.index_texts(self.vectors.vectors[: len(self.items)])
+    def _set_text(self, item: int, rotation: NDArray[np.float32] | None) -> None:
+        """Follow an item's new text vector; with a rotation, those of all have a new basis."""
+        if rotation is None:
+            self.encode(np.array([item], np.int32), TEXT_VECTORS)
+            return
+        self.taste.rotate(rotation)
+        self._replaced()
+        self.encode(self.retrieval.every[: len(self.items)], TEXT_VECTORS)
+        if not self.all_compete:
+            self.retrieval.index_texts(self.vectors.vectors[: len(self.items)])
 
 
 def _year(item: Item) -> float | None:

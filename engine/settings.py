@@ -62,7 +62,7 @@ class EngineSettings(BaseModel):
         'edge (a purchase has 1, a view .4), "dislike" or "ignore"',
     )
     excludes: list[str] = Field(
-        ["purchase", "rating", "review", "like"],
+        ["purchase", "rating", "review", "like", "read"],
         description="kinds of events after which an item is never recommended to that user again; "
         '"all": every kind; a dislike always is one. After any other kind, as a view, it may come '
         "again, and how often and how lately the user took it is learnt. Empty for what is bought "

@@ -113,7 +113,10 @@ class TopicSettings(Section):
     )
     replication: int = Field(1, ge=1, description="replicas of each partition")
     message_bytes: int = Field(
-        8 * 1024 * 1024, ge=65_536, description="largest message that the topics take, in bytes"
+        1_572_864,
+        ge=65_536,
+        description="largest message that the topics take, in bytes; the longest text of an event "
+        "fits the default, and what is larger than it helps only to hold others up",
     )
 
 

@@ -7,7 +7,10 @@ further back weighs less than 3 %.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.compiled import kernel
 from engine.features.elementwise import log_in_place
@@ -20,13 +23,44 @@ NEAR = 16
 _FADE, _SATURATING = np.float32(0.8), np.float32(0.9)
 _SCALE = np.float32(1e4)
 _LIFT_PRIOR = np.float32(5.0)
+_LOGARITHMS = 5
+"""Features that are logarithms: all but the saturating one."""
+
+
+class Named(NamedTuple):
+    """Memory of a pass: the candidates that transitions name.
+
+    Attributes
+    ----------
+    rarity : float32[n]
+        The root of how rare a candidate is, once it is named; 0 for all between two passes.
+    places : int32[n]
+        Those named, in the order in which they were.
+    values : float32[5, n]
+        Theirs.
+    """
+
+    rarity: NDArray[np.float32]
+    places: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, candidates: int) -> Named:
+        """New memory for so many candidates."""
+        return cls(
+            np.zeros(candidates, np.float32),
+            np.zeros(candidates, np.int32),
+            np.zeros((_LOGARITHMS, candidates), np.float32),
+        )
 
 
 @kernel
 def gather_cooccurrence(  # type: ignore[no-untyped-def]
-    t, history, liked, counts, events, taken, position, scratch, following, around
+    t, history, liked, counts, events, taken, position, named, following, around
 ):
     """Write six features of the candidates: three to `following`, three to `around`.
+
+    Of a large catalogue most candidates are named by no transition, and have zeros.
 
     Parameters
     ----------
@@ -39,32 +73,27 @@ def gather_cooccurrence(  # type: ignore[no-untyped-def]
         The counts of the candidates.
     position : int32[items]
         Where among the candidates an item is, or -1.
-    scratch : float32[>= m]
+    named : Named
+        Of m candidates or more.
     following : float32[3, >= m]
         Directed, symmetric, saturating, of the whole history.
     around : float32[3, >= m]
         Cosine, lift, and what follows the last item, of those liked.
     """
     zero, one = np.float32(0.0), np.float32(1.0)
-    n = len(taken)
-    directed, symmetric, saturating = following[0], following[1], following[2]
-    cosine, lift, follows = around[0], around[1], around[2]
-    rarity = scratch
+    for feature in (following[0], following[1], following[2], around[0], around[1], around[2]):
+        feature[: len(taken)] = zero
     # A target's discount is the root of how rare it is, smoothed while the stream is young.
     scale = np.float32((events + 1000.0) / 1000.0)
-    for feature in (directed, symmetric, saturating, cosine, lift):
-        feature[:n] = zero
-    follows[:n] = one
-    for c in range(n):
-        rarity[c] = np.sqrt(scale / (taken[c] + one))
     short = long = middle = fade = one
     short_total = long_total = zero
-    next_liked = 0
+    next_liked = many = 0
     for q in range(len(history)):
         source = history[q]
         first = t.start[source]
         row = t.items[first : first + t.degree[source]]
         pairs = t.weights[first : first + t.degree[source]]
+        many = _name(row, position, taken, scale, named, many)
         count = counts[source]
         norm = one / np.sqrt(count + np.float32(0.5))
         long_total += long
@@ -75,33 +104,62 @@ def gather_cooccurrence(  # type: ignore[no-untyped-def]
             by_root = by_count = zero
             if next_liked < len(liked) and liked[next_liked] == source:
                 if next_liked == 0:
-                    _gather_follows(row, pairs, position, follows)
+                    _gather_follows(row, pairs, position, around[2])
                 by_root = fade / np.sqrt(count + one)
                 by_count = fade / (count + _LIFT_PRIOR)
                 next_liked += 1
                 fade *= _FADE
             _read_near(
-                row, pairs, position, rarity, by_short, by_long, by_root, by_count, norm, middle,
-                following, around,
+                row, pairs, position, named.rarity, by_short, by_long, by_root, by_count, norm,
+                middle, following, around,
             )  # fmt: skip
         else:
-            _read_far(row, pairs, position, rarity, by_long, norm, middle, following)
+            _read_far(row, pairs, position, named.rarity, by_long, norm, middle, following)
         short *= SHORT
         long *= LONG
         middle *= _SATURATING
-    cosine_scale, lift_scale = np.float32(100.0) / np.sqrt(scale), np.float32(events + 1.0)
-    # A loop for each row: the compiler does not vectorise one that writes to many.
-    directed[:n] *= _SCALE / short_total
-    directed[:n] += one
-    symmetric[:n] *= _SCALE / long_total
-    symmetric[:n] += one
-    saturating[:n] *= np.float32(0.3)
-    for c in range(n):
-        cosine[c] = one + cosine[c] * rarity[c] * cosine_scale
-    for c in range(n):
-        lift[c] = one + lift[c] * lift_scale / (taken[c] + _LIFT_PRIOR)
-    for feature in (directed, symmetric, cosine, lift, follows):
-        log_in_place(feature[:n])
+    if many > 0:
+        _finish(
+            named, many, taken, _SCALE / short_total, _SCALE / long_total,
+            np.float32(100.0) / np.sqrt(scale), np.float32(events + 1.0), following, around,
+        )  # fmt: skip
+
+
+@kernel
+def _name(row, position, taken, scale, named, many):  # type: ignore[no-untyped-def]
+    """Note the candidates of a row that no row before named; returns how many are named now."""
+    one = np.float32(1.0)
+    for slot in range(len(row)):
+        c = position[row[slot]]
+        if c >= 0 and named.rarity[c] == 0:
+            named.rarity[c] = np.sqrt(scale / (taken[c] + one))
+            named.places[many] = c
+            many += 1
+    return many
+
+
+@kernel
+def _finish(  # type: ignore[no-untyped-def]
+    named, many, taken, by_short, by_long, by_root, by_count, following, around
+):
+    """Make the features of those named of their sums."""
+    one = np.float32(1.0)
+    values, rarity = named.values, named.rarity
+    for i in range(many):
+        c = named.places[i]
+        values[0, i] = one + following[0, c] * by_short
+        values[1, i] = one + following[1, c] * by_long
+        values[2, i] = one + around[0, c] * rarity[c] * by_root
+        values[3, i] = one + around[1, c] * by_count / (taken[c] + _LIFT_PRIOR)
+        values[4, i] = one + around[2, c]
+        following[2, c] *= np.float32(0.3)
+        rarity[c] = np.float32(0.0)
+    for k in range(_LOGARITHMS):
+        log_in_place(values[k, :many])
+    for i in range(many):
+        c = named.places[i]
+        following[0, c], following[1, c] = values[0, i], values[1, i]
+        around[0, c], around[1, c], around[2, c] = values[2, i], values[3, i], values[4, i]
 
 
 @kernel

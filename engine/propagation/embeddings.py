@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
+from engine.features.item_codes import OUTPUTS, PERSONAL_OUTPUTS, encode
 from engine.graph import InteractionGraph
 from engine.propagation import Aggregator
 from engine.propagation.numba_backend import NumbaAggregator, aggregate_row
@@ -248,12 +249,14 @@ def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untype
 
 @kernel
 def learn_tables(  # type: ignore[no-untyped-def]
-    e, user_number, history, candidates, probabilities, target, weight, own_weight, scratch
+    e, codes, user_number, history, candidates, probabilities, target, weight, own_weight, scratch
 ):
     """One Adagrad step of the softmax loss on the tables that a user's scores came from.
 
     Parameters
     ----------
+    codes
+        Those of the items (`engine.features.item_codes`), which follow the output rows.
     history : int32[n]
         The user's items, most recent first.
     candidates, probabilities : int32[m], float32[m]
@@ -291,6 +294,8 @@ def learn_tables(  # type: ignore[no-untyped-def]
         personal_outputs[item], accumulated[_PERSONAL, item], personal, personal_energy,
         own_weight * error, own,
     )  # fmt: skip
+    encode(codes, OUTPUTS, item, outputs[item])
+    encode(codes, PERSONAL_OUTPUTS, item, personal_outputs[item])
     share = (one - probabilities[target]) / np.float32(_NEGATIVES)
     threshold = draw / _NEGATIVES
     total = 0.0
@@ -308,6 +313,8 @@ def learn_tables(  # type: ignore[no-untyped-def]
                 personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy,
                 own_weight * share, own,
             )  # fmt: skip
+            encode(codes, OUTPUTS, j, outputs[j])
+            encode(codes, PERSONAL_OUTPUTS, j, personal_outputs[j])
 
     energy = _energy(gradient)
     long = short = one

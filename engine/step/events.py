@@ -13,6 +13,7 @@ from engine.features import user_items
 from engine.features.context import move_levels
 from engine.features.dislikes import judge
 from engine.features.faded import mark_of
+from engine.features.item_codes import SECOND_HOPS, encode
 from engine.features.popularity import EVENTS, QUALITY, recent_level, record_popularity
 from engine.features.table import record_own, row
 from engine.features.transitions import (
@@ -98,6 +99,7 @@ def observe(t, events, first, history, exact, k, told, found, stages):  # type: 
         take_in(t, event, history, event.known, exact, stages[e])
         if event.units > 0:
             propagate(t.users, t.items, t.embeddings, event.user, event.item)
+            encode(t.codes, SECOND_HOPS, event.item, t.embeddings.second_hop[event.item])
         lap(clock, stages[e], PROPAGATE)
         if event.units > 0 and t.head.active[_TEXT_ROW] > 0:
             later = count_later(t.users, event.user, event.time)

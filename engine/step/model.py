@@ -24,6 +24,14 @@ from engine.features.head import (
     strongest_part,
     top_k,
 )
+from engine.features.item_codes import (
+    OUTPUTS,
+    PERSONAL_OUTPUTS,
+    SECOND_HOPS,
+    TEXT_VECTORS,
+    expected_row,
+    multiply,
+)
 from engine.features.newton import learn_weights
 from engine.features.popularity import (
     EVENTS,
@@ -84,6 +92,7 @@ def score_contest(t, user, history, n, exact, now):  # type: ignore[no-untyped-d
     s, p, e = t.scratch, t.popularity, t.embeddings
     stage, share = stage_of(t.contexts.lengths[user])
     if exact:
+        # Their rows are scored from their codes.
         columns = Columns(
             p.features, p.stage_ratio, p.counts, t.head.bias, t.vectors, e.outputs,
             e.personal_outputs, e.second_hop,
@@ -130,7 +139,7 @@ def _score(  # type: ignore[no-untyped-def]
         liked = s.liked[: without(history, t.disliked, user, s.liked)]
         gather_cooccurrence(
             t.transitions, history, liked, t.popularity.counts, t.popularity.clock[EVENTS],
-            columns.counts[:n], position, s.share, features[DIRECTED:DISLIKED],
+            columns.counts[:n], position, s.named, features[DIRECTED:DISLIKED],
             features[COSINE:AGAIN],
         )  # fmt: skip
         gather_disliked(t.transitions, t.disliked, user, position, features[DISLIKED, :n])
@@ -146,16 +155,30 @@ def _score(  # type: ignore[no-untyped-def]
     if active[TEXT] > 0:
         towards = s.vector[0, : columns.vectors.shape[1]]
         direction(t.taste, user, towards)
-        dot_rows(columns.vectors, towards, n, features[TEXT])
+        _multiply(t, TEXT_VECTORS, columns.vectors, towards, n, exact, features[TEXT])
         # Of an item that few have taken the text says more than the graph does.
         for j in range(n):
             features[NEW_TEXT, j] = features[TEXT, j] * _newness(columns.counts[j])
     if active[GRAPH] > 0:
-        dot_rows(columns.outputs, e.users[user], n, features[GRAPH])
-        dot_rows(columns.personal_outputs, e.personal[user], n, features[PERSONAL])
-        dot_rows(columns.second_hop, e.directions[user], n, features[SECOND_HOP])
+        _multiply(t, OUTPUTS, columns.outputs, e.users[user], n, exact, features[GRAPH])
+        _multiply(
+            t, PERSONAL_OUTPUTS, columns.personal_outputs, e.personal[user], n, exact,
+            features[PERSONAL],
+        )  # fmt: skip
+        _multiply(
+            t, SECOND_HOPS, columns.second_hop, e.directions[user], n, exact, features[SECOND_HOP]
+        )
     combine(features, s.weights, columns.bias, n, scores)
     exclude(t, user, candidates, position, scores)
+
+
+@kernel
+def _multiply(t, part, rows, vector, n, exact, out):  # type: ignore[no-untyped-def]
+    """Multiply the rows of n candidates with a vector; those of all items are read in 8 bits."""
+    if exact:
+        multiply(t.codes, part, vector, n, out)
+    else:
+        dot_rows(rows, vector, n, out)
 
 
 @kernel
@@ -259,7 +282,6 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
     """
     s = t.scratch
     candidates = t.every[:n] if exact else s.candidates[:n]
-    vectors = t.vectors if exact else s.gathered.vectors
     features, probabilities = s.features, s.probabilities[:n]
     softmax(s.scores[:n], probabilities)
     expected_features(features, probabilities, s.errors)
@@ -272,14 +294,17 @@ def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
         taken = s.share[target]
         for c in range(n):
             s.share[c] *= probabilities[c]
-        error = s.vector[0, : vectors.shape[1]]
-        expected_vector(vectors, s.share[:n], error)
+        error = s.vector[0, : t.vectors.shape[1]]
+        if exact:
+            expected_row(t.codes, TEXT_VECTORS, s.share[:n], error)
+        else:
+            expected_vector(s.gathered.vectors, s.share[:n], error)
         for d in range(len(error)):
-            error[d] -= taken * vectors[target, d]
+            error[d] -= taken * t.vectors[candidates[target], d]
         learn_maps(t.taste, user, error)
     learn_weights(t.head, s.errors, s.context, s.newton)
     learn_bias(t.head, candidates, exact, probabilities, target)
     learn_tables(
-        t.embeddings, user, history, candidates, probabilities, target, _pull(s.weights[GRAPH]),
-        _pull(s.weights[PERSONAL]), s.vector,
+        t.embeddings, t.codes, user, history, candidates, probabilities, target,
+        _pull(s.weights[GRAPH]), _pull(s.weights[PERSONAL]), s.vector,
     )  # fmt: skip

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
+from engine.features.cooccurrence import Named
 from engine.features.head import HeadArrays
+from engine.features.item_codes import ItemCodeArrays
 from engine.features.popularity import PopularityArrays
 from engine.features.table import FEATURES, OwnArrays
 from engine.features.transitions import TransitionArrays
@@ -31,7 +33,7 @@ _structref: Any = structref  # numba has no types for mypy
 
 
 class Columns(NamedTuple):
-    """What scoring reads of items, a row (or, of the first two, a column) an item.
+    """What scoring reads of candidates, a row (or, of the first two, a column) an item.
 
     Attributes
     ----------
@@ -64,6 +66,8 @@ class Scratch(NamedTuple):
     features : float32[22, n]
     scores, probabilities : float32[n]
     share : float32[n]
+    named
+        Of the transitions (`engine.features.cooccurrence`).
     weights : float32[22]
         What the features were weighted with.
     errors : float32[22]
@@ -89,6 +93,7 @@ class Scratch(NamedTuple):
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     share: NDArray[np.float32]
+    named: Named
     weights: NDArray[np.float32]
     errors: NDArray[np.float32]
     newton: NDArray[np.float64]
@@ -118,6 +123,7 @@ class Scratch(NamedTuple):
             scores=floats(candidates),
             probabilities=floats(candidates),
             share=floats(candidates),
+            named=Named.of(candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
             newton=np.zeros((2, FEATURES * CONTEXTS)),
@@ -163,6 +169,8 @@ class Tables(NamedTuple):
     vectors : float32[items, width]
     user_order, item_order : int32[n, 2]
         Links of the orders of use.
+    codes
+        Of all items, if all compete.
     journal
         Of transitions that other engines are to be told.
     """
@@ -188,6 +196,7 @@ class Tables(NamedTuple):
     item_order: NDArray[np.int32]
     every: NDArray[np.int32]
     position: NDArray[np.int32]
+    codes: ItemCodeArrays
     journal: JournalArrays
     scratch: Scratch
 

@@ -19,7 +19,7 @@ from streams.processes import Child
 
 ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".cache" / "kafka"
-MESSAGE_BYTES = 16 * 1024 * 1024  # twice what `topics.message_bytes` is by default
+MESSAGE_BYTES = 16 * 1024 * 1024  # the most that `topics.message_bytes` may ask for here
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 LOG_LINES = 15

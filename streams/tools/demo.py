@@ -26,7 +26,7 @@ from streams.processes import Child
 from streams.settings import LogSettings, SecuritySettings, Settings, WebSettings, as_environment
 from streams.tools.answer_stats import Tally
 
-_START_SECONDS = 240.0
+_START_SECONDS = 480.0
 _STALL_SECONDS = 60.0
 
 

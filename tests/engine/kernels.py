@@ -77,11 +77,13 @@ def gather(
     following: NDArray[np.float32],
     around: NDArray[np.float32],
 ) -> None:
-    """`cooccurrence.gather_cooccurrence`."""
+    """`cooccurrence.gather_cooccurrence`, which leaves its memory as it needs it."""
+    named = cooccurrence.Named.of(len(candidates))
     cooccurrence.gather_cooccurrence(
         made.arrays, history, liked, counts, events, counts[candidates], position,
-        np.empty(len(candidates), np.float32), following, around,
+        named, following, around,
     )  # fmt: skip
+    assert not named.rarity.any()
 
 
 def strongest(

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from engine import EngineSettings, Interaction, Item, Recommender
 from engine.datasets import Synthetic
+from engine.features.item_codes import ItemCodes
 
 Step = Interaction | tuple[Item, np.ndarray | None]
 
@@ -105,6 +106,8 @@ def comparable(value: Any) -> Any:
         return [comparable(entry) for entry in value]
     if isinstance(value, dict):  # a category that lost its last item is none
         return {key: comparable(entry) for key, entry in value.items() if entry != set()}
+    if isinstance(value, ItemCodes):
+        return [comparable(array) for array in value.arrays]
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
     return value

@@ -114,3 +114,30 @@ def test_damaged_files_are_compiled_anew(tree: Path) -> None:
     out, _ = run(tree, NUMBA_CACHE_DIR=str(kept))
     assert out == "-1e+30 0 3"
     assert run(tree, NUMBA_CACHE_DIR=str(kept))[0] == "-1e+30 3 0"
+
+
+def test_equal_sources_share_their_kernels_wherever_they_are_installed(tree: Path) -> None:
+    kept = str(tree.parent / "cache")
+    other = tree.parent / "other"
+    shutil.copytree(tree, other)
+    os.utime(other / "engine" / "features" / "head.py", (10**9, 10**9))
+    assert run(tree, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 0 3"
+    assert run(other, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 3 0"
+
+
+def test_a_changed_kernel_of_a_script_is_compiled_anew(tree: Path) -> None:
+    """The engine's digest does not cover it."""
+    kept, script = str(tree.parent / "cache"), tree.parent / "script.py"
+    source = (
+        "from engine.compiled import kernel\n\n@kernel\ndef one():\n    return ONE\n\nONE = {}\n"
+    )
+
+    def printed(number: int) -> str:
+        script.write_text(source.format(number) + "print(one())\n")
+        environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": kept}
+        command = [sys.executable, script]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert (printed(1), printed(22), printed(22)) == ("1", "22", "22")

@@ -75,7 +75,7 @@ def test_what_is_only_viewed_comes_again_and_what_is_bought_does_not() -> None:
     assert "item 2" not in ids(made.recommend("ann", 20))
 
 
-@pytest.mark.parametrize("kind", ["purchase", "rating", "review", "like", "dislike"])
+@pytest.mark.parametrize("kind", ["purchase", "rating", "review", "like", "read", "dislike"])
 def test_by_default_what_was_viewed_comes_back_and_what_is_owned_does_not(kind: Kind) -> None:
     made = Recommender(EngineSettings(model="gnn"))
     seen: tuple[Kind, ...] = ("view", "click", "cart", kind)

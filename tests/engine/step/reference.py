@@ -113,16 +113,16 @@ class StepReference:
         if "all" not in self.settings.excludes:
             self._repeats(user, f)
         f[PLACE["surging"]] = [self._faded(j, SURGE_HALF_LIFE) for j in range(n)]
-        f[PLACE["graph"]] = self.outputs @ self.users[user]
-        f[PLACE["personal"]] = self.personal_outputs @ self.personal[user]
-        f[PLACE["second_hop"]] = self.second_hop @ self._direction(user)
+        f[PLACE["graph"]] = _in_8_bits(self.outputs) @ self.users[user]
+        f[PLACE["personal"]] = _in_8_bits(self.personal_outputs) @ self.personal[user]
+        f[PLACE["second_hop"]] = _in_8_bits(self.second_hop) @ self._direction(user)
         for name, row in zip(("popular", "trending", "age", "quality"), self.popular, strict=True):
             f[PLACE[name]] = row
         stage, share = _stage(self.lengths[user])
         f[PLACE["stage"]] = (1 - share) * self.stage_ratio[stage] + share * self.stage_ratio[
             stage + 1
         ]
-        f[PLACE["text"]] = self.vectors @ self._taste(user)
+        f[PLACE["text"]] = _in_8_bits(self.vectors) @ self._taste(user)
         f[PLACE["new_text"]] = f[PLACE["text"]] * 5 / (5 + self.counts)
         return f
 
@@ -268,7 +268,7 @@ class StepReference:
         error[item] -= 1
         newness = 5 / (5 + self.counts)
         by_text = weights[PLACE["text"]] + weights[PLACE["new_text"]] * newness
-        gradient = (error * by_text) @ self.vectors
+        gradient = (p * by_text) @ _in_8_bits(self.vectors) - by_text[item] * self.vectors[item]
         for table, profile in enumerate(self.profiles[user]):
             g = np.outer(gradient, profile)
             self.maps_accumulated[table] += g * g
@@ -326,3 +326,9 @@ class StepReference:
 def _stage(length: int) -> tuple[int, float]:
     position = min(log2(length + 1), STAGES - 1.001)
     return int(position), position - int(position)
+
+
+def _in_8_bits(rows: Vector) -> Vector:
+    """Rows as scoring reads them: 127 steps to the largest number of each, on either side."""
+    steps = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-30) / 127
+    return np.rint(rows / steps) * steps

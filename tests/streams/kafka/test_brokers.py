@@ -115,7 +115,7 @@ def test_aiokafka_reads_and_commits_and_others_see_the_offsets(settings, broker)
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_a_message_of_6_mb(settings):
-    wanted = settings()
+    wanted = settings(topics={"message_bytes": 8_000_000})
     topics.create(wanted)
     value = bytes(range(256)) * (6_000_000 // 256)
     produce(wanted.broker.bootstrap, wanted.topics.item_embeddings, value)

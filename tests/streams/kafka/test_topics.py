@@ -91,7 +91,7 @@ def test_what_a_retention_would_lose_is_said_in_one_line(
 ):
     wanted = settings(topics={"partitions": 1})
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    config = {"max.message.bytes": "8388608", **BROKERS_TIME} | configured
+    config = {"max.message.bytes": "1572864", **BROKERS_TIME} | configured
     made = admin.create_topics([NewTopic(wanted.topics.interactions, 1, 1, config=config)])
     made[wanted.topics.interactions].result()
     topics.create(wanted)
@@ -151,10 +151,10 @@ def test_policy_and_message_size_of_a_topic_made_by_others(settings, broker):
     assert "cleanup.policy = delete" in problems[wanted.topics.item_embeddings].problem
     assert "cleanup.policy = compact" in problems[wanted.topics.recommendations].problem
     assert problems[wanted.topics.interactions].problem == (
-        "max.message.bytes = 1000000, and topics.message_bytes asks for 8388608"
+        "max.message.bytes = 1000000, and topics.message_bytes asks for 1572864"
     )
     assert problems[wanted.topics.interactions].remedy.endswith(
-        f"--entity-name {wanted.topics.interactions} --add-config max.message.bytes=8388608`"
+        f"--entity-name {wanted.topics.interactions} --add-config max.message.bytes=1572864`"
     )
 
 

@@ -162,7 +162,7 @@ def test_the_data_goes_before_its_envelope(mode: str) -> None:
         read = interaction(data, binary(time=None))
     else:
         read = interaction(STRUCTURED | {"data": data, "time": None})
-    assert (read.kind, read.timestamp, read.event_id) == ("view", AT + 1, "e9")
+    assert (read.kind, read.timestamp, read.event_id) == ("read", AT + 1, "e9")
     assert read.properties == {"a": 1}
 
 
