@@ -23,6 +23,8 @@ from streams.kafka.security import who
 from streams.settings import Settings
 
 DEAD_LETTER_BYTES = 65_536
+DELTA_BYTES = 8 * 1024 * 1024
+"""Largest delta of items that its topic takes: it sums up the events of a pause of the broker."""
 DELTA_RETENTION_MS = 86_400_000
 """How long deltas of items are kept: a checkpoint is of no use once its next delta is gone."""
 APPEND_TIME = "LogAppendTime"
@@ -253,7 +255,7 @@ def _check_configurations(
             problems.append(
                 Problem(
                     name,
-                    f"max.message.bytes = {largest}, and topics.message_bytes asks for {wanted}",
+                    f"max.message.bytes = {largest}, and {_asks(settings, name)} {wanted}",
                     _alter(settings, name, f"max.message.bytes={wanted}"),
                 )
             )
@@ -347,7 +349,14 @@ def _check_delta_retention(
 def _largest(settings: Settings, name: str) -> int:
     """A topic's largest message, in bytes; a dead letter also says what is wrong with it."""
     room = DEAD_LETTER_BYTES if name == settings.topics.dead_letters else 0
+    if name == settings.topics.item_deltas:
+        return max(settings.topics.message_bytes, DELTA_BYTES)
     return settings.topics.message_bytes + room
+
+
+def _asks(settings: Settings, name: str) -> str:
+    deltas = name == settings.topics.item_deltas
+    return "deltas of items need" if deltas else "topics.message_bytes asks for"
 
 
 def _alter(settings: Settings, topic: str, configuration: str) -> str:

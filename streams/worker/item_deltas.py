@@ -27,7 +27,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from engine.recommender import Recommender
 from engine.sharing import DeltaError, ItemDelta
 from streams.brokers.errors import BrokerError
-from streams.kafka import clients
+from streams.kafka import clients, topics
 from streams.kafka.tail import Change, HandOver, TopicTail
 from streams.settings import Settings
 from streams.worker.counts import Counts
@@ -37,8 +37,9 @@ from streams.worker.partition import Partition
 log = logging.getLogger("millrace.worker")
 
 _HEADER = "millrace.delta"
-_MOST_UNTOLD = 20_000
-"""Events that are learnt and not collected, before no more are taken: some 400 bytes each."""
+_MOST_UNTOLD = 10_000
+"""Events that are learnt and not collected, before no more are taken: some 400 bytes each, and less
+the more there are (`topics.DELTA_BYTES`)."""
 _STEP_SECONDS = 0.005
 _AGAIN_SECONDS = 5.0
 """After so long without being read back a claim is sent once more."""
@@ -139,7 +140,10 @@ class ItemDeltas:
         self.ledger, self.is_open = ledger, True
         self._engine.share(ledger.positions)
         if self._producer is None:
-            self._producer = clients.producer(self._settings)
+            largest = max(self._settings.topics.message_bytes, topics.DELTA_BYTES)
+            self._producer = clients.producer(
+                self._settings, **{"message.max.bytes": largest + 65_536}
+            )
         self._at = at
 
     @property

@@ -109,10 +109,7 @@ def item_counts(engine: Recommender) -> dict[str, float]:
 
 def users(engine: Recommender) -> dict[str, object]:
     state = commuting_state(engine)
-    # A number that nobody has any more is listed without a name.
-    return {
-        name: held for name, held in state.items() if name.startswith("user ") and name != "user "
-    }
+    return {name: held for name, held in state.items() if name.startswith("user ")}
 
 
 class Fleet:
