@@ -88,7 +88,9 @@ class Worker:
         self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.thread = EngineThread()
-        self.deltas = ItemDeltas(settings, self.engine, partitions, self.pipeline.counts)
+        self.deltas = ItemDeltas(
+            settings, self.input.topic_id, self.engine, partitions, self.pipeline.counts
+        )
         self.users = UserSide(
             self.engine, partitions, self.checkpoints, settings.engine, self.thread,
             lambda: Input.of(settings).fits,
@@ -223,7 +225,7 @@ class Worker:
         up to where it begins.
         """
         partitions = self.assignment.partitions
-        firsts = first_mentions(self.settings, self.deltas.at, partitions)
+        firsts = first_mentions(self.settings, self.input.topic_id, self.deltas.at, partitions)
         for number, end in firsts.items():
             partition, low = partitions[number], self.input.lows[number]
             if end <= partition.next_offset:

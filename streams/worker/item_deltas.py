@@ -50,6 +50,8 @@ class Header(msgspec.Struct, omit_defaults=True):
 
     Attributes
     ----------
+    input
+        Of which input and group it is (`input_of`): several may share the topic.
     writer, number
         The worker's process, and its how-manieth message.
     ranges
@@ -59,6 +61,7 @@ class Header(msgspec.Struct, omit_defaults=True):
         knows their events to be told.
     """
 
+    input: str
     writer: str
     number: int
     ranges: dict[int, tuple[int, int]] = {}
@@ -71,6 +74,11 @@ class Header(msgspec.Struct, omit_defaults=True):
             return msgspec.json.decode(clients.headers(message)[_HEADER], type=cls)
         except (KeyError, msgspec.MsgspecError):
             return None
+
+
+def input_of(settings: Settings, topic_id: str) -> str:
+    """What names the events that deltas are of: a topic that is made anew has other ones."""
+    return f"{settings.worker.group}/{topic_id}"
 
 
 @dataclass
@@ -89,6 +97,8 @@ class ItemDeltas:
 
     Parameters
     ----------
+    topic_id
+        The id of the topic of interactions.
     partitions
         Those of the input, by number: as `Assignment.partitions`, which may grow.
 
@@ -109,10 +119,12 @@ class ItemDeltas:
     def __init__(
         self,
         settings: Settings,
+        topic_id: str,
         engine: Recommender,
         partitions: Mapping[int, Partition],
         counts: Counts,
     ) -> None:
+        self._input = input_of(settings, topic_id)
         self.writer = uuid.uuid4().hex[:12]
         self._at = 0
         self.ledger = Ledger()
@@ -216,7 +228,7 @@ class ItemDeltas:
             return False
         if ranges := self._untold():
             delta = self._engine.collect_delta(ranges)
-            header = Header(self.writer, next(self._numbers), ranges=ranges)
+            header = Header(self._input, self.writer, next(self._numbers), ranges=ranges)
             self._under_way = _UnderWay(header, delta.encode())
         return True
 
@@ -291,7 +303,7 @@ class ItemDeltas:
         while not stopping.is_set() and not seen.is_set():
             known = {partition: self.ledger.told(partition) for partition in sorted(numbers)}
             assert self._producer is not None
-            self._send(Header(self.writer, number, claims=known), b"", _pass_over)
+            self._send(Header(self._input, self.writer, number, claims=known), b"", _pass_over)
             self._producer.flush(_AGAIN_SECONDS)
             again = time.monotonic() + _AGAIN_SECONDS
             while not (seen.wait(0.1) or stopping.is_set() or time.monotonic() > again):
@@ -325,6 +337,8 @@ class ItemDeltas:
         header = Header.of(message)
         if header is None:
             self._pass_over(message, "it has no header of ours")
+            return None
+        if header.input != self._input:
             return None
         if header.claims:
             return partial(self._guarded, partial(self._claimed, header))
@@ -391,7 +405,9 @@ def _pass_over(_error: KafkaError | None, _message: Message) -> None:
     """A claim that was not written is sent again."""
 
 
-def first_mentions(settings: Settings, at: int, partitions: Iterable[int]) -> dict[int, int]:
+def first_mentions(
+    settings: Settings, topic_id: str, at: int, partitions: Iterable[int]
+) -> dict[int, int]:
     """Up to where the events of each partition were told before offset `at` of the topic.
 
     It is what the first message from there on that names a partition says; 0 if none does. Reading
@@ -403,7 +419,7 @@ def first_mentions(settings: Settings, at: int, partitions: Iterable[int]) -> di
         low, end = clients.bounds(reader, topic, 0)
         for message in clients.tail(reader, topic, 0, end - max(low, at)):
             header = Header.of(message)
-            if header is None:
+            if header is None or header.input != input_of(settings, topic_id):
                 continue
             firsts = {number: first for number, (first, _) in header.ranges.items()}
             for number, first in (firsts | header.claims).items():

@@ -213,9 +213,10 @@ def test_a_user_without_rights_is_told_each_that_is_missing(
     [line] = ended.stderr.splitlines()
     missing = {
         *(f"Read on topic '{name}'" for name in
-          (names.items, names.item_embeddings, names.dead_letters)),
+          (names.items, names.item_embeddings, names.item_deltas, names.dead_letters)),
         *(f"Write on topic '{name}'" for name in
-          (names.item_embeddings, names.recommendations, names.dead_letters)),
+          (names.item_embeddings, names.item_deltas, names.recommendations,
+           names.dead_letters)),
         f"Read on group '{group}'",
         f"Read on group '{group}-reader'",
     }  # fmt: skip

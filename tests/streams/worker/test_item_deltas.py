@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -273,10 +274,13 @@ def test_a_late_delta_that_covers_a_part_ends_nobody(settings: Callable[..., Set
         heir.tell()
         first.worker.deltas.publish()
         producer, topic = fleet.path.producer, fleet.path.names.item_deltas
+        mine = {"input": heir.worker.deltas._input, "writer": "me", "number": 1}
         for value, headers in (
             (b"rubbish", None),
             (b"rubbish", {_HEADER: b"rubbish"}),
-            (b"rubbish", {_HEADER: b'{"writer": "me", "number": 1, "ranges": {"0": [0, 5]}}'}),
+            (b"rubbish", {_HEADER: json.dumps(mine | {"ranges": {"0": [0, 5]}}).encode()}),
+            # Another group has the topic, too.
+            (b"", {_HEADER: json.dumps(mine | {"input": "x", "claims": {"0": 900}}).encode()}),
         ):
             producer.produce(topic, value, partition=0, headers=headers)
         fleet.path.flush()
