@@ -159,7 +159,7 @@ class Worker:
             # Faust's monitor takes a tenth of an event's time, for figures that nobody reads; it
             # warns of each rebalance that is not measured then.
             app.sensors.remove(app.monitor)
-            logging.getLogger("faust.app.base").setLevel(logging.ERROR)
+            logging.getLogger(driver.__name__).setLevel(logging.ERROR)
             self.access.open(asyncio.get_running_loop())
             self.catalogue.follow(self._hand_over)
 
@@ -355,11 +355,11 @@ class Worker:
             log.warning("no checkpoint: %s", error)
 
     def checkpoint_if_due(self) -> None:
-        """Cut one, off the event path, if something was learnt since the last."""
+        """Cut one, off the event path; of a worker that waits for partitions, none."""
         busy = self._checkpointing is not None and not self._checkpointing.done()
         if self.checkpoints is None or busy or time.monotonic() < self._next_checkpoint:
             return
-        if self._learnt() == self._saved[0]:
+        if not self.assignment.ours():
             return
         # Where none can be written, one line says so each time, and not each second.
         self._next_checkpoint = time.monotonic() + self.settings.worker.checkpoint_seconds
