@@ -147,7 +147,7 @@ class Knowledge:
                     self.popularity.arrays, self.own.arrays, self.contexts.arrays,
                     self.embeddings.arrays, self.head.arrays, self.taste.arrays,
                     self.taken.arrays, self.disliked.arrays,
-                    self.vectors.vectors, self.hidden, self._not_for_strangers(),
+                    self.vectors.vectors, self.hidden, self.not_for_strangers(),
                     self.departures.last,
                     self.departures.clock, self.purged, self._user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
@@ -160,7 +160,7 @@ class Knowledge:
         """An array was replaced: what compiled code holds is out of date."""
         self._held = None
 
-    def _not_for_strangers(self) -> NDArray[np.bool_]:
+    def not_for_strangers(self) -> NDArray[np.bool_]:
         """Items that somebody unknown is not recommended: bool[items], or of length 0 if none.
 
         Whoever may write events can name an item and have it trend. Where no catalogue says

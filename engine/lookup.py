@@ -1,4 +1,4 @@
-"""What an engine knows, for those who ask to see it: items' titles, a user's latest, neighbours.
+"""What an engine knows, for those who ask to see it: items, a user's latest, popular and alike.
 
 Nothing here changes the engine, not even a row that still names items that left: those are passed
 over. Like all of the engine it is for the thread that observes.
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from engine.recommender import Recommender
+from engine.rules import Rules, restrict
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -27,6 +28,35 @@ class Neighbour(msgspec.Struct, frozen=True):
     item: str
     title: str
     score: float
+
+
+class Popular(msgspec.Struct, frozen=True):
+    """An item, and how often it was taken: each time counts as much as its kind weighs."""
+
+    item: str
+    title: str
+    taken: float
+
+
+class ItemFacts(msgspec.Struct, frozen=True):
+    """What is known of an item, except its text, which is not kept.
+
+    Attributes
+    ----------
+    listed
+        Whether the catalogue named it; else events alone did.
+    hidden
+        Whether it is never recommended; so are items that were deleted.
+    taken
+        How often it was taken, as of `Popular`.
+    """
+
+    item: str
+    title: str
+    categories: list[str]
+    hidden: bool
+    listed: bool
+    taken: float
 
 
 def knows_item(engine: Recommender, item: str) -> bool:
@@ -49,6 +79,21 @@ def title(engine: Recommender, item: str) -> str:
     return item if number is None else _title(engine, number)
 
 
+def facts(engine: Recommender, item: str) -> ItemFacts | None:
+    """What is known of an item; None of one that neither catalogue nor events named."""
+    number = engine.items.find(item)
+    if number is None:
+        return None
+    return ItemFacts(
+        item,
+        _title(engine, number),
+        list(engine.categories.of(number)),
+        bool(engine.hidden[number]),
+        not bool(engine.unlisted[number]),
+        round(float(engine.popularity.counts[number]), 4),
+    )
+
+
 def recent(engine: Recommender, user: str) -> list[Taken]:
     """What the user took, most recent first, as far as the graph holds it.
 
@@ -63,6 +108,14 @@ def recent(engine: Recommender, user: str) -> list[Taken]:
         Taken(engine.items.names[item], _title(engine, item), time, round(weight, 4))
         for item, weight, time in edges.tolist()
     ]
+
+
+def taken_for_good(engine: Recommender, user: str) -> list[str]:
+    """The items that are never recommended to the user again, as they took or dislike them."""
+    number = engine.users.find(user)
+    if number is None:
+        return []
+    return [engine.items.names[item] for item in engine.taken.final_of(number).tolist()]
 
 
 def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
@@ -91,6 +144,55 @@ def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     return [
         Neighbour(engine.items.names[other], _title(engine, other), round(score, 4))
         for other, score in zip(others[best].tolist(), scores[best].tolist(), strict=True)
+    ]
+
+
+def similar(engine: Recommender, item: str, k: int) -> list[Neighbour]:
+    """The k items whose text is most like this one's, by cosine; nobody needs to have taken any.
+
+    None of an item that is unknown or has neither text nor title. Hidden items are left out.
+    """
+    number = engine.items.find(item)
+    if number is None or not engine.vectors.vectors[number].any():
+        return []
+    own = engine.vectors.vectors[number]
+    if engine.all_compete:
+        others = np.arange(len(engine.items), dtype=np.int32)
+    else:
+        # More than k: hidden items are in the index, too.
+        others = np.unique(engine.retrieval.like_text(own, 4 * k + 1))
+    others = others[~engine.hidden[others] & (others != number)]
+    vectors = engine.vectors.vectors[others]
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
+    scores = np.divide(vectors @ own, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    others, scores = others[lengths > 0], scores[lengths > 0]
+    best = np.lexsort((others, -scores))[:k]
+    return [
+        Neighbour(engine.items.names[other], _title(engine, other), round(score, 4))
+        for other, score in zip(others[best].tolist(), scores[best].tolist(), strict=True)
+    ]
+
+
+def popular(engine: Recommender, k: int, rules: Rules | None = None) -> list[Popular]:
+    """The k items that were taken most since the engine was new, of those that rules allow.
+
+    Of rules the categories count. Left out are hidden items, those that nobody took, and, where
+    there is a catalogue, those that it does not name (`engine.recommend_unlisted`).
+    """
+    items = len(engine.items)
+    candidates = np.arange(items, dtype=np.int32)
+    counts = engine.popularity.counts[:items].copy()
+    restrict(rules or engine.rules, engine.categories, candidates, counts)
+    counts[engine.hidden[:items]] = 0.0
+    not_shown = engine.not_for_strangers()[:items]
+    counts[: len(not_shown)][not_shown] = 0.0
+    most = min(k, items)
+    best = np.argpartition(-counts, most - 1)[:most] if most else candidates
+    best = best[np.lexsort((best, -counts[best]))]
+    return [
+        Popular(engine.items.names[number], _title(engine, number), round(float(counts[number]), 4))
+        for number in best.tolist()
+        if counts[number] > 0
     ]
 
 

@@ -1,4 +1,4 @@
-"""Business rules: which categories may be shown, how many of one, and how unlike the list is."""
+"""Business rules: which items may be shown, how many of a category, and how unlike the list is."""
 
 from __future__ import annotations
 
@@ -33,12 +33,21 @@ class Rules:
     diversity
         Share of the choice, in [0, 1), that goes to being unlike what stands above in the list
         (maximal marginal relevance; Carbonell and Goldstein, 1998).
+    only
+        Only these items, by id; None for no such limit.
+    without
+        None of these items, by id.
+    unseen
+        No item that the user took in whatever way, or dislikes.
     """
 
     include: frozenset[str] = frozenset()
     exclude: frozenset[str] = frozenset()
     per_category: int = 0
     diversity: float = 0.0
+    only: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+    unseen: bool = False
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Rules:
@@ -58,7 +67,14 @@ class Rules:
     @property
     def restrict(self) -> bool:
         """Whether some items may not be shown."""
-        return bool(self.include or self.exclude)
+        return bool(
+            self.include or self.exclude or self.without or self.unseen or self.only is not None
+        )
+
+    @property
+    def need_candidates(self) -> bool:
+        """Whether a large catalogue's usual candidates may hold none of the wanted items."""
+        return bool(self.include) or self.only is not None
 
     def pool(self, k: int) -> int:
         """How many of the best candidates `choose` needs for k places."""

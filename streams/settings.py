@@ -112,12 +112,24 @@ class TopicSettings(Section):
         4, ge=1, description="partitions of each topic but item_deltas, which has one"
     )
     replication: int = Field(1, ge=1, description="replicas of each partition")
+
     message_bytes: int = Field(
         1_572_864,
         ge=65_536,
         description="largest message that the topics take, in bytes; the longest text of an event "
         "fits the default, and what is larger than it helps only to hold others up",
     )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [
+            self.interactions, self.items, self.item_embeddings, self.recommendations,
+            self.dead_letters,
+        ]  # fmt: skip
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two topics are called {name!r}; each needs a name of its own")
+        return self
 
 
 class EventSettings(Section):
@@ -211,6 +223,38 @@ class WebSettings(Section):
     token: SecretStr = SecretStr("")
 
 
+class ArmSettings(Section):
+    """One arm of an experiment: what its users get in place of the section engine."""
+
+    share: float = Field(1.0, gt=0, description="its part of the users, beside the other arms'")
+    list: Literal["model", "noop", "shuffle"] = Field(
+        "model",
+        description="the model's list; what is trending, without the model (noop); the model's "
+        "list in random order (shuffle)",
+    )
+    k: int | None = Field(None, ge=1, le=1000, description="engine.k of its users")
+    diversity: float | None = Field(None, ge=0, lt=1, description="engine.diversity")
+    per_category: int | None = Field(None, ge=0, description="engine.per_category")
+    include_categories: tuple[str, ...] | None = Field(None, description="the setting of that name")
+    exclude_categories: tuple[str, ...] | None = Field(None, description="the setting of that name")
+
+
+class ExperimentSettings(Section):
+    """An experiment: users divided at random, and for good, into arms."""
+
+    salt: str = Field(
+        "", description="what users are divided by; another one divides them anew; empty: its name"
+    )
+    arms: dict[str, ArmSettings] = Field(description="by name, the first being compared with")
+
+    @field_validator("arms")
+    @classmethod
+    def _two_at_least(cls, arms: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
+        if len(arms) < 2:
+            raise ValueError("an experiment compares two arms at least")
+        return arms
+
+
 class LogSettings(Section):
     """What workers write to standard error."""
 
@@ -234,6 +278,9 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    experiments: dict[str, ExperimentSettings] = Field(
+        {}, description="Experiments by name (docs/experiments.md)"
+    )
     kinds: dict[str, KindRule] = Field(
         {},
         exclude=True,
@@ -263,6 +310,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+_BY_NAME = ("kinds", "experiments")
+"""Sections whose names are the user's own."""
 
 
 def load_settings(config: Path | None = None, overrides: list[str] | None = None) -> Settings:
@@ -335,9 +386,12 @@ def _nested(overrides: list[str]) -> dict[str, Any]:
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """The effective settings, secrets too, as environment variables for a process that we start."""
-    return {
+    sections = settings.model_dump()
+    # Names of experiments are not of one case, as those of variables are.
+    experiments = {"MILLRACE_EXPERIMENTS": json.dumps(sections.pop("experiments"))}
+    return experiments | {
         _variable(section, name): _written(value)
-        for section, values in settings.model_dump().items()
+        for section, values in sections.items()
         for name, value in values.items()
     }
 
@@ -349,7 +403,7 @@ def as_toml(settings: Settings) -> str:
     """
     document = tomlkit.document()
     for name, value in settings:
-        if name == "kinds":
+        if name in _BY_NAME:
             continue
         table = tomlkit.table()
         doc = (type(value).__doc__ or "").strip().splitlines()[0]
@@ -369,6 +423,9 @@ def as_toml(settings: Settings) -> str:
     for kind, rule in settings.engine.kinds.items():
         kinds.add(kind, rule)
     document.add("kinds", kinds)
+    if settings.experiments:
+        held = {n: e.model_dump(exclude_unset=True) for n, e in settings.experiments.items()}
+        document.add("experiments", tomlkit.item(held))
     return tomlkit.dumps(document)
 
 

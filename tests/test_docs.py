@@ -114,7 +114,7 @@ def test_a_command_that_is_not_there_is_found() -> None:
 def is_setting(name: str) -> bool:
     section, _, field = name.partition(".")
     annotation: Any = Settings.model_fields[section].annotation
-    if section == "kinds":  # names of one's own
+    if section in ("kinds", "experiments"):  # names of one's own
         return True
     return field in annotation.model_fields
 

@@ -29,8 +29,11 @@ class RankingMeasures:
     _shown: set[str] = field(default_factory=set)
     coverage: bool = True
 
-    def add(self, ranked: Sequence[str], taken: str) -> None:
-        """Count a query: the items shown, best first, and the one that was taken."""
+    def add(self, ranked: Sequence[str], taken: str) -> float:
+        """Count a query: the items shown, best first, and the one that was taken.
+
+        Returns its NDCG@10: 0 for a miss.
+        """
         top = ranked[:K]
         self.queries += 1
         if self.coverage:
@@ -42,6 +45,8 @@ class RankingMeasures:
             self._squares += gain * gain
             self._reciprocal += 1.0 / (position + 1)
             self._hits += 1
+            return gain
+        return 0.0
 
     @property
     def ndcg(self) -> float:

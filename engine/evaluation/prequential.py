@@ -18,6 +18,7 @@ from typing import Any
 from engine import EngineSettings, Interaction, Item, Recommender
 from engine.evaluation.baselines import RECENT_HALF_LIFE, PopularityBaseline, RepeatLast
 from engine.evaluation.measures import K, RankingMeasures, percentiles
+from engine.evaluation.over_time import latency_over_time, quality_over_time
 from engine.evaluation.queries import TAKES, Asks, Queries, Step, prequential
 
 COLD = 5
@@ -51,6 +52,7 @@ class PrequentialEvaluator:
             self.engine.upsert_item(item)
         self.whole = RankingMeasures()
         self._log: list[tuple[list[str], str]] = []
+        self._gains: list[tuple[int, float, float, float]] = []
         self._strict = RankingMeasures()
         self._first = RankingMeasures()
         self._cold_items = RankingMeasures()
@@ -130,15 +132,17 @@ class PrequentialEvaluator:
             self._repeats["repeat_last"].add(self._last.recommend(user), item)
         if step.asks != "query":
             return
-        self.whole.add(ranked, item)
+        gain = self.whole.add(ranked, item)
         self._log.append((ranked, item))
         self._strict.add(self._batch[user][1], item)
         if self._item_events[item] < COLD:
             self._cold_items.add(ranked, item)
         if step.had < COLD:
             self._cold_users.add(ranked, item)
-        self._baselines["popularity"].add(self._popularity.recommend(user), item)
-        self._baselines["recent_popularity"].add(self._recent.recommend(user), item)
+        baselines = self._baselines
+        popularity = baselines["popularity"].add(self._popularity.recommend(user), item)
+        recent = baselines["recent_popularity"].add(self._recent.recommend(user), item)
+        self._gains.append((self._asked.total(), gain, popularity, recent))
 
     def _tell_baselines(self, step: Step) -> None:
         user, item = step.interaction.user, step.item
@@ -170,6 +174,10 @@ class PrequentialEvaluator:
             "cold_users": self._cold_users.as_dict(),
             "first_events": self._first.as_dict(),
             "baselines": {name: each.as_dict() for name, each in self._baselines.items()},
+            "over_time": quality_over_time(
+                self._gains, [ranked for ranked, _ in self._log], self._asked.total()
+            ),
+            "latency_us_over_time": latency_over_time(self._latencies["observe"]),
             "with_repeats": {name: each.as_dict() for name, each in self._repeats.items()},
             "latency_us": {
                 name: percentiles([ns / 1e3 for ns in sample[len(sample) // 2 :]])

@@ -36,7 +36,9 @@ class Prequential:
         self._lists: dict[str, list[str] | None] = {}
         self._popular = PopularItems(most_items)
 
-    def take(self, user: str, item: str | None, ranked: list[str] | None, kind: str) -> None:
+    def take(
+        self, user: str, item: str | None, ranked: list[str] | None, kind: str
+    ) -> float | None:
         """Judge by what a user took now, then remember the list that they were given.
 
         Parameters
@@ -45,11 +47,17 @@ class Prequential:
             What they took, and how; no item of a user who is to be forgotten.
         ranked
             The items that they have at hand from now on, best first; None where nobody knows.
+
+        Returns
+        -------
+        float or None
+            The NDCG@10 of the list that was judged; None if none was.
         """
+        gain = None
         known = self._lists.get(user)
         asks = self._queries.judge(user, item, kind)
         if asks == "query" and known is not None and item is not None:
-            self.model.add(known, item)
+            gain = self.model.add(known, item)
             self.popularity.add(self._popular.best(self._queries.had(user)), item)
         if asks in ("query", "first") and item is not None:
             self._popular.add(item)
@@ -60,6 +68,7 @@ class Prequential:
             self._lists[user] = ranked
         else:
             self._lists.pop(user, None)
+        return gain
 
 
 class PopularItems:

@@ -100,6 +100,15 @@ class Candidates:
             found.append(_items_of(keys))
         return np.concatenate(found)
 
+    def like_text(self, vector: NDArray[np.float32], count: int) -> NDArray[np.int32]:
+        """The items whose text is nearest to a vector (float32[width]): int32[<= count].
+
+        Without an index, as of a catalogue that competes whole, none.
+        """
+        if not self._texts.is_built:
+            return np.empty(0, np.int32)
+        return _items_of(self._texts.search(vector, count))
+
     # ------------------------------------------------------------------ indexes
 
     def index_texts(self, vectors: NDArray[np.float32]) -> None:

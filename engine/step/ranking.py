@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.engine_state import Knowledge
-from engine.features.head import top_k
+from engine.features.head import EXCLUDED, top_k
 from engine.rules import Rules, choose, restrict
 from engine.step.calls import score_for, tell_best_for, tell_for, trending_for
 from engine.step.model import SIMILAR_TEXT, TRENDING
 from engine.text.taste import direction
 
 _OTHER_REASONS = {TRENDING: "trending", SIMILAR_TEXT: "similar text"}
+_NO_RULES = Rules()
 _ENOUGH_TRENDING = 100
 """Fewer trending items than these are joined by others for somebody unknown."""
 
@@ -58,11 +60,11 @@ def best(known: Knowledge, user: int | None, now: int, k: int, rules: Rules) -> 
     if user is None or len(history := known.history(user)) == 0:
         return _trending(known, user, k, rules)
     known.make_lists(k)
-    if rules.include:
+    if rules.need_candidates:
         known.forget_contest()
     exact = known.all_compete
     if not known.has_contest_of(user, now):
-        known.compete(competing(known, user, history, rules.include))
+        known.compete(competing(known, user, history, rules))
     most, held = known.settings.history, known.hold()
     n = score_for(held, user, now, most, known.competitors, exact)
     told = np.zeros((3, k))
@@ -70,23 +72,24 @@ def best(known: Knowledge, user: int | None, now: int, k: int, rules: Rules) -> 
         scratch = known.scratch
         candidates = known.candidates(n)
         scores = scratch.scores[:n].copy()
-        restrict(rules, known.categories, candidates, scores)
+        _restrict(known, user, rules, candidates, scores)
         chosen = _chosen(known, rules, candidates, scores, k)
         tell_for(held, user, most, n, exact, chosen, told)
         found = len(chosen)
     else:
         found = tell_best_for(held, user, most, n, exact, k, told)
-    if rules.include:
+    if rules.need_candidates:
         known.forget_contest()
     return named(known, told[None], [found])[0]
 
 
 def competing(
-    known: Knowledge, user: int, history: NDArray[np.int32], include: frozenset[str] = frozenset()
+    known: Knowledge, user: int, history: NDArray[np.int32], rules: Rules = _NO_RULES
 ) -> NDArray[np.int32] | None:
     """The candidates for a user, in the order of their numbers: int32[m]; None: all compete.
 
-    Some items of the categories `include` are among them, in a large catalogue, too.
+    Some items of the categories that the rules include are among them, in a large catalogue, too,
+    and all items that the rules name.
     """
     if known.all_compete:
         return None
@@ -103,10 +106,12 @@ def competing(
     if sum(len(part) for part in found) < limit // 2:
         # Little was taken yet, and there may be no texts.
         found.append(known.retrieval.every[: min(items, limit)])
-    if include:
-        wanted = known.categories.items(include)
+    if rules.include:
+        wanted = known.categories.items(rules.include)
         most = np.argsort(-known.popularity.counts[wanted], kind="stable")
         found.append(wanted[most[:limit]])
+    if rules.only is not None:
+        found.append(_numbers(known, rules.only))
     return np.unique(np.concatenate(found))
 
 
@@ -119,15 +124,40 @@ def _trending(known: Knowledge, user: int | None, k: int, rules: Rules) -> list[
         candidates = np.sort(known.popularity.trending_items)
         if rules.restrict or max(k, _ENOUGH_TRENDING) > len(candidates):
             candidates = np.union1d(candidates, few)
+        if rules.only is not None:
+            candidates = np.union1d(candidates, _numbers(known, rules.only))
     scores = np.empty(len(candidates), np.float32)
     trending_for(known.hold(), -1 if user is None else user, candidates, scores)
-    restrict(rules, known.categories, candidates, scores)
+    _restrict(known, user, rules, candidates, scores)
     pool = _chosen(known, rules, candidates, scores, k)
     told = np.empty((3, len(pool)))
     told[0] = candidates[pool]
     told[1] = np.rint(scores[pool].astype(np.float64) * 1e4)
     told[2] = TRENDING
     return named(known, told[None], [len(pool)])[0]
+
+
+def _restrict(
+    known: Knowledge,
+    user: int | None,
+    rules: Rules,
+    candidates: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> None:
+    """Mark the candidates (int32[m]) that may not be shown to the user in their scores."""
+    restrict(rules, known.categories, candidates, scores)
+    if rules.only is not None:
+        scores[~np.isin(candidates, _numbers(known, rules.only))] = EXCLUDED
+    if rules.without:
+        scores[np.isin(candidates, _numbers(known, rules.without))] = EXCLUDED
+    if rules.unseen and user is not None:
+        scores[np.isin(candidates, known.taken.of(user))] = EXCLUDED
+
+
+def _numbers(known: Knowledge, names: Collection[str]) -> NDArray[np.int32]:
+    """The numbers of those of these items that are known: int32[<= n], in no order."""
+    numbers = known.items.find_all(list(names))
+    return numbers[numbers >= 0]
 
 
 def _chosen(

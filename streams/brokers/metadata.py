@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
 from streams.brokers.refusals import explained, unreachable
 from streams.kafka.security import for_librdkafka
@@ -48,21 +49,51 @@ def topic_partitions(
     SettingsError
         When a file of ``security`` cannot be read.
     """
+    answer = _metadata(bootstrap, create, seconds, security)
+    _require_advertised(
+        bootstrap, [(str(b.host), b.port) for b in answer.brokers.values()], seconds
+    )
+    return {name: len(topic.partitions) for name, topic in answer.topics.items() if not topic.error}
+
+
+def unreached_brokers(
+    bootstrap: str, seconds: float = 3.0, security: SecuritySettings = PLAINTEXT
+) -> dict[str, str]:
+    """The addresses that the brokers advertise, each with why it cannot be reached, or "".
+
+    Raises
+    ------
+    BrokerError
+        As `topic_partitions`, when no broker answers.
+    """
+    answer = _metadata(bootstrap, None, seconds, security)
+    addresses = [(str(broker.host), int(broker.port)) for broker in answer.brokers.values()]
+    return {f"{host}:{port}": _failure(host, port, seconds) for host, port in addresses}
+
+
+def _metadata(
+    bootstrap: str, create: str | None, seconds: float, security: SecuritySettings
+) -> ClusterMetadata:
     told: list[KafkaError] = []
     configuration = {"bootstrap.servers": bootstrap, "error_cb": told.append}
     # log_level 0: librdkafka would print each failed connection
     client = Producer({**configuration, "log_level": 0, **for_librdkafka(security)})
     try:
-        answer = (
-            client.list_topics(create, timeout=seconds)
-            if create
-            else client.list_topics(timeout=seconds)
-        )
+        if create:
+            return client.list_topics(create, timeout=seconds)
+        return client.list_topics(timeout=seconds)
     except KafkaException:
         client.poll(0)  # hands over what went wrong
         raise explained(bootstrap, security, told) from None
-    _require_advertised(bootstrap, [(b.host, b.port) for b in answer.brokers.values()], seconds)
-    return {name: len(topic.partitions) for name, topic in answer.topics.items() if not topic.error}
+
+
+def _failure(host: str, port: int, seconds: float) -> str:
+    """Why no connection can be opened to an address, or ""."""
+    try:
+        socket.create_connection((host, port), timeout=seconds).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _require_advertised(
@@ -80,12 +111,9 @@ def _require_advertised(
     deadline = time.monotonic() + seconds
     failures: dict[str, str] = {}
     for host, port in addresses:
-        try:
-            left = max(0.1, deadline - time.monotonic())
-            socket.create_connection((host, port), timeout=left).close()
-        except OSError as error:
-            failures[f"{host}:{port}"] = error.strerror or str(error)
-        else:
+        failure = _failure(host, port, max(0.1, deadline - time.monotonic()))
+        if not failure:
             return
+        failures[f"{host}:{port}"] = failure
     if failures:
         raise unreachable(bootstrap, failures)

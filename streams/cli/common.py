@@ -55,6 +55,10 @@ JsonFile = Annotated[
     Path | None,
     typer.Option("--json", help="Write the report to this file too.", callback=can_be_written),
 ]
+PageFile = Annotated[
+    Path | None,
+    typer.Option("--page", help="Write a page with charts to this file.", callback=can_be_written),
+]
 SeedFlag = Annotated[
     int, typer.Option(min=0, help="Seed of the order of ties, or of the synthetic stream.")
 ]

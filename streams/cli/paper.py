@@ -13,11 +13,11 @@ from streams.cli.common import (
     DatasetPath,
     ItemsFlag,
     JsonFile,
+    PageFile,
     SeedFlag,
     SetFlag,
     StrictFlag,
     Synthetic,
-    can_be_written,
     chosen_dataset,
     effective_settings,
     err,
@@ -42,12 +42,7 @@ def paper(
         bool, typer.Option("--quick", help="Few epochs, one seed: shows that all rows run.")
     ] = False,
     json_file: JsonFile = None,
-    page: Annotated[
-        Path | None,
-        typer.Option(
-            "--page", help="Write a page with charts to this file too.", callback=can_be_written
-        ),
-    ] = None,
+    page: PageFile = None,
     work: Annotated[
         Path, typer.Option("--work", help="Where results are kept, for a run that goes on.")
     ] = Path(".cache/paper"),

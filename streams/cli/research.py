@@ -16,6 +16,7 @@ from streams.cli.common import (
     ItemsFlag,
     JsonFile,
     ModelFlag,
+    PageFile,
     SeedFlag,
     SetFlag,
     StrictFlag,
@@ -38,6 +39,7 @@ def evaluate(
     synthetic: Synthetic = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Events to read at most.")] = None,
     json_file: JsonFile = None,
+    page: PageFile = None,
     strict: StrictFlag = False,
     seed: SeedFlag = 0,
     model: ModelFlag = None,
@@ -55,6 +57,7 @@ def evaluate(
             print_evaluation,
             unmeasured,
         )
+        from streams.tools.evaluation_page import page_of  # noqa: PLC0415
 
         settings = effective_settings(config, set_, model=model)
         dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, settings)
@@ -64,6 +67,8 @@ def evaluate(
         if (why := unmeasured(report, dataset)) is not None:
             raise DatasetError(why)
         print_evaluation(out, report)
+        if page is not None:
+            page.write_text(page_of(report))
 
 
 def config_command(

@@ -292,6 +292,8 @@ def topics_create(
 ) -> None:
     """Make the topics that are missing, and add partitions that the output topics lack.
 
+    Says what is wrong with those that are there; exit 1 if workers cannot run on them.
+
     Example: millrace topics create --broker localhost:9092
     """
     with one_line_errors():
@@ -302,6 +304,11 @@ def topics_create(
         for name, (before, after) in topics.grow(settings).items():
             done.append(f"added partitions to {name}: it had {before}, it has {after}")
         out.print("\n".join(done) or "all topics are there already")
+        problems = topics.check(settings)
+        for problem in problems:
+            err.print(str(problem), style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if any(problem.stops for problem in problems):
+            raise typer.Exit(1)
 
 
 @topics_app.command("check")

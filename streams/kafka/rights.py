@@ -54,6 +54,11 @@ def of_replay(settings: Settings, resume: bool) -> Needed:
     }
 
 
+def of_api(settings: Settings) -> Needed:
+    """What the HTTP API writes; a worker without these rights answers such requests with 403."""
+    return {settings.topics.interactions: {WRITE}, settings.topics.items: {WRITE}}
+
+
 def of_watch(settings: Settings) -> Needed:
     """What a subscriber does to the topics."""
     topics = settings.topics
@@ -65,7 +70,22 @@ def of_watch(settings: Settings) -> Needed:
 
 
 def require(settings: Settings, needed: Needed, member: bool = False) -> None:
-    """Return when the broker grants all that is needed.
+    """Return when the broker grants all that is needed; see `missing`.
+
+    Raises
+    ------
+    RefusedError
+        Naming each operation that is missing, and on what.
+    """
+    if refused := missing(settings, needed, member):
+        raise RefusedError(
+            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
+            f"{', '.join(refused)}; docs/security.md has the kafka-acls.sh command"
+        )
+
+
+def missing(settings: Settings, needed: Needed, member: bool = False) -> list[str]:
+    """The operations that the broker does not grant, and on what.
 
     What it does not tell, as of topics that are not there, is left for the work itself to meet.
 
@@ -75,33 +95,23 @@ def require(settings: Settings, needed: Needed, member: bool = False) -> None:
         Operations on topics.
     member
         Whether it joins the workers' group.
-
-    Raises
-    ------
-    RefusedError
-        Naming each operation that is missing, and on what.
     """
     if settings.broker.embedded:  # which has no access control, and no request for it
-        return
+        return []
     admin = AdminClient(common(settings))
     asked = {"include_authorized_operations": True, "request_timeout": TIMEOUT_SECONDS}
     names = TopicCollection(list(needed))
     on_topics = _granted(lambda: admin.describe_topics(names, **asked))
-    missing = [
+    found = [
         f"{operation.name.capitalize()} on topic {topic!r}"
         for topic, operations in needed.items()
         for operation in sorted(operations - on_topics.get(topic, operations))
     ]
     groups = [readers(settings), settings.worker.group][: 1 + member]
     on_groups = _granted(lambda: admin.describe_consumer_groups(groups, **asked))
-    missing += [
+    return found + [
         f"Read on group {group!r}" for group in groups if READ not in on_groups.get(group, {READ})
     ]
-    if missing:
-        raise RefusedError(
-            f"the broker at {settings.broker.bootstrap} does not grant {who(settings.security)}: "
-            f"{', '.join(missing)}; docs/security.md has the kafka-acls.sh command"
-        )
 
 
 def _granted(describe: Callable[[], dict[str, Any]]) -> dict[str, set[AclOperation]]:

@@ -34,11 +34,15 @@ _NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
 class Problem(NamedTuple):
-    """What is wrong with one topic, and what to do about it."""
+    """What is wrong with one topic, what to do about it, and whether a worker can run all the same.
+
+    `stops` says that it cannot.
+    """
 
     topic: str
     problem: str
     remedy: str
+    stops: bool = False
 
     def __str__(self) -> str:
         return f"topic {self.topic}: {self.problem}; {self.remedy}"
@@ -161,8 +165,8 @@ def check(settings: Settings) -> list[Problem]:
     Returns
     -------
     list of Problem
-        Topics that are missing, or whose partitions, cleanup policy, message size, retention or
-        kind of timestamp do not fit.
+        Topics that are missing, or whose partitions, replicas, cleanup policy, message size,
+        retention or kind of timestamp do not fit.
 
     Raises
     ------
@@ -181,7 +185,7 @@ def check(settings: Settings) -> list[Problem]:
     few = [] if settings.broker.embedded else _too_few(settings, there)
     for name in policies(settings):
         if name not in there:
-            problems.append(Problem(name, "missing", "run `millrace topics create`"))
+            problems.append(Problem(name, "missing", "run `millrace topics create`", stops=True))
         elif name in few:
             input_ = settings.topics.interactions
             problems.append(
@@ -189,6 +193,7 @@ def check(settings: Settings) -> list[Problem]:
                     name,
                     f"{there[name]} partitions, and topic {input_} has {there[input_]}",
                     f"run `millrace topics create`, which adds {there[input_] - there[name]}",
+                    stops=True,
                 )
             )
         elif name == settings.topics.item_deltas:
@@ -204,8 +209,9 @@ def check(settings: Settings) -> list[Problem]:
     if settings.broker.embedded:
         return problems
     present = [name for name in policies(settings) if name in there]
-    found = _configurations(settings, present)
+    found = configurations(settings, present)
     problems += _check_configurations(settings, found)
+    problems += _check_replicas(settings, found)
     if settings.topics.interactions in found:
         problems += _check_retention(settings, found[settings.topics.interactions])
         problems += _check_time(settings, found[settings.topics.interactions])
@@ -227,7 +233,7 @@ def policies(settings: Settings) -> dict[str, str]:
     }
 
 
-def _configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
+def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
     """What the broker says of the configuration of these topics, by name."""
     if not names:
         return {}
@@ -257,6 +263,27 @@ def _check_configurations(
                     name,
                     f"max.message.bytes = {largest}, and {_asks(settings, name)} {wanted}",
                     _alter(settings, name, f"max.message.bytes={wanted}"),
+                )
+            )
+    return problems
+
+
+def _check_replicas(settings: Settings, found: dict[str, dict[str, ConfigEntry]]) -> list[Problem]:
+    """Topics that take no message: all replicas together are fewer than must have it."""
+    told = AdminClient(clients.common(settings)).list_topics(timeout=clients.TIMEOUT_SECONDS).topics
+    problems = []
+    for name, configuration in found.items():
+        least = _number(configuration, "min.insync.replicas")
+        there = min(len(each.replicas) for each in told[name].partitions.values())
+        if there < least:
+            problems.append(
+                Problem(
+                    name,
+                    f"min.insync.replicas = {least}, and it has {there} replicas: it takes no "
+                    "message",
+                    _alter(settings, name, f"min.insync.replicas={there}")
+                    + f", or make it anew with topics.replication = {least}",
+                    stops=True,
                 )
             )
     return problems

@@ -1,9 +1,10 @@
 """Read the messages of the topics: JSON in UTF-8.
 
 An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
-ids end up in keys, headers, logs and terminals. Fields that Millrace does not know are skipped
-unread. A field that comes twice makes a message bad, except that an interaction of Millrace's own
-form is not looked through for it: if all of its values fit, the last one counts.
+ids end up in keys, headers, logs and terminals. One that is a whole number is taken as text. Fields
+that Millrace does not know are skipped unread. A field that comes twice makes a message bad, except
+that an interaction of Millrace's own form is not looked through for it: if all of its values fit,
+the last one counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from streams.messages.bad_message import BadMessage, shown
 from streams.messages.dialect import OWN, Dialect
 from streams.messages.event_kinds import kind_of
 from streams.messages.json_reader import read
+from streams.messages.numeric_ids import ids_as_text
 from streams.messages.schemas import Headers
 from streams.messages.validation import UNREADABLE, decoded, explained
 
@@ -74,6 +76,8 @@ def _known_form(value: bytes | None, headers: Headers, dialect: Dialect) -> Inte
     try:
         own = _INTERACTION.decode(value or b"")
     except UNREADABLE as error:
+        if (texted := ids_as_text(value)) is not None:
+            return _known_form(texted, headers, dialect)
         document = read(value)
         adapted = adapt_interaction(value or b"", document, headers, dialect.kinds)
         if adapted is None:
@@ -108,7 +112,9 @@ def decode_item_update(value: bytes | None, headers: Headers = ()) -> tuple[Item
     BadMessage
         And nothing else, whatever the bytes are.
     """
-    document, data = read(value), value or b""
+    read(value)  # of a field that comes twice it is the value of neither that is wrong
+    data = ids_as_text(value) or value or b""
+    document = read(data)
     # an item requires one field only: other messages would pass for one, and wipe its title
     adapted = adapt_item(data, document, headers)
     if adapted is not None:

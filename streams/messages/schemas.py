@@ -63,10 +63,11 @@ class LatencyUs(msgspec.Struct, kw_only=True, frozen=True):
     total: float
 
 
-class Recommendation(msgspec.Struct, kw_only=True, frozen=True):
+class Recommendation(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A user's recommendations, best first, in answer to one interaction.
 
-    `event_id`, `user`, `item`, `kind` and `timestamp` are the interaction's.
+    `event_id`, `user`, `item`, `kind` and `timestamp` are the interaction's; `experiments` names
+    the user's arm of each experiment, and is left out where there is none.
     """
 
     event_id: str
@@ -78,6 +79,7 @@ class Recommendation(msgspec.Struct, kw_only=True, frozen=True):
     model: Model
     source: Source
     latency_us: LatencyUs
+    experiments: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ItemEmbedding(msgspec.Struct, kw_only=True, frozen=True):

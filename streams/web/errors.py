@@ -17,12 +17,16 @@ log = logging.getLogger("millrace.web")
 
 HttpErrorClass = Literal[
     "BadRequest",
+    "UnknownParameter",
+    "UnknownField",
+    "NotWritten",
     "Unauthorized",
     "Forbidden",
     "NotFound",
     "MethodNotAllowed",
     "TooLong",
     "Timeout",
+    "UnknownEncoding",
     "TooManyRequests",
     "Unavailable",
     "Internal",
@@ -34,6 +38,7 @@ _CLASSES: dict[int, HttpErrorClass] = {
     405: "MethodNotAllowed",
     408: "Timeout",
     413: "TooLong",
+    415: "UnknownEncoding",
     429: "TooManyRequests",
     500: "Internal",
     503: "Unavailable",
@@ -56,18 +61,24 @@ class Error(msgspec.Struct, frozen=True):
 
 
 class RefusedRequest(Exception):  # noqa: N818
-    """A request that is answered with this status and message."""
+    """A request that is answered with this status and message.
 
-    def __init__(self, status: int, message: str) -> None:
+    Parameters
+    ----------
+    class_
+        What went wrong; without it, the class of the status.
+    """
+
+    def __init__(
+        self, status: int, message: str, class_: ErrorClass | HttpErrorClass | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = Reason(class_ or _CLASSES.get(status, "BadRequest"), message)
 
 
-def error_response(
-    status: int, message: str, class_: ErrorClass | HttpErrorClass | None = None
-) -> web.Response:
-    """The answer that says so; without a class it has that of the status."""
-    reason = Reason(class_ or _CLASSES.get(status, "BadRequest"), message)
+def error_response(status: int, reason: Reason) -> web.Response:
+    """The answer of this status, with when to ask again if that makes sense."""
     return web.Response(
         body=encode(Error(reason)),
         status=status,
@@ -82,15 +93,17 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except BadMessage as error:
-        return error_response(400, error.message, error.error_class)
+        return error_response(400, Reason(error.error_class, error.message))
     except EngineUnavailableError as error:
-        return error_response(503, str(error))
+        return error_response(503, Reason("Unavailable", str(error)))
     except RefusedRequest as error:
-        return error_response(error.status, str(error))
+        return error_response(error.status, error.reason)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = error_response(error.status, f"{request.method} {request.path}: {error.reason}")
+        told = f"{request.method} {request.path}: {error.reason}"
+        class_ = _CLASSES.get(error.status, "BadRequest")
+        response = error_response(error.status, Reason(class_, told))
         for name in ("Allow", "WWW-Authenticate"):
             if name in error.headers:
                 response.headers[name] = error.headers[name]
@@ -99,4 +112,5 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         raise
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return error_response(500, "the worker failed at this; its log says at what")
+        told = "the worker failed at this; its log says at what"
+        return error_response(500, Reason("Internal", told))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from engine.evaluation.served_lists import Prequential
 from engine.events import Interaction
+from streams.experiments.comparison import ArmFigures, Comparison
 from streams.messages import dead_letters
 from streams.messages.schemas import Model, Recommendation
 from streams.tools.answer_stats import STAGES
@@ -99,6 +100,8 @@ class Figures(msgspec.Struct, kw_only=True, frozen=True):
         Whose events were last, latest first.
     second
         The last whole second.
+    experiments
+        How the arms compare; none without experiments.
     """
 
     ready: str
@@ -117,6 +120,7 @@ class Figures(msgspec.Struct, kw_only=True, frozen=True):
     dead_last: list[DeadLetter]
     active: list[str]
     second: Second | None
+    experiments: list[ArmFigures]
 
 
 class Latest(NamedTuple):
@@ -160,6 +164,8 @@ class Feed:
         pipeline.on_news = self.hear
         self._history: deque[Second] = deque(maxlen=HISTORY_SECONDS)
         self._quality = Prequential(_MOST_USERS, _MOST_ITEMS)
+        self.arms = pipeline.arms
+        self.comparison = Comparison(self.arms.names())
         self._active: OrderedDict[str, None] = OrderedDict()
         self._dead: deque[DeadLetter] = deque(maxlen=_DEAD)
         self._now = int(time.time())
@@ -255,7 +261,9 @@ class Feed:
             )  # fmt: skip
             ranked = [entry.item for entry in answer.items]
         user = interaction.user
-        self._quality.take(user, interaction.item, ranked, interaction.kind)
+        gain = self._quality.take(user, interaction.item, ranked, interaction.kind)
+        if gain is not None:
+            self.comparison.add(self.arms.of(user), user, gain)
         self._active.pop(user, None)
         if interaction.kind != "forget":
             self._active[user] = None
@@ -320,6 +328,7 @@ class Feed:
             dead_last=list(reversed(self._dead)),
             active=list(reversed(self._active)),
             second=self._history[-1] if self._history else None,
+            experiments=self.comparison.figures(),
         )
 
     def _stages(self) -> dict[str, tuple[int, int]]:

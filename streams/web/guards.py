@@ -14,10 +14,10 @@ from aiohttp.typedefs import Handler, Middleware
 from streams.settings import WebSettings
 from streams.web.errors import RefusedRequest
 
-OPEN = ("/health/live", "/health/ready", "/")
+OPEN = ("/health/live", "/health/ready", "/", "/docs")
 """What is answered without the token: orchestrators ask the first, and none tells a secret."""
 OPEN_FOLDER = "/static/"
-"""And the files of the page, which asks for the token itself."""
+"""And the files of the pages, which ask for the token themselves."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OWN = ("same-origin", "none")
 """Values of `Sec-Fetch-Site`: the server's own page, and whoever typed the address."""

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from engine.propagation import DeviceWork
 from engine.settings import EngineSettings
+from streams.experiments.comparison import Comparison
 from streams.messages.bad_message import ERROR_CLASSES
 from streams.worker.assignment import Assignment
 from streams.worker.checkpoints import Checkpoints
@@ -108,6 +109,13 @@ class WorkerMetrics(Collector):
             "Messages that could not be read: interactions and those about items.",
             ("message", "error"),
             letters,
+        )
+        yield _labelled(
+            CounterMetricFamily,
+            "millrace_worker_unknown",
+            "Answered events by what was not known: the user, the item, a listing of the item.",
+            ("of",),
+            {(of,): counts.unknown[of] for of in ("user", "item", "unlisted")},
         )
         yield _gauge(
             "worker_follow_lag_seconds",
@@ -240,3 +248,35 @@ def of_device(work: DeviceWork | None) -> Iterator[Metric]:
             ("simulated",),
             {(simulated,): value},
         )
+
+
+@dataclass(eq=False)
+class ExperimentMetrics(Collector):
+    """What the arms of experiments answered, and how their lists were judged."""
+
+    pipeline: Pipeline
+    comparison: Comparison
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, as prometheus_client asks for them; none without experiments."""
+        answers, sums = self.pipeline.counts.arms, self.comparison.sums
+        if not sums:
+            return
+        told: dict[str, tuple[str, dict[tuple[str, ...], float]]] = {
+            "answers": ("Answers by arm.", {arm: answers[arm] for arm in sums}),
+            "queries": (
+                "Times that users took something while they had a list at hand.",
+                {arm: each.queries for arm, each in sums.items()},
+            ),
+            "hits": (
+                "Those of the queries whose item was among the ten first of the list.",
+                {arm: each.hits for arm, each in sums.items()},
+            ),
+            "gain": (
+                "Sum of the queries' NDCG@10.",
+                {arm: each.gain for arm, each in sums.items()},
+            ),
+        }
+        for name, (text, values) in told.items():
+            full = f"millrace_experiment_{name}"
+            yield _labelled(CounterMetricFamily, full, text, ("experiment", "arm"), values)

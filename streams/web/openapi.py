@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
@@ -14,8 +14,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from engine.events import KINDS
-from streams.messages.json_schemas import json_schemas
+from streams.messages.json_schemas import json_schemas, take_numbers
+from streams.web.bodies import JSON_LINES, MOST_MESSAGES
 from streams.web.errors import Error
+from streams.web.parameters import check_names
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Operation:
         Types whose fields are the parameters.
     body
         What is sent.
+    body_rules
+        What JSON Schema asks of the body beside its type.
+    many
+        What is answered to an array of such bodies: with the status of a success, with 207 if some
+        were refused, and with a refusal's status if all were.
     """
 
     method: str
@@ -50,11 +57,27 @@ class Operation:
     in_path: type[msgspec.Struct] | None = None
     in_query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
+    body_rules: Mapping[str, Any] = field(default_factory=dict)
+    many: type[msgspec.Struct] | None = None
 
     def route(self) -> web.RouteDef:
         """It for the router. A parameter is one segment; a slash in it comes as %2F."""
         pattern = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
-        return web.route(self.method, pattern, self.handler)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            check_names(request, self.in_query)
+            return await self.handler(request)
+
+        return web.route(self.method, pattern, handle)
+
+    def answers(self, refusals: Iterable[int]) -> dict[int, list[type[msgspec.Struct]]]:
+        """The types of each status that it may have, with those of `refusals`."""
+        found: dict[int, list[type[msgspec.Struct]]] = {self.status: [self.returns]}
+        found |= {status: [Error] for status in refusals}
+        if self.many is not None:
+            for status in (self.status, 207, *self.refusals):
+                found.setdefault(status, []).append(self.many)
+        return found
 
 
 def document(
@@ -71,7 +94,7 @@ def document(
     """
     operations = list(operations)
     types = {Error} | {each.returns for each in operations}
-    types |= {each.body for each in operations if each.body}
+    types |= {found for one in operations for found in (one.body, one.many) if found}
     inputs = {each for one in operations for each in (one.in_path, one.in_query) if each}
     _, schemas = msgspec.json.schema_components(
         sorted(types | inputs, key=lambda each: each.__name__),
@@ -85,6 +108,7 @@ def document(
             if key in ("if", "else")
         }
         schemas["Interaction"]["properties"]["kind"] |= {"enum": list(kinds)}
+        take_numbers(schemas["Interaction"]["properties"])
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
         refusals = (*each.refusals, 403, 429, *([401] if token else []))
@@ -125,22 +149,36 @@ def _described(
     if parameters:
         found["parameters"] = parameters
     if operation.body is not None:
-        found["requestBody"] = {
-            "required": True,
-            "description": "Events of Metarank, feedback of gorse and CloudEvents (structured, or "
-            "binary with ce- headers) are taken as well, as they are on the topic.",
-            "content": {"application/json": _reference(operation.body)},
-        }
-    answers = {operation.status: operation.returns} | dict.fromkeys(refusals, Error)
+        found["requestBody"] = {"required": True} | _body(operation)
     found["responses"] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/json": _reference(type_)},
+            "content": {"application/json": {"schema": _one_of(*map(_reference, types))}},
         }
-        for status, type_ in sorted(answers.items())
+        for status, types in sorted(operation.answers(refusals).items())
     }
     return found
 
 
+def _body(operation: Operation) -> dict[str, Any]:
+    assert operation.body is not None
+    one = _reference(operation.body)
+    if operation.body_rules:
+        one = {"allOf": [one, dict(operation.body_rules)]}
+    if operation.many is None:
+        return {"content": {"application/json": {"schema": one}}}
+    several = {"type": "array", "items": one, "minItems": 1}
+    return {
+        "description": "Events of Metarank, feedback of gorse and CloudEvents (structured, or "
+        f"binary with ce- headers) are taken as well. Many, {MOST_MESSAGES} at most, come as an "
+        f"array, or one a line as {JSON_LINES[0]}; Content-Encoding: gzip is unpacked.",
+        "content": {"application/json": {"schema": _one_of(one, several)}},
+    }
+
+
+def _one_of(*schemas: dict[str, Any]) -> dict[str, Any]:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
+
+
 def _reference(type_: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"schema": {"$ref": f"#/components/schemas/{type_.__name__}"}}
+    return {"$ref": f"#/components/schemas/{type_.__name__}"}

@@ -18,14 +18,17 @@ import msgspec
 from aiohttp import web
 
 from engine import lookup
-from engine.events import Id
+from engine.events import Id, Interaction
 from engine.recommender import Recommender
+from engine.step.ranking import Ranked
+from streams.experiments.lists import recommend
 from streams.messages.schemas import encode
-from streams.messages.validation import explained
-from streams.web.api import RecommendedItem
+from streams.web.answers import RecommendedItem
 from streams.web.engine_access import EngineAccess, EngineUnavailableError
 from streams.web.errors import RefusedRequest
 from streams.web.feed import Feed, Latest, TooManyWatchersError, Watcher
+from streams.web.lists import with_titles
+from streams.web.parameters import check_names, of_query
 
 log = logging.getLogger("millrace.web")
 
@@ -90,6 +93,7 @@ class Page:
             self._feed.close()
 
         app.router.add_get("/", self.page)
+        app.router.add_get("/docs", self.docs)
         app.router.add_get("/static/{name}", self.static)
         app.router.add_get("/live", self.live)
         app.cleanup_ctx.append(follow)
@@ -103,6 +107,10 @@ class Page:
     async def page(self, request: web.Request) -> web.Response:
         """The page itself."""
         return self._file(request, "index.html")
+
+    async def docs(self, request: web.Request) -> web.Response:
+        """The page that shows the OpenAPI document."""
+        return self._file(request, "docs.html")
 
     async def static(self, request: web.Request) -> web.Response:
         """Its other files."""
@@ -126,11 +134,8 @@ class Page:
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """The stream."""
-        fields = dict(request.query)
-        try:
-            watched = msgspec.convert(fields, Watched, strict=False)
-        except msgspec.ValidationError as error:
-            raise explained(error, fields) from None
+        check_names(request, Watched)
+        watched = of_query(request, Watched)
         try:
             with (
                 self._one_more(request.remote or ""),
@@ -188,7 +193,7 @@ class Page:
 
         def look() -> UserAnswer:
             engine = self._engine
-            ranked = engine.recommend(event.user).items if answer is None else answer.items
+            ranked = self._listed(event) if answer is None else answer.items
             return UserAnswer(
                 event.event_id,
                 event.kind,
@@ -196,15 +201,17 @@ class Page:
                 event.item,
                 lookup.title(engine, event.item) if event.item else "",
                 event.timestamp,
-                [
-                    RecommendedItem(
-                        entry.item, lookup.title(engine, entry.item), entry.score, entry.reason
-                    )
-                    for entry in ranked
-                ],
+                with_titles(engine, ranked),
             )
 
         return await self._access.ask(look)
+
+    def _listed(self, event: Interaction) -> list[Ranked]:
+        """The list that another worker gave in answer to an event."""
+        arms = self._feed.arms
+        treatment = arms.treatment(arms.of(event.user))
+        now, seed = event.timestamp, event.event_id
+        return recommend(self._engine, treatment, event.user, now, seed).items
 
 
 def _event(name: str, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Interactions that come over HTTP, written to the input topic as a replay writes its own."""
+"""What comes over HTTP, written to the topics as a replay writes: interactions and items."""
 
 from __future__ import annotations
 
@@ -56,27 +56,41 @@ def _bare(quoted: re.Match[bytes]) -> bytes:
     return re.sub(rb"\\(.)", rb"\1", quoted[1])
 
 
-class InteractionWriter:
-    """Writes to the input topic from the web server's thread, and waits for Kafka's word.
+class MessageWriter:
+    """Writes to the input topics from the web server's thread, and waits for Kafka's word.
 
-    A worker that may not write to its input has one all the same: it says so when it is used.
+    A worker that may not write to its inputs has one all the same: it says so when it is used.
 
     Parameters
     ----------
     partitions
-        Says how many the input topic has now: some may be added while the worker runs.
+        Says how many the topic of interactions has now: some may be added while the worker runs.
     """
 
     def __init__(self, settings: Settings, partitions: Callable[[], int]) -> None:
         self._settings = settings
-        self._topic = settings.topics.interactions
+        self._topics = settings.topics
         self._partitions = partitions
         self._failure: KafkaError | None = None
         # Now, not when the first interaction comes: that would wait a second for its producer's id.
         self._start()
 
-    async def write(self, user: str, value: bytes, headers: Headers) -> Source:
-        """Write a user's interaction; returns where it is once Kafka has acknowledged it.
+    async def interaction(self, user: str, value: bytes, headers: Headers) -> Source:
+        """Write a user's interaction; see `_write`."""
+        partition = partition_of(user, self._partitions())
+        return await self._write(self._topics.interactions, user, value, headers, partition)
+
+    async def item(self, item: str, value: bytes | None) -> Source:
+        """Write a message about an item, None for a tombstone; see `_write`."""
+        return await self._write(self._topics.items, item, value)
+
+    async def _write(
+        self, topic: str, key: str, value: bytes | None, headers: Headers = (), partition: int = -1
+    ) -> Source:
+        """Write a message; returns where it is once Kafka has acknowledged it.
+
+        Messages are in their partition in the order of the calls, also of calls that wait at the
+        same time.
 
         Raises
         ------
@@ -84,38 +98,37 @@ class InteractionWriter:
             If Kafka refuses it (403, 413) or does not take it in time (503).
         """
         loop = asyncio.get_running_loop()
-        delivered: asyncio.Future[int] = loop.create_future()
+        delivered: asyncio.Future[Source] = loop.create_future()
 
         def report(error: KafkaError | None, message: Message) -> None:
+            at = Source(topic, cast(int, message.partition()), message.offset() or 0)
             with suppress(RuntimeError):  # the server has ended
-                loop.call_soon_threadsafe(settle, error, message.offset())
+                loop.call_soon_threadsafe(settle, error, at)
 
-        def settle(error: KafkaError | None, offset: int | None) -> None:
+        def settle(error: KafkaError | None, at: Source) -> None:
             if delivered.done():  # nobody waits for it any more
                 return
             if error is not None:
                 delivered.set_exception(KafkaException(error))
             else:
-                delivered.set_result(cast(int, offset))
+                delivered.set_result(at)
 
         if self._failure is not None:
             self._start()  # the one that failed writes nothing more
-        partition = partition_of(user, self._partitions())
         try:
-            self._producer.produce(
-                self._topic, value, user, partition, report, headers=list(headers)
-            )
+            self._producer.produce(topic, value, key, partition, report, headers=list(headers))
             # librdkafka looks at its clock once a second.
             async with asyncio.timeout(PATIENCE_SECONDS + 2.0):
-                return Source(self._topic, partition, await delivered)
+                return await delivered
         except BufferError:
-            raise RefusedRequest(503, "too many interactions wait for Kafka") from None
+            raise RefusedRequest(503, "too many messages wait for Kafka") from None
         except TimeoutError:
-            raise self._refusal(KafkaError(KafkaError._MSG_TIMED_OUT)) from None
+            raise self._refusal(topic, KafkaError(KafkaError._MSG_TIMED_OUT)) from None
         except KafkaException as error:
             reason: KafkaError = error.args[0]
-            given_up = self._failure is not None and reason.code() in _GIVEN_UP
-            raise self._refusal(cast(KafkaError, self._failure) if given_up else reason) from None
+            if self._failure is not None and reason.code() in _GIVEN_UP:
+                reason = self._failure
+            raise self._refusal(topic, reason) from None
 
     def _start(self) -> None:
         self._failure = None
@@ -139,15 +152,15 @@ class InteractionWriter:
                     self._failure = error.args[0]
                 producer.purge()  # who waits is told
 
-    def _refusal(self, error: KafkaError) -> RefusedRequest:
+    def _refusal(self, topic: str, error: KafkaError) -> RefusedRequest:
         status = _STATUS.get(error.code(), 503)
         if status == 403:
             told = f"the broker does not grant {who(self._settings.security)} Write on topic"
-            return RefusedRequest(403, f"{told} {self._topic!r}")
+            return RefusedRequest(403, f"{told} {topic!r}")
         if error.code() == KafkaError._MSG_TIMED_OUT:
             return RefusedRequest(
                 503,
-                f"Kafka has not acknowledged it within {PATIENCE_SECONDS:g} s; send it again, with "
-                "the same event_id: it may be there",
+                f"Kafka has not acknowledged it within {PATIENCE_SECONDS:g} s; send it again (an "
+                "interaction with the same event_id): it may be there",
             )
         return RefusedRequest(status, f"Kafka does not take it: {error.str() or error.name()}")

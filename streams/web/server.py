@@ -7,6 +7,7 @@ It has a thread and an event loop of its own, so that it answers also when the w
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -15,28 +16,35 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
-from prometheus_client.registry import Collector
 
 from streams.settings import Settings, SettingsError, WebSettings
 from streams.web.connections import Connections
 from streams.web.errors import errors_as_json
 from streams.web.guards import guards, is_loopback
+from streams.web.http_metrics import HttpMetrics
 from streams.web.page import Page
 from streams.worker.health import Health
 
 log = logging.getLogger("millrace.web")
 
+_PORTS = 16
+"""Ports that are tried where none is set: several workers of one machine."""
+
 
 def application(
-    metrics: Collector,
+    metrics: CollectorRegistry,
     health: Health,
     settings: WebSettings,
     routes: Iterable[web.AbstractRouteDef] = (),
     page: Page | None = None,
     connections: Connections | None = None,
 ) -> web.Application:
-    """The routes, those of others among them, behind the guards that the settings ask for."""
+    """The routes, those of others among them, behind the guards that the settings ask for.
+
+    What it answers is counted in `metrics`, too.
+    """
 
     async def live(_request: web.Request) -> web.Response:
         found = {"status": "live"}
@@ -50,9 +58,11 @@ def application(
         answer = {"status": "not ready", "reason": health.reason}
         return web.json_response(answer, status=503)
 
-    counted = [] if connections is None else [connections.middleware]
+    counted = HttpMetrics()
+    metrics.register(counted)
+    busy = [] if connections is None else [connections.middleware]
     app = web.Application(
-        middlewares=[*counted, errors_as_json, *guards(settings)],
+        middlewares=[*busy, counted.middleware, errors_as_json, *guards(settings)],
         client_max_size=settings.body_bytes,
     )
     app.router.add_get("/health/live", live)
@@ -76,15 +86,8 @@ class WebServer:
     def __init__(
         self, app: web.Application, settings: WebSettings, connections: Connections
     ) -> None:
-        host, port = settings.host, settings.port
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family)
-        except OSError as error:
-            raise SettingsError(
-                f"web.port = {port}: no web server on {host}: {error.strerror}; a second worker on "
-                f"one machine takes another port, as in --set web.port={port + 1}, or none: 0"
-            ) from None
+        self._socket = _listening(settings)
+        self.port = int(self._socket.getsockname()[1])
         # A child that writes a checkpoint may outlive us, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
         # What it logs, with a traceback each, are requests that are no HTTP; they get a 400. What
@@ -93,7 +96,10 @@ class WebServer:
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         # What is left of a refused body is read for a moment, so that its sender reads the answer.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=0.2)
+        # Packed bodies come as they were sent: aiohttp would unpack 32 MB before any limit holds.
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, lingering_time=0.2, auto_decompress=False
+        )
         self._connections = connections
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -134,9 +140,39 @@ class WebServer:
             await asyncio.gather(*left, return_exceptions=True)
 
 
+def _listening(settings: WebSettings) -> socket.socket:
+    """A socket at the address of the settings; where nobody set the port, at one of the next.
+
+    Raises
+    ------
+    SettingsError
+        If none can be taken.
+    """
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for more in range(1 if "port" in settings.model_fields_set else _PORTS):
+        try:
+            found = socket.create_server((host, port + more), family=family)
+        except OSError as error:
+            reason = error
+            if error.errno != errno.EADDRINUSE:
+                break
+        else:
+            if more:
+                log.warning(
+                    "port %d is taken, by another worker perhaps: page, API, /metrics and /health "
+                    "are at http://%s:%d/; web.port sets it", port, host, port + more,
+                )  # fmt: skip
+            return found
+    raise SettingsError(
+        f"web.port = {port}: no web server on {host}: {reason.strerror}; a second worker on "
+        f"one machine takes another port, as in --set web.port={port + 1}, or none: 0"
+    )
+
+
 def serve(
     settings: Settings,
-    metrics: Collector,
+    metrics: CollectorRegistry,
     health: Health,
     routes: Iterable[web.AbstractRouteDef] = (),
     page: Page | None = None,

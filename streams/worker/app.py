@@ -39,7 +39,7 @@ from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
 from streams.web.page import Page
-from streams.web.posting import InteractionWriter
+from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
@@ -459,14 +459,14 @@ def run(settings: Settings) -> None:
 def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    writer = InteractionWriter(settings, lambda: len(worker.assignment.partitions))
+    writer = MessageWriter(settings, lambda: len(worker.assignment.partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings)
-    page = Page(
-        Feed(pipeline, health, worker.model), engine, worker.access, settings.web.pages_per_client
-    )
+    feed = Feed(pipeline, health, worker.model)
+    page = Page(feed, engine, worker.access, settings.web.pages_per_client)
     told = metrics.registry(
         pipeline, worker.assignment, health, settings.engine, worker.checkpoints
     )
+    told.register(metrics.ExperimentMetrics(pipeline, feed.comparison))
     serve(settings, told, health, api.routes(), page)
 
 

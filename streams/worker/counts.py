@@ -21,6 +21,11 @@ class Counts:
         partitions, out of order.
     recommendations, duplicates, late, replayed
         Answers; events whose id was known; late ones; ones that were answered before.
+    unknown
+        Answered events by what was not known of them before: the `user`, the `item`, or an item
+        that no catalogue lists (`unlisted`).
+    arms
+        Answers by experiment and arm.
     dead_letters, item_dead_letters
         Interactions, and messages about items, that could not be read; by class of error.
     checkpoints, checkpoint_pause_seconds
@@ -42,6 +47,8 @@ class Counts:
     duplicates: int = 0
     late: int = 0
     replayed: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+    arms: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     item_dead_letters: Counter[str] = field(default_factory=Counter)
     checkpoints: int = 0

@@ -9,13 +9,15 @@ Results do not depend on where batches begin.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns, time
 
 from engine.events import Interaction
 from engine.propagation import DeviceWork
 from engine.recommender import Answer, Recommender
 from engine.state.eviction import Evicted
+from streams.experiments.arms import Arms
+from streams.experiments.lists import observe_many
 from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import DeadLetter, dead_letter
@@ -53,6 +55,8 @@ class Pipeline:
         (`streams.web.feed`).
     settles
         Whether the engine is told of which partition each user is.
+    arms
+        Those of the experiments, which the lists of answers follow.
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -64,6 +68,7 @@ class Pipeline:
         self.settles = False
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
+        self.arms = Arms(settings.experiments, settings.engine)
         self._engine = engine
         self._dialect = Dialect.of(settings)
         self._topics = settings.topics
@@ -107,6 +112,9 @@ class Pipeline:
         decode_us = (perf_counter_ns() - received_ns) / 1e3 / len(records)
         answered = [record.offset > written for record, _ in events]
         self.counts.replayed += sum(record.offset <= written for record in records)
+        self._count_unknown(
+            event for (_, event), ours in zip(events, answered, strict=True) if ours
+        )
         answers = self._observe(partition, events, answered)
         partition.next_offset = records[-1].offset + 1
         outputs += self._encode(events, answered, answers, received_ns, decode_us)
@@ -128,7 +136,7 @@ class Pipeline:
         """Have the engine learn events of a partition; what is told already, of its users alone."""
         teaches = [record.offset >= partition.told for record, _ in events]
         told = [event for _, event in events]
-        answers = self._engine.observe_many(told, answered, teaches)
+        answers = observe_many(self._engine, self.arms, told, answered, teaches)
         if self.settles:
             self._engine.settle({event.user for event in told}, partition.number)
         return answers
@@ -191,6 +199,23 @@ class Pipeline:
                        "offset": record.offset},
             )  # fmt: skip
 
+    def _count_unknown(self, events: Iterable[Interaction]) -> None:
+        """Count what the engine does not know yet of events that it is about to learn."""
+        users, items, unlisted = self._engine.users, self._engine.items, self._engine.unlisted
+        met: set[tuple[str, str]] = set()  # by an earlier event of these
+        for event in events:
+            if users.find(event.user) is None and ("user", event.user) not in met:
+                met.add(("user", event.user))
+                self.counts.unknown["user"] += 1
+            if event.item is None:
+                continue
+            number = items.find(event.item)
+            if number is None or unlisted[number]:
+                self.counts.unknown["unlisted"] += 1
+            if number is None and ("item", event.item) not in met:
+                met.add(("item", event.item))
+                self.counts.unknown["item"] += 1
+
     def _encode(
         self,
         events: Sequence[tuple[Record, Interaction]],
@@ -207,6 +232,8 @@ class Pipeline:
                 continue
             began_ns = perf_counter_ns()
             items = [RankedItem(*ranked) for ranked in answer.items]
+            arms = self.arms.of(event.user)
+            self.counts.arms.update(arms.items())
             now_ns = perf_counter_ns()
             message = Recommendation(
                 event_id=event.event_id,
@@ -226,6 +253,7 @@ class Pipeline:
                     total=(now_ns - received_ns) / 1e3,
                     **{stage: ns / 1e3 for stage, ns in answer.stages_ns.items()},
                 ),
+                experiments=arms,
             )
             outputs.append(
                 Output(

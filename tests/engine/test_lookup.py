@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from math import sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import EngineSettings, Interaction, Item, Recommender, lookup
+from engine import EngineSettings, Interaction, Item, Recommender, Rules, lookup
 from engine.events import KIND_WEIGHTS
 from engine.state.schema import state_digest
 from tests.engine.builders import WITHOUT_TEXT, forgets, known, mixed, stream, took, trained
@@ -167,3 +168,68 @@ def test_recommending_in_between_changes_no_later_answer(room: EngineSettings) -
     # What left may be dropped from rows sooner; the answers above are the same.
     if room is WITHOUT_TEXT:
         assert state_digest(asked) == state_digest(left_alone)
+
+
+# ------------------------------------------------------------------ lists of items
+
+
+def alike(engine: Recommender, item: str) -> dict[str, float]:
+    """The cosines of an item's vector with all others that are shown, slowly."""
+    vectors, number = engine.vectors.vectors, engine.items.intern(item)
+    found = {}
+    for other, name in enumerate(engine.items.names):
+        length = float(np.linalg.norm(vectors[other]) * np.linalg.norm(vectors[number]))
+        if name != item and length and not engine.hidden[other]:
+            found[name] = float(vectors[other] @ vectors[number]) / length
+    return found
+
+
+@pytest.mark.parametrize("exact_items", [20_000, 20])
+def test_similar_items_are_those_of_the_nearest_text(exact_items: int) -> None:
+    made = known(EngineSettings(exact_items=exact_items, candidates=100))
+    for event in stream():
+        made.observe(event, answer=False)
+    hidden = made.items.names[3]
+    made.upsert_item(Item(item=hidden, title="Hidden", hidden=True))
+    before = state_digest(made)
+    for item in made.items.names[:10]:
+        expected = alike(made, item)
+        found = lookup.similar(made, item, 5)
+        assert [each.score for each in found] == sorted((e.score for e in found), reverse=True)
+        assert all(each.score == pytest.approx(expected[each.item], abs=1e-4) for each in found)
+        assert hidden not in {each.item for each in found}
+        if exact_items > 20 and item != hidden:
+            best = sorted(expected.values(), reverse=True)[:5]
+            assert [each.score for each in found] == pytest.approx(best, abs=1e-4)
+    assert lookup.similar(made, "nothing", 5) == []
+    assert state_digest(made) == before
+
+
+def test_popular_items_are_those_that_were_taken_most() -> None:
+    made = Recommender(EngineSettings(model="gnn"))
+    for item, category in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("e", "y")):
+        made.upsert_item(Item(item=item, title=item.upper(), categories=[category]))
+    for number, item in enumerate(["a", "b", "b", "c", "c", "c", "d", "d", "d", "d", "unlisted"]):
+        made.observe(took(f"u{number}", item, number, kind="purchase"), answer=False)
+    made.upsert_item(Item(item="d", hidden=True))
+    assert lookup.popular(made, 10) == [
+        lookup.Popular("c", "C", 3.0), lookup.Popular("b", "B", 2.0), lookup.Popular("a", "A", 1.0),
+    ]  # fmt: skip
+    assert [each.item for each in lookup.popular(made, 1)] == ["c"]
+    of_x = Rules(include=frozenset({"x"}))
+    assert [each.item for each in lookup.popular(made, 10, of_x)] == ["b", "a"]
+    assert lookup.popular(Recommender(EngineSettings(model="gnn")), 10) == []
+
+
+def test_what_is_known_of_an_item() -> None:
+    made = Recommender(EngineSettings(model="gnn"))
+    made.upsert_item(Item(item="a", title="A", categories=["x", "y"]))
+    made.observe(took("ann", "a", 1, kind="view"), answer=False)
+    made.observe(took("ann", "b", 2, kind="purchase"), answer=False)
+    assert lookup.facts(made, "a") == lookup.ItemFacts("a", "A", ["x", "y"], False, True, 0.4)
+    assert lookup.facts(made, "b") == lookup.ItemFacts("b", "b", [], False, False, 1.0)
+    assert lookup.facts(made, "c") is None
+    assert lookup.taken_for_good(made, "ann") == ["b"]
+    assert lookup.taken_for_good(made, "nobody") == []
+    made.remove_item("a")
+    assert lookup.facts(made, "a") == lookup.ItemFacts("a", "a", [], True, True, 0.4)

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from engine import EngineSettings, Item, Recommender, Rules
+from engine import EngineSettings, Item, Recommender, Rules, lookup
 from tests.engine.builders import films, ids, known, mixed, state, stream
 
 CATEGORIES = {film.item: set(film.categories) for film in films()}
@@ -49,6 +49,47 @@ def test_exclude_is_stronger_and_unknown_categories_have_no_items(made: Recommen
         plain = made.recommend(user).items
         assert made.recommend(user, rules=Rules(exclude=none)).items == plain
         assert made.recommend(user, rules=Rules(include=none, diversity=0.5)).items == []
+
+
+@pytest.mark.parametrize("user", ASKERS)
+def test_items_are_named_that_alone_may_be_shown_or_may_not(made: Recommender, user: str) -> None:
+    whole = made.recommend(user, 60).items
+    some = frozenset(entry.item for entry in whole[::3]) | {"no such item"}
+    only = made.recommend(user, 60, Rules(only=some)).items
+    assert only == [entry for entry in whole if entry.item in some] != []
+    without = made.recommend(user, 60, Rules(without=some)).items
+    assert without == [entry for entry in whole if entry.item not in some] != []
+    assert made.recommend(user, 60, Rules(only=frozenset())).items == []
+    assert made.recommend(user, 60, Rules(only=some, without=some)).items == []
+    assert made.recommend(user, 60).items == whole
+
+
+def test_what_was_seen_is_left_out_though_it_may_come_again() -> None:
+    made = known(EngineSettings(excludes=[]))
+    for event in stream():
+        made.observe(event, answer=False)
+    for user in USERS:
+        taken = {event.item for event in stream() if event.user == user}
+        whole = made.recommend(user, 60).items
+        assert taken & {entry.item for entry in whole}
+        unseen = made.recommend(user, 60, Rules(unseen=True)).items
+        assert unseen == [entry for entry in whole if entry.item not in taken] != []
+    stranger = made.recommend("unknown", 60)
+    assert made.recommend("unknown", 60, Rules(unseen=True)).items == stranger.items
+
+
+def test_items_that_are_asked_for_compete_in_a_large_catalogue_too() -> None:
+    made = known(EngineSettings(exact_items=20, candidates=100))
+    for event in stream():
+        made.observe(event, answer=False)
+    assert not made.all_compete
+    for user in ASKERS:
+        plain = made.recommend(user, 3).items
+        free = [item for item in CATEGORIES if item not in {entry.item for entry in plain}][:5]
+        asked = set(ids(made.recommend(user, 60, Rules(only=frozenset(free)))))
+        final = set(lookup.taken_for_good(made, user))
+        assert asked == set(free) - final
+        assert made.recommend(user, 3).items == plain
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])

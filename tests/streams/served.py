@@ -13,7 +13,7 @@ from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
-from streams.web.posting import InteractionWriter
+from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.worker.health import Health
 from tests.engine.builders import WITHOUT_TEXT, stream, took
@@ -45,10 +45,11 @@ class Served:
 
     def __init__(self, bootstrap: str, embedded: bool = True, **web: str) -> None:
         self.port = free_port()
-        topic = f"posted.{next(_marks)}"
+        mark = next(_marks)
+        topic = f"posted.{mark}"
         self.settings = Settings(
             broker={"bootstrap": bootstrap, "embedded": embedded},
-            topics={"interactions": topic, "message_bytes": 65_536},
+            topics={"interactions": topic, "items": f"items.{mark}", "message_bytes": 65_536},
             web={"port": self.port} | web,
         )
         self.topic = topic
@@ -59,7 +60,7 @@ class Served:
         self.access.open(self.loop)
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
-        writer = InteractionWriter(self.settings, lambda: PARTITIONS)
+        writer = MessageWriter(self.settings, lambda: PARTITIONS)
         model = Model("millrace-test", "1")
         api = Api(self.engine, model, self.access, self.health, writer, self.settings)
         self.operations = api.operations

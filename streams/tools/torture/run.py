@@ -248,6 +248,9 @@ class Torture:
     def _drain(self, fleet: Fleet, traffic: Traffic, subscriber: Subscriber) -> None:
         """Let the workers answer the rest, undisturbed; give up when nothing moves any more."""
         self.phase = "answering the rest"
+        if self.settings.topics.partitions > 1:  # all are there in the end, to compare their items
+            for slot in fleet.slots:
+                fleet.start(slot)
         since = time.monotonic()
         while not (traffic.done and traffic.outstanding <= 0 and fleet.settled):
             self._tick(fleet, subscriber)

@@ -68,6 +68,7 @@ function figures(now) {
   byId("lag-table").hidden = !byId("lag-empty").hidden;
   dead(now.dead, now.dead_last);
   active(now.active);
+  experiments(now.experiments);
   if (toShow && chosen && !now.ready) {
     toShow = false;
     user.show(chosen);
@@ -77,6 +78,21 @@ function figures(now) {
 function stages(found) {
   table(byId("stage-table"), Object.entries(found).map(([stage, [p50, p99]]) =>
     [stage, duration(p50), duration(p99)]), (stage) => `swatch stage-${stage}`);
+}
+
+/** A mean with half of its interval, as the worker tells both. */
+function estimate(told, digits) {
+  if (!told) return "–";
+  const [mean, half] = told;
+  return mean.toFixed(digits) + (half === null ? "" : ` ± ${half.toFixed(digits)}`);
+}
+
+function experiments(arms) {
+  byId("experiments").hidden = !arms.length;
+  table(byId("experiment-table"), arms.map((each) => [
+    `${each.experiment}: ${each.arm}`, number(each.users), number(each.queries),
+    estimate(each.hit_rate, 3), estimate(each.difference, 3), estimate(each.ndcg, 4),
+  ]));
 }
 
 /** Write rows into a table's body, into the cells that are there. */

@@ -32,7 +32,7 @@ from streams.settings import (
     load_settings,
 )
 from streams.web.errors import RefusedRequest
-from streams.web.posting import InteractionWriter
+from streams.web.posting import MessageWriter
 from tests.conftest import TOPICS
 from tests.streams.conftest import Path, interaction
 from tests.streams.secured import USERS, Secured, start
@@ -248,10 +248,10 @@ def test_who_may_not_write_to_the_input_is_told_by_the_api_alone(
     name = guest.topics.interactions
     secured.allow("guest", "READ", topic=name)
     assert rights.of_worker(guest)[name] == {rights.READ}
-    writer = InteractionWriter(guest, partitions=lambda: 1)
+    writer = MessageWriter(guest, partitions=lambda: 1)
 
     async def post() -> Source:
-        return await writer.write("ann", b"{}", [])
+        return await writer.interaction("ann", b"{}", [])
 
     for topic in (name, guest.topics.recommendations):
         if topic != name:  # now its producer gets an id; before, librdkafka gave it up

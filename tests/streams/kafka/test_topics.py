@@ -15,7 +15,9 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewPartitions,
     NewTopic,
+    ResourceType,
 )
+from pydantic import ValidationError
 
 from streams.brokers import (
     BrokerError,
@@ -27,6 +29,7 @@ from streams.brokers import (
 from streams.kafka import topics
 from streams.settings import Settings, SettingsError, load_settings
 from tests.streams.asking import free_port
+from tests.streams.waiting import until
 
 BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 only_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
@@ -327,3 +330,23 @@ def test_addresses_that_are_none_are_refused_at_once(given, told):
     with pytest.raises(SettingsError, match=r"broker\.bootstrap") as error:
         load_settings(None, [f'broker.bootstrap="{given}"'])
     assert told in str(error.value)
+
+
+@only_kafka
+def test_a_topic_that_takes_no_message_is_told(settings, broker):
+    chosen = settings()
+    topics.create(chosen)
+    name = chosen.topics.recommendations
+    asked = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[asked])
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    for done in admin.incremental_alter_configs([change]).values():
+        done.result(10)
+    [problem] = until(lambda: topics.check(chosen), 20, "the topic's setting is told")
+    assert (problem.topic, problem.stops) == (name, True)
+    assert "min.insync.replicas = 2, and it has 1 replicas" in problem.problem
+
+
+def test_two_topics_of_one_name_are_refused():
+    with pytest.raises(ValidationError, match="two topics are called 'events'"):
+        Settings(topics={"interactions": "events", "items": "events"})

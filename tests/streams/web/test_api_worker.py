@@ -26,7 +26,6 @@ from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
 ODD = "a/b 🎬 {%2F}?#"
-DOCS = (ROOT / "docs" / "api.md").read_text()
 
 
 class Workers:
@@ -114,44 +113,6 @@ def test_what_is_posted_to_one_worker_is_known_to_every_worker(workers: Workers)
     assert sorted(answered) == [f"posted {number}" for number in range(6)]
 
 
-# ------------------------------------------------------------------ docs/api.md
-
-
-EXAMPLES = re.findall(r"```sh\n(.*?)```\n+```json\n(.*?)```", DOCS, re.DOTALL)
-
-
-def test_docs_example_each_route(workers: Workers) -> None:
-    commands = "".join(command for command, _ in EXAMPLES)
-    for path in ask(workers.ports[0], "/openapi.json").body["paths"]:
-        pattern = re.escape(path).replace(r"\{user\}", "[^/ ]+").replace(r"\{item\}", "[^/ ]+")
-        assert re.search(rf":6066{pattern}(\?[^ ]*)?['\s]", commands), path
-
-
-def test_docs_examples_answer_as_they_say(workers: Workers) -> None:
-    port = workers.ports[0]
-    for number, item in enumerate(("m7", "m42")):
-        post(port, encode(interaction(number, user="bob", item=item, event_id=f"bob {number}")))
-    workers.everyone_says("/items/m42/neighbours", "Aliens (1986)")
-    for written, expected in EXAMPLES:
-        command = written.replace("6066", str(port))
-        done = subprocess.run(
-            ["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert shape(json.loads(done.stdout)) == shape(json.loads(expected)), command
-        if "/interactions" in command:
-            workers.everyone_says("/users/ann", "m42")
-
-
-def shape(value: Any) -> Any:
-    """Names and types alone; of a list, those of its first entry."""
-    if isinstance(value, dict):
-        return {name: shape(held) for name, held in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
-
-
 # ------------------------------------------------------------------ the OpenAPI document
 
 
@@ -162,6 +123,8 @@ def test_schemathesis_finds_nothing(workers: Workers, tmp_path: FilePath) -> Non
         str(program), "run", f"http://127.0.0.1:{workers.ports[0]}/openapi.json",
         "--checks", "all", "--max-examples", "15", "--seed", "0", "--no-color",
         "--generation-database", "none", "--no-shrink",
+        # What is written is applied some milliseconds later, and a deleted item stays known.
+        "--exclude-checks", "use_after_free,ensure_resource_availability",
     ]  # fmt: skip
     hooks = {
         "SCHEMATHESIS_HOOKS": "tests.streams.schemathesis_hooks",
@@ -174,5 +137,6 @@ def test_schemathesis_finds_nothing(workers: Workers, tmp_path: FilePath) -> Non
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[:4000]} ... {done.stdout[-2000:]}{done.stderr}"
     [tested] = re.findall(r"Tested: (\d+)", done.stdout)
-    assert int(tested) == len(ask(workers.ports[0], "/openapi.json").body["paths"])
+    paths = ask(workers.ports[0], "/openapi.json").body["paths"]
+    assert int(tested) == sum(map(len, paths.values()))
     assert ask(workers.ports[0], "/health/ready").status == 200

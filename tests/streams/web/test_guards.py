@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from streams.brokers import EmbeddedBroker
+from tests.streams.asking import ask
 from tests.streams.conftest import interaction
 from tests.streams.served import Served, refusal
 
@@ -23,6 +24,32 @@ def test_other_sites_pages_may_send_nothing(served: Served) -> None:
     ours = f"http://127.0.0.1:{served.port}"
     assert served.post(event, Origin=ours).status == 202
     assert served.get("/users/u1", Origin="http://evil.example").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/items/m1"),
+        ("PATCH", "/items/m1"),
+        ("DELETE", "/items/m1"),
+        ("DELETE", "/users/u1"),
+    ],
+)
+def test_no_route_that_writes_is_open_to_others(
+    served: Served, embedded: EmbeddedBroker, method: str, path: str
+) -> None:
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example"},
+    ):
+        heard = ask(served.port, path, method, b'{"hidden": true}', headers)
+        assert refusal(heard) == (403, "Forbidden")
+    made = Served(embedded.bootstrap, token="sesame")
+    try:
+        assert refusal(ask(made.port, path, method, b"{}")) == (401, "Unauthorized")
+    finally:
+        made.close()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::1", "", "10.0.0.1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -112,7 +113,14 @@ def test_bodies_are_limited_before_they_are_read_and_as_they_are_unpacked(
 
 
 @pytest.mark.parametrize(
-    "body", [b"no gzip at all", gzip.compress(EVENT, mtime=0)[:-20] + b"\0" * 20]
+    "body",
+    [
+        b"no gzip at all",
+        gzip.compress(EVENT, mtime=0)[:-20] + b"\0" * 20,
+        gzip.compress(EVENT, mtime=0)[:-20],
+        gzip.compress(EVENT, mtime=0) + b"more",
+    ],
+    ids=["none", "damaged", "cut", "followed"],
 )
 def test_a_malformed_gzip_is_the_senders_fault(
     serving: Callable[..., Served], body: bytes, caplog: pytest.LogCaptureFixture
@@ -121,6 +129,20 @@ def test_a_malformed_gzip_is_the_senders_fault(
     status, _ = refusal(served.post(body, Content_Encoding="gzip"))
     assert status == 400
     assert not caplog.records
+
+
+def test_what_is_packed_is_unpacked_or_refused_by_the_name_of_its_encoding(
+    serving: Callable[..., Served],
+) -> None:
+    served = serving()
+    middle = len(EVENT) // 2
+    members = gzip.compress(EVENT[:middle], mtime=0) + gzip.compress(EVENT[middle:], mtime=0)
+    assert served.post(members, Content_Encoding="gzip").status == 202
+    assert served.post(zlib.compress(EVENT), Content_Encoding="deflate").status == 202
+    assert served.post(EVENT, Content_Encoding="identity").status == 202
+    heard = served.post(EVENT, Content_Encoding="br")
+    assert heard.status == 415
+    assert "Content-Encoding: 'br' is not known" in heard.body["error"]["message"]
 
 
 def test_a_malformed_late_chunk_is_answered(serving: Callable[..., Served]) -> None:

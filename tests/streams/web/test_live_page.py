@@ -27,7 +27,7 @@ from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
 from streams.web.page import Page as LivePage
-from streams.web.posting import InteractionWriter
+from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.worker.health import Health
 from streams.worker.partition import Partition
@@ -280,7 +280,11 @@ def test_a_click_and_an_event_from_elsewhere_change_the_list(
 
 def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     port, token = free_port(), "öffne dich"
-    settings = Settings(web={"port": port, "token": token}, engine={"model": "gnn"})
+    settings = Settings(
+        web={"port": port, "token": token},
+        engine={"model": "gnn"},
+        experiments={"one": {"arms": {"plain": {}, "varied": {"diversity": 0.3}}}},
+    )
     engine = Recommender(EngineSettings(model="gnn"))
     for item in ITEMS:
         engine.upsert_item(item)
@@ -288,7 +292,7 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     access.open(loop)
-    api = Api(engine, model, access, health, InteractionWriter(settings, lambda: 1), settings)
+    api = Api(engine, model, access, health, MessageWriter(settings, lambda: 1), settings)
     pipeline = Pipeline(engine, settings, model)
     partition = Partition(number=0, window=1000, writer=TransactionalWriter(settings, 0, "", 0))
     feed = Feed(pipeline, health, model)
@@ -318,6 +322,13 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
         loop.call_soon_threadsafe(pipeline.follow, partition, [record])
         expect(page.locator("#taken li").first).to_contain_text(taken.title)
         assert taken.title not in titles(page)
+        arms = page.locator("#experiment-table tbody th")
+        expect(arms).to_have_text(["one: plain", "one: varied"])
+        page.goto(f"http://127.0.0.1:{port}/docs")
+        expect(page.locator("#operations details")).to_have_count(len(api.operations))
+        page.get_by_text("Write an interaction, or many, to Kafka").click()
+        expect(page.get_by_text("all_or_nothing")).to_be_visible()
+        page.goto(f"http://127.0.0.1:{port}/?user=ann")
         for path, status in (
             ("static/nothing.js", 404),
             ("static/uPlot.LICENSE", 404),

@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections import defaultdict
+from functools import partial
 from operator import itemgetter
 from pathlib import Path as FilePath
 from typing import Any
@@ -27,7 +28,7 @@ from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
 from tests.conftest import TOPICS
-from tests.streams.asking import free_port
+from tests.streams.asking import ask, free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
@@ -36,7 +37,8 @@ DEPLOY = ROOT / "deploy"
 EVENTS = 200
 TOKEN = "open-sesame"
 SUBSYSTEMS = {
-    "build", "worker", "partition", "delivery", "checkpoint", "engine", "overlay",
+    "build", "worker", "partition", "delivery", "checkpoint", "engine", "overlay", "http",
+    "experiment",
 }  # fmt: skip
 TARGET_LABELS = {"job", "instance"}
 """Labels that Prometheus adds to whatever it scrapes."""
@@ -56,13 +58,22 @@ def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> di
             "checkpoint_seconds": 0.5,
         },
         web={"port": port, "token": TOKEN},
+        experiments={"one": {"arms": {"plain": {}, "popular": {"list": "noop"}}}},
     )
     path = Path(settings)
     with path.worker():
+        until(lambda: asked(port), 60, "the worker says that it is not ready")
         path.send(*(interaction(n, user=f"u{n % 7}") for n in range(EVENTS)))
         path.send_bytes(b"rubbish")
         path.flush()
-        path.answers(EVENTS)
+        arms = {answer["user"]: answer["experiments"] for answer in path.answers(EVENTS)}
+        for user, own in arms.items():  # who asks is told the arm of the answers on the topic
+            bearer = {"Authorization": f"Bearer {TOKEN}"}
+            asking = partial(ask, port, f"/users/{user}/recommendations", headers=bearer)
+            heard = until(lambda ask=asking: found if (found := ask()).status == 200 else None)
+            assert heard.body["experiments"] == own
+            trending = {entry["reason"] for entry in heard.body["items"]} == {"trending"}
+            assert trending or own == {"one": "plain"}
         return until(lambda: found if complete(found := scrape(port)) else None)
 
 
@@ -75,6 +86,15 @@ def complete(found: dict[str, Metric]) -> bool:
         and sum(s.value for s in found["millrace_partition_answered_offset"].samples) == EVENTS + 1
         and not any(s.value for s in found["millrace_partition_waiting_events"].samples)
     )
+
+
+def asked(port: int) -> bool:
+    """Whether it answers; a worker that is starting does with 503."""
+    try:
+        ask(port, "/health/ready")
+    except ConnectionError:
+        return False
+    return True
 
 
 def scrape(port: int) -> dict[str, Metric]:
@@ -112,6 +132,19 @@ def test_the_figures_are_those_of_what_was_sent(families: dict[str, Metric]) -> 
     assert one("millrace_worker_events_total") == EVENTS + 1
     assert one("millrace_worker_recommendations_total") == EVENTS
     assert one("millrace_worker_ready") == 1
+    unknown = values(families["millrace_worker_unknown"], "millrace_worker_unknown_total", "of")
+    assert unknown == {"user": 7, "item": EVENTS, "unlisted": EVENTS}
+    answers = values(
+        families["millrace_experiment_answers"], "millrace_experiment_answers_total", "arm"
+    )
+    assert answers.keys() == {"plain", "popular"}
+    assert sum(answers.values()) == EVENTS
+    requests = values(
+        families["millrace_http_requests"], "millrace_http_requests_total",
+        ("method", "route", "status"),
+    )  # fmt: skip
+    assert requests["GET", "/health/ready", "503"] == 1
+    assert requests["GET", "/metrics", "200"] >= 1
     assert one("millrace_worker_partitions") == 2
     assert (one("millrace_engine_users"), one("millrace_engine_items")) == (7, EVENTS)
     letters = values(

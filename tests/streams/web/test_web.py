@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from typer.testing import CliRunner
 
 from streams.cli.app import app
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings, SettingsError, WebSettings
 from streams.web.server import WebServer, serve
 from streams.worker.health import Health
 from tests.streams.asking import free_port
@@ -98,6 +98,25 @@ def test_a_port_that_is_taken_is_told(port: int, started: Callable[..., WebServe
     started()
     with pytest.raises(SettingsError, match=rf"web.port = {port}: .*in use"):
         started()
+
+
+def test_where_no_port_is_set_the_next_free_one_is_taken(
+    health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = free_port()
+    web = WebSettings.model_construct(**WebSettings().model_dump() | {"port": first})
+    web.model_fields_set.clear()
+    settings = Settings().model_copy(update={"web": web})
+    servers = [serve(settings, CollectorRegistry(), health) for _ in range(3)]
+    try:
+        assert servers[0].port == first
+        assert len({server.port for server in servers}) == 3
+        assert all(first < server.port < first + 16 for server in servers[1:])
+        assert f"port {first} is taken" in caplog.text
+        assert get(servers[2].port, "/health/live")[0] == 200
+    finally:
+        for server in servers:
+            server.close()
 
 
 def test_a_child_that_outlives_the_worker_does_not_keep_the_port(port: int) -> None:

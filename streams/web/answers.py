@@ -1,0 +1,95 @@
+"""What the HTTP API answers, as types that the OpenAPI document is made of."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.lookup import Neighbour, Popular, Taken
+from streams.messages.schemas import Model
+from streams.web.errors import Reason
+
+
+class RecommendedItem(msgspec.Struct, frozen=True):
+    """One recommended item, the score it was ranked by (a logit) and why."""
+
+    item: str
+    title: str
+    score: float
+    reason: str
+
+
+class UserRecommendations(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A user's best items now; what is trending for somebody who is not known.
+
+    `experiments` names the user's arm of each, and is left out where there is none.
+    """
+
+    user: str
+    known: bool
+    items: list[RecommendedItem]
+    model: Model
+    experiments: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class UserInteractions(msgspec.Struct, frozen=True):
+    """What a user took, newest first, as far as the graph holds it."""
+
+    user: str
+    known: bool
+    interactions: list[Taken]
+
+
+class ItemNeighbours(msgspec.Struct, frozen=True):
+    """An item and others that are near it, nearest first."""
+
+    item: str
+    title: str
+    neighbours: list[Neighbour]
+
+
+class PopularItems(msgspec.Struct, frozen=True):
+    """The items that were taken most, first the most taken."""
+
+    items: list[Popular]
+
+
+class TrendingItems(msgspec.Struct, frozen=True):
+    """What is trending: the list of somebody who is not known."""
+
+    items: list[RecommendedItem]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """Where Kafka has an interaction, which is known by its `event_id`."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class ItemAccepted(msgspec.Struct, frozen=True):
+    """Where Kafka has a message about an item."""
+
+    item: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class OneOfMany(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one interaction of many: its place in Kafka, or why it is not there."""
+
+    event_id: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    error: Reason | None = None
+
+
+class ManyAnswered(msgspec.Struct, frozen=True):
+    """What became of many interactions, in the order in which they were sent."""
+
+    accepted: int
+    refused: int
+    topic: str
+    results: list[OneOfMany]

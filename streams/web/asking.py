@@ -1,0 +1,52 @@
+"""What the handlers of the API share: who asks the engine, and how an answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from engine.recommender import Recommender
+from streams.messages.schemas import encode
+from streams.web.engine_access import EngineAccess
+from streams.web.errors import RefusedRequest
+from streams.worker.health import Health
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Asks the engine, once the worker has caught up.
+
+    Attributes
+    ----------
+    engine
+        To be read in `ask` alone: it is the worker's and not thread-safe.
+    """
+
+    engine: Recommender
+    access: EngineAccess
+    health: Health
+
+    async def ask(self, function: Callable[[], T]) -> T:
+        """What `function` returns, called between two events.
+
+        Raises
+        ------
+        RefusedRequest
+            503, if the worker is starting or catching up.
+        EngineUnavailableError
+            If it does not get to it in time.
+        """
+        if not self.health.readable:
+            raise RefusedRequest(503, f"the worker is not ready: {self.health.reason}")
+        return await self.access.ask(function)
+
+
+def answer(found: msgspec.Struct, status: int = 200) -> web.Response:
+    """A struct as JSON."""
+    return web.Response(body=encode(found), status=status, content_type="application/json")

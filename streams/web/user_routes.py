@@ -1,0 +1,153 @@
+"""The routes of a user: what to recommend, what they took, and to forget them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import replace
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from engine import lookup
+from engine.events import Id, Interaction
+from engine.lookup import Taken
+from engine.recommender import Recommender
+from engine.rules import Rules
+from streams.experiments.arms import Arms, Treatment
+from streams.experiments.lists import recommend
+from streams.messages.bad_message import shown
+from streams.messages.schemas import Model, encode
+from streams.web.answers import Accepted, UserInteractions, UserRecommendations
+from streams.web.asking import Asking, answer
+from streams.web.errors import RefusedRequest
+from streams.web.lists import Categories, of_categories, with_titles
+from streams.web.openapi import Operation
+from streams.web.parameters import of_path, of_query
+from streams.web.posting import MessageWriter
+
+_NEAR = 50
+"""Items around an item in whose context is recommended, at least."""
+
+
+class OfUser(msgspec.Struct, frozen=True):
+    """Whom it is about."""
+
+    user: Id
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a list must keep to.
+
+    Attributes
+    ----------
+    k
+        How many items; without it, `engine.k` or what the user's arm of an experiment has.
+    include, exclude
+        Categories: items of at least one of these, of none of those; in place of the settings'.
+    exclude_item
+        Items that are not wanted, as those that the page shows already.
+    exclude_seen
+        Leave out whatever the user took, viewed or disliked.
+    context
+        An item: only what goes with it is wanted, and never itself.
+    """
+
+    k: Annotated[int, Meta(ge=1, le=100)] | None = None
+    include: Categories = ()
+    exclude: Categories = ()
+    exclude_item: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
+    exclude_seen: bool = False
+    context: Id | None = None
+
+
+class UserRoutes:
+    """The handlers; they run in the web server's thread.
+
+    Parameters
+    ----------
+    arms
+        Those of the experiments.
+    forgets
+        Whether users may be forgotten by `DELETE`: the server has a token.
+    """
+
+    def __init__(
+        self, asking: Asking, model: Model, writer: MessageWriter, arms: Arms, forgets: bool
+    ) -> None:
+        self._asking = asking
+        self._model = model
+        self._writer = writer
+        self._arms = arms
+        self._forgets = forgets
+        self.operations = (
+            Operation(
+                "GET", "/users/{user}/recommendations", "A user's best items now",
+                self.recommendations, UserRecommendations, (400, 404, 503),
+                in_path=OfUser, in_query=Wanted,
+            ),
+            Operation(
+                "GET", "/users/{user}", "What a user took, newest first",
+                self.interactions, UserInteractions, (400, 503), in_path=OfUser,
+            ),
+            Operation(
+                "DELETE", "/users/{user}", "Forget a user; only where web.token is set",
+                self.forget, Accepted, (400, 503), status=202, in_path=OfUser,
+            ),
+        )  # fmt: skip
+
+    async def recommendations(self, request: web.Request) -> web.Response:
+        """The user's list; of somebody unknown, what is trending."""
+        user, wanted = of_path(request, OfUser).user, of_query(request, Wanted)
+        engine, now = self._asking.engine, time.time_ns() // 1_000_000
+
+        def look() -> UserRecommendations:
+            arms = self._arms.of(user)
+            treatment = self._arms.treatment(arms)
+            rules = _rules(engine, treatment, wanted)
+            found = recommend(engine, treatment, user, now, "asked", wanted.k, rules)
+            known, items = lookup.knows_user(engine, user), with_titles(engine, found.items)
+            return UserRecommendations(user, known, items, self._model, arms)
+
+        return answer(await self._asking.ask(look))
+
+    async def interactions(self, request: web.Request) -> web.Response:
+        """What the user took."""
+        user, engine = of_path(request, OfUser).user, self._asking.engine
+
+        def look() -> UserInteractions:
+            taken: list[Taken] = lookup.recent(engine, user)
+            return UserInteractions(user, lookup.knows_user(engine, user), taken)
+
+        return answer(await self._asking.ask(look))
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """Write that the user is to be forgotten."""
+        user = of_path(request, OfUser).user
+        if not self._forgets:
+            raise RefusedRequest(
+                403, "DELETE forgets a user for good: set MILLRACE_WEB__TOKEN, and send it"
+            )
+        event = Interaction(
+            event_id=f"forget:{uuid.uuid4().hex}",
+            user=user,
+            timestamp=time.time_ns() // 1_000_000,
+            kind="forget",
+        )
+        at = await self._writer.interaction(user, encode(event), [])
+        return answer(Accepted(event.event_id, at.topic, at.partition, at.offset), 202)
+
+
+def _rules(engine: Recommender, treatment: Treatment, wanted: Wanted) -> Rules:
+    """The user's rules with those of a request; raises `RefusedRequest` (404)."""
+    rules = of_categories(treatment.rules, wanted.include, wanted.exclude)
+    without = frozenset(wanted.exclude_item)
+    only = None
+    if wanted.context is not None:
+        if not lookup.knows_item(engine, wanted.context):
+            raise RefusedRequest(404, f"context: item {shown(wanted.context)} is not known")
+        near = lookup.neighbours(engine, wanted.context, max(_NEAR, 5 * (wanted.k or treatment.k)))
+        only, without = frozenset(each.item for each in near), without | {wanted.context}
+    return replace(rules, only=only, without=without, unseen=wanted.exclude_seen)
