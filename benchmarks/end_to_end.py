@@ -55,7 +55,9 @@ RATE = 200.0
 BLOCK_SECONDS = 5.0
 WARM_UP_EVENTS = 5_000
 PROBES = 10
-TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+TOPICS = (
+    "interactions", "items", "item_embeddings", "item_deltas", "recommendations", "dead_letters",
+)  # fmt: skip
 console = Console(stderr=True)
 
 

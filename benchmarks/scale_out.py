@@ -2,28 +2,31 @@
 
     python -m benchmarks.scale_out [--data ml-100k] [--events 20000] [--json FILE]
 
-Every worker applies every event, and answers those of its own partitions. So with W workers and
-costs of `own` (an event that it answers) and `silent` (one that it only applies), a worker with a
-core of its own keeps up with at most
+Every worker learns and answers the events of its own partitions, and adds to its items what others
+tell of theirs. So with W workers and costs of `own` (an event that it answers) and `following`
+(what another's event costs it, by way of deltas), a worker with a core of its own keeps up with at
+most
 
-    W / (own + (W - 1) silent)    events a second over all partitions, which tends to 1 / silent.
+    W / (own + (W - 1) following)    events a second over all partitions.
 
 - `measured`: events/s over all partitions while one and two workers work off a backlog (from the
   times that answers reached the output topic, first and last tenth left out), and the CPU time of
   the worker processes for it. On two cores the broker takes its part of them.
-- `own_us`, `silent_us`: CPU time of a worker for an event. The first is what one worker needs, all
-  partitions being its own; two workers each have half of the events of their own, so that what
-  they need more of in all is one silent application of each event.
-- `following_share`: of two workers' CPU time, what following the other's partitions takes.
+- `own_event_us`, `following_us`: CPU time of a worker for an event. The first is what one worker
+  needs, all partitions being its own; what two need more of in all is that of following.
+- `following_share`: of two workers' CPU time, what following takes.
+- `two_workers_speedup`: by CPU time, the broker's and the clients' left out: twice what one worker
+  needs for an event, by what two need in all.
+- `delta_bytes_per_event`: of the topic of deltas, while two workers worked.
 - `simulated`: 8 to 64 workers, a core each and one partition each, events arriving at random
   (Poisson) at a share of `LOAD` of what they can keep up with, equal users. A worker answers the
-  events of its own first come first served, and applies those of others when it has none; it can
-  from when their worker has committed that they are answered, and it has asked for that, both
-  every `worker.commit_seconds`. `lag_ms`: from an answer until another worker has applied its
-  event; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
-  broker, which serves each message to W readers.
-- `ndcg_ratio`, `flush_us`, `delta_bytes_per_event`, `following_us`, ...: of engines that share
-  their items instead of applying each other's events, in this process (`benchmarks.shared_items`).
+  events of its own first come first served, and adds what others told when it has none; they tell
+  every `worker.delta_seconds`. `lag_ms`: from an answer until another worker knows what its event
+  taught; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
+  broker, which serves each delta to W readers. What another's event costs is taken as measured with
+  two workers; deltas of fewer events each cost more by event.
+- `engines`: quality and costs of engines that share their items in this process
+  (`benchmarks.shared_items`).
 """
 
 from __future__ import annotations
@@ -88,23 +91,27 @@ def main() -> None:
                 found.append(measure(bench, dataset, events, workers))
     measured = {workers: median(found) for workers, found in runs.items()}
     own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
-    silent = max(0.0, both - own)
-    commit_seconds = load_settings().worker.commit_seconds
+    following = max(0.0, both - own)
+    delta_seconds = load_settings().worker.delta_seconds
     report: dict[str, Any] = {
         "events": len(events) - WARM_UP_EVENTS,
         "rounds": arguments.rounds,
         "measured": {str(workers): figures for workers, figures in measured.items()},
         "ratio": round(measured[2]["events_per_second"] / measured[1]["events_per_second"], 2),
-        "own_us": own,
-        "silent_us": round(silent, 1),
-        "following_share": round(silent / both, 3),
+        "own_event_us": own,
+        "following_us": round(following, 1),
+        "following_share": round(following / both, 3),
+        "two_workers_speedup": round(2 * own / both, 2),
+        "delta_bytes_per_event": measured[2]["delta_bytes"],
         "load": LOAD,
-        "commit_seconds": commit_seconds,
+        "delta_seconds": delta_seconds,
         "simulated": {
-            str(workers): simulate(workers, own / 1e6, silent / 1e6, commit_seconds, arguments.seed)
+            str(workers): simulate(
+                workers, own / 1e6, following / 1e6, delta_seconds, arguments.seed
+            )
             for workers in WORKERS
         },
-        **shared_items.measure(dataset, arguments.events, arguments.engines),
+        "engines": shared_items.measure(dataset, arguments.events, arguments.engines),
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
     }
     text = json.dumps(report, indent=2)
@@ -143,10 +150,13 @@ def measure(
         message.timestamp()[1]
         for message in read_all(bench.settings, bench.settings.topics.recommendations)
     )[WARM_UP_EVENTS:]
+    deltas = read_all(bench.settings, bench.settings.topics.item_deltas)
+    told = sum(len(message.value() or b"") for message in deltas)
     low, high = len(stamps) // 10, len(stamps) * 9 // 10
     return {
         "events_per_second": (high - low) / (stamps[high] - stamps[low]) * 1e3,
         "cpu_us": cpu / len(stamps) * 1e6,
+        "delta_bytes": told / len(events),
     }
 
 
@@ -171,22 +181,22 @@ def cpu_seconds(processes: list[psutil.Process]) -> float:
 def simulate(
     workers: int,
     own: float,
-    silent: float,
-    commit_seconds: float,
+    following: float,
+    delta_seconds: float,
     seed: int,
     events: int = SIMULATED_EVENTS,
 ) -> dict[str, Any]:
-    """So many workers by the model above; `own` and `silent` are seconds of an event."""
+    """So many workers by the model above; `own` and `following` are seconds of an event."""
     rng = np.random.default_rng([seed, workers])
-    most = workers / (own + (workers - 1) * silent)
+    most = workers / (own + (workers - 1) * following)
     arrivals = np.cumsum(rng.exponential(1 / (LOAD * most), events))
     owners: list[int] = rng.integers(workers, size=events).tolist()
-    phases = rng.uniform(0, commit_seconds, (2, workers))  # of commits, and of asking for them
+    phases = rng.uniform(0, delta_seconds, workers)  # of telling
 
     def tick(moment: float, phase: float) -> float:
-        if not commit_seconds:
+        if not delta_seconds:
             return moment
-        return float(phase + np.ceil((moment - phase) / commit_seconds) * commit_seconds)
+        return float(phase + np.ceil((moment - phase) / delta_seconds) * delta_seconds)
 
     # What happens, in order of time: an event reaches a worker, or (-1) a worker is done with one.
     heap = [
@@ -205,15 +215,15 @@ def simulate(
             event, working[worker] = working[worker], -1
             if owners[event] == worker:
                 answered[event] = now
-                known = tick(now, phases[0, worker])
+                told = tick(now, phases[worker])
                 for other in range(workers):
                     if other != worker:
-                        heapq.heappush(heap, (tick(known, phases[1, other]), other, event))
+                        heapq.heappush(heap, (told, other, event))
             else:
                 lags.append(now - answered[event])
         if working[worker] < 0 and (queue := mine[worker] or others[worker]):
             working[worker] = queue.popleft()
-            cost = own if owners[working[worker]] == worker else silent
+            cost = own if owners[working[worker]] == worker else following
             heapq.heappush(heap, (now + cost, worker, -1))
     return {
         "events_per_second": round(most),

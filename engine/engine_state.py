@@ -53,6 +53,9 @@ class Knowledge:
         Items that events named, and no catalogue.
     reasons : list[str]
         By item number, why another is recommended. Made once: ten are needed for every answer.
+    homes : int32[users]
+        One more than the partition whose events a user's are (`Recommender.settle`); 0 if nobody
+        said so.
     purged : int64[users]
         The clock of the departures when a user's rows were last looked through for them.
     codes
@@ -68,6 +71,7 @@ class Knowledge:
             "unlisted": Array("items/unlisted", (ROWS,)),
             "reasons": Value("items/reasons", list[str]),
             "purged": Array("users/purged", (ROWS,)),
+            "homes": Array("users/homes", (ROWS,)),
             "_users_evicted": Value("users/evicted", int),
         },
         parts={
@@ -109,6 +113,7 @@ class Knowledge:
         self._user_order, self._item_order = UseOrder(), UseOrder()
         self._users_evicted = 0
         self.purged: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self.homes: NDArray[np.int32] = np.zeros(1024, np.int32)
         self.reads_text = s.model != "gnn"
         self.hidden: NDArray[np.bool_] = np.zeros(1024, np.bool_)
         self.unlisted: NDArray[np.bool_] = np.zeros(1024, np.bool_)
@@ -317,6 +322,7 @@ class Knowledge:
         self.disliked.reserve(users)
         self._user_order.reserve(users)
         self.purged = grown(self.purged, users)
+        self.homes = grown(self.homes, users)
         self._replaced()
 
     def _reserve_items(self, items: int) -> None:
@@ -427,6 +433,7 @@ class Knowledge:
     def clear_user(self, number: int) -> None:
         """Empty a user's rows; what they taught stays."""
         self.forget_contest()
+        self.homes[number] = 0
         self.graph.items.remove_from(self.taken.of(number), number)
         self.graph.users.clear(number)
         self.taken.clear(number)

@@ -43,7 +43,7 @@ _DESCRIBING = frozenset({"title", "text", "categories", "hidden"})
 """Fields of an item of which one at least is given by a message that describes it."""
 
 
-_Row = tuple[int, float, int, int, int, int, int, bool, bool, bool, bool]
+_Row = tuple[int, float, int, int, int, int, int, bool, bool, bool, bool, bool]
 """An `engine.step.events.EVENT`."""
 
 
@@ -101,7 +101,10 @@ class Recommender(Knowledge):
         return self.observe_many((interaction,), (answer,))[0]
 
     def observe_many(
-        self, interactions: Sequence[Interaction], answers: Sequence[bool] | None = None
+        self,
+        interactions: Sequence[Interaction],
+        answers: Sequence[bool] | None = None,
+        teaches: Sequence[bool] | None = None,
     ) -> list[Answer]:
         """Learn from each interaction in turn, and answer for its user before the next.
 
@@ -115,29 +118,36 @@ class Recommender(Knowledge):
         answers
             Whether each is to be answered; without, all are. What is learnt does not depend on
             it; the list of one that is not answered is empty.
+        teaches
+            Whether each teaches the items; without, all do. One that does not gives its user what
+            they took, and the items nothing: they have it from a delta (`apply_delta`).
 
         Raises
         ------
         ValueError
-            If there are not as many `answers` as interactions, or a kind is unknown; nothing is
-            learnt then.
+            If there are not as many `answers` or `teaches` as interactions, or a kind is unknown;
+            nothing is learnt then.
         """
         wanted = [True] * len(interactions) if answers is None else answers
-        if len(wanted) != len(interactions):
-            raise ValueError(f"{len(interactions)} interactions, {len(wanted)} answers")
+        taught = [True] * len(interactions) if teaches is None else teaches
+        for given, what in ((wanted, "answers"), (taught, "teaches")):
+            if len(given) != len(interactions):
+                raise ValueError(f"{len(interactions)} interactions, {len(given)} {what}")
         units = [self._units(interaction) for interaction in interactions]
         answered: list[Answer] = []
         rows: list[_Row] = []
-        for interaction, answer, weight in zip(interactions, wanted, units, strict=True):
+        for interaction, answer, teach, weight in zip(
+            interactions, wanted, taught, units, strict=True
+        ):
             if interaction.kind in ("ignore", "forget") or interaction.item is None:
                 answered += self._observe_rows(rows)
                 if interaction.kind != "ignore":
-                    self.forget(interaction.user)
+                    self.forget(interaction.user, teach)
                 answered.append(self.recommend(interaction.user) if answer else Answer([]))
                 continue
             if rows and not self.is_room_for(interaction.user, interaction.item):
                 answered += self._observe_rows(rows)
-            row = self._row(interaction, interaction.item, weight, answer)
+            row = self._row(interaction, interaction.item, weight, answer, teach)
             if self._is_compiled(interaction):
                 rows.append(row)
             else:
@@ -153,7 +163,9 @@ class Recommender(Knowledge):
             raise ValueError(f"kind: {interaction.kind!r} is unknown; known are {known}")
         return max(round(weight * WEIGHTS), 1) if weight else 0
 
-    def _row(self, interaction: Interaction, item: str, units: int, answer: bool) -> _Row:
+    def _row(
+        self, interaction: Interaction, item: str, units: int, answer: bool, teaches: bool
+    ) -> _Row:
         """An interaction in numbers (`engine.step.events.EVENT`); who is new gets a number."""
         value = interaction.value if interaction.kind in RATED else None
         judgement = 0
@@ -168,7 +180,7 @@ class Recommender(Knowledge):
         return (
             interaction.timestamp, value or 0.0, self.number_user(interaction.user),
             self.number_item(item), len(self.items), units, judgement, value is not None,
-            introduced, self.repeats and not final, answer,
+            introduced, self.repeats and not final, answer, teaches,
         )  # fmt: skip
 
     def _is_compiled(self, interaction: Interaction) -> bool:
@@ -212,7 +224,7 @@ class Recommender(Knowledge):
         self.purge(user)
         later = self.graph.users.later(user, interaction.timestamp)
         history = self.history(user, later)
-        learns = units > 0 and len(history) and item not in self.taken.final_of(user)
+        learns = row[-1] and units > 0 and len(history) and item not in self.taken.final_of(user)
         if learns and (later or not self.has_contest_of(user, interaction.timestamp)):
             self.compete(competing(self, user, history))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
@@ -303,18 +315,24 @@ class Recommender(Knowledge):
             gone = Item(item=name, hidden=True)
             self.describe_item(gone, {"hidden", "title", "categories"})
 
-    def forget(self, user: str) -> None:
+    def forget(self, user: str, teaches: bool = True) -> None:
         """Remove a user's id and rows, and what they added to counts and transitions.
 
         What the user taught the learnt weights is mixed with what others taught and stays.
         Transitions are taken back as far as their rows still hold them.
+
+        Parameters
+        ----------
+        teaches
+            Whether counts and transitions change; else they have changed already, by a delta.
         """
         number = self.users.find(user)
         if number is None:
             return
         self.purge(number)
-        take_back(self, number)
-        self._replaced()
+        if teaches:
+            take_back(self, number)
+            self._replaced()
         self.clear_user(number)
         self.users.release(number)
 
@@ -389,16 +407,38 @@ class Recommender(Knowledge):
         apart._replaced()
         return apart
 
-    def take_in(self, apart: Recommender) -> None:
-        """Have all users of another engine from now on (`engine.sharing.users`).
+    def take_in(self, other: Recommender, names: Iterable[str] | None = None) -> None:
+        """Have these users of another engine, or all, from now on (`engine.sharing.users`).
 
         Raises
         ------
         ValueError
             If the engines' settings differ where they shape the state.
         """
-        move_users(apart, self, apart.users.names)
+        move_users(other, self, other.users.names if names is None else names)
         self._replaced()
+
+    def settle(self, names: Iterable[str], partition: int) -> None:
+        """Note of which partition's events the users with these names are, where they are known."""
+        numbers = self.users.find_all(list(names))
+        self.homes[numbers[numbers >= 0]] = partition + 1
+
+    def users_of(self, partition: int) -> list[str]:
+        """The users that were settled in a partition, the least recently used first.
+
+        Of -1: those of whom nobody said where they are.
+        """
+        mine = set(np.flatnonzero(self.homes[: len(self.users)] == partition + 1).tolist())
+        ordered = [self.users.names[n] for n in self._user_order.by_use() if n in mine]
+        return list(filter(None, ordered))
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Have these users no longer; what they taught stays."""
+        for name in names:
+            number = self.users.find(name)
+            if number is not None:
+                self.clear_user(number)
+                self.users.release(number)
 
     def _shared(self) -> ItemSide:
         if self.item_side is None:

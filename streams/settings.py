@@ -105,9 +105,12 @@ class TopicSettings(Section):
     interactions: str = "millrace.interactions"
     items: str = "millrace.items"
     item_embeddings: str = "millrace.item-embeddings"
+    item_deltas: str = "millrace.item-deltas"
     recommendations: str = "millrace.recommendations"
     dead_letters: str = "millrace.dead-letters"
-    partitions: int = Field(4, ge=1, description="partitions of each topic")
+    partitions: int = Field(
+        4, ge=1, description="partitions of each topic but item_deltas, which has one"
+    )
     replication: int = Field(1, ge=1, description="replicas of each partition")
 
     message_bytes: int = Field(
@@ -175,13 +178,18 @@ class WorkerSettings(Section):
     )
     checkpoints: str = Field(
         str(user_state_path("millrace") / "checkpoints"),
-        description="folder of checkpoints, which the workers of a machine share; empty: none",
+        description="folder of checkpoints, which all workers reach; empty: none",
     )
     checkpoint_seconds: float = Field(30.0, gt=0, description="seconds between checkpoints")
     checkpoints_kept: int = Field(3, ge=1, description="newest checkpoints that are kept")
     linger_ms: float = Field(0.0, ge=0, description="how long the producer waits to fill a batch")
     commit_seconds: float = Field(
-        0.2, gt=0, description="seconds between commits of offsets, which other workers follow"
+        0.2, gt=0, description="seconds between commits of offsets, which renew the worker's lease"
+    )
+    delta_seconds: float = Field(
+        0.25,
+        gt=0,
+        description="seconds between two messages that tell other workers what events taught items",
     )
     stalled_seconds: float = Field(
         60.0, ge=1, description="seconds without progress while events wait, after which to exit; "

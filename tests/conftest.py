@@ -29,7 +29,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-TOPICS = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+TOPICS = (
+    "interactions", "items", "item_embeddings", "item_deltas", "recommendations", "dead_letters",
+)  # fmt: skip
 
 
 SLOW_FIRST = (

@@ -74,6 +74,7 @@ def _move(
     here.directions[number] = learnt.directions[user]
     here.accumulated_users[number] = learnt.accumulated_users[user]
     target.embeddings.aggregator.changed("directions", np.array([number], np.int32))
+    target.homes[number] = source.homes[user]
     target.use_user(number)
 
 

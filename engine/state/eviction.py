@@ -65,6 +65,15 @@ class UseOrder:
         """As `touch` takes them."""
         return self._links
 
+    def by_use(self) -> list[int]:
+        """The numbers that were used, the least recently used first."""
+        after, order = self._links[:, 1].tolist(), []
+        node = after[0]
+        while node:
+            order.append(node - 1)
+            node = after[node]
+        return order
+
     def oldest(self) -> int:
         """The least recently used number; -1 if none was used."""
         return int(self._links[0, 1]) - 1

@@ -28,6 +28,8 @@ def commuting_state(engine: Recommender) -> dict[str, Any]:
     items = engine.items.names
     graph = engine.graph
     for number, name in enumerate(engine.users.names):
+        if not name:  # its user left or was forgotten
+            continue
         edges = graph.users.recent(number, graph.users.length)
         taken = engine.taken.of(number), engine.taken.weights_of(number)
         state[f"user {name}"] = (

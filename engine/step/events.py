@@ -50,6 +50,7 @@ EVENT = np.dtype(
         ("introduced", np.bool_),
         ("repeatable", np.bool_),
         ("answer", np.bool_),
+        ("teaches", np.bool_),
     ],
     align=True,
 )
@@ -73,6 +74,9 @@ repeatable
     Whether the item may be shown to the user again, as far as this kind of event goes.
 answer
     Whether it is to be answered.
+teaches
+    Whether items learn from it. Else only its user's rows change, and the items' rows of the graph:
+    what it taught is known already (`engine.sharing`).
 """
 STAGES = ("learn", "graph", "propagate", "text", "rank")
 LEARN, GRAPH, PROPAGATE, TEXT, RANK = range(len(STAGES))
@@ -145,7 +149,7 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     later = count_later(t.users, user, event.time)
     history = s.history[: recent_ids(t.users, user, most, later, s.history)]
     taken = event.units > 0 and (counted < 0 or again)
-    if taken and not event.introduced and len(history) > 0:
+    if event.teaches and taken and not event.introduced and len(history) > 0:
         # The last contest is what an answer was made of, unless that knew what came later.
         if later > 0 or not holds_contest(s, user, event.time):
             score_contest(t, user, history, n, exact, event.time)
@@ -170,7 +174,7 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
         insert_edge(t.items, item, user, event.units, event.time)
         if new:
             _count(t, event, history, weight, later, mark)
-            if later > 0:
+            if event.teaches and later > 0:
                 _count_before(t, user, item, later, most)
     lap(s.clock, stages, GRAPH)
 
@@ -191,13 +195,14 @@ def _count(t, event, history, weight, later, mark):  # type: ignore[no-untyped-d
     mark : of what they were counted with at the item before, if it is not the first time.
     """
     user, item, p = event.user, event.item, t.popularity
-    record_transitions(t.transitions, history, item, weight, 0, t.position)
-    note_transitions(t.journal, history, item, weight, 0)
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
     events = p.clock[EVENTS] + 1
-    record_own(t.own, item, weight, event.time, mark, events)
-    record_popularity(p, item, length, event.known, weight, event.rated, event.value, mark)
+    if event.teaches:
+        record_transitions(t.transitions, history, item, weight, 0, t.position)
+        note_transitions(t.journal, history, item, weight, 0)
+        record_own(t.own, item, weight, event.time, mark, events)
+        record_popularity(p, item, length, event.known, weight, event.rated, event.value, mark)
     user_items.mark_latest(t.taken, user, mark_of(events, event.units))
     move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
 

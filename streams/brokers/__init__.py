@@ -61,6 +61,7 @@ def open_broker(
         topics.interactions,
         topics.items,
         topics.item_embeddings,
+        topics.item_deltas,
         topics.recommendations,
         topics.dead_letters,
     )

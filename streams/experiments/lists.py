@@ -13,7 +13,11 @@ from streams.experiments.arms import Arms, Treatment, fraction
 
 
 def observe_many(
-    engine: Recommender, arms: Arms, events: Sequence[Interaction], wanted: Sequence[bool]
+    engine: Recommender,
+    arms: Arms,
+    events: Sequence[Interaction],
+    wanted: Sequence[bool],
+    teaches: Sequence[bool] | None = None,
 ) -> list[Answer]:
     """`Recommender.observe_many`, with the lists that the users' arms ask for.
 
@@ -21,22 +25,24 @@ def observe_many(
     which takes their events out of the batch.
     """
     if not arms:
-        return engine.observe_many(events, wanted)
+        return engine.observe_many(events, wanted, teaches)
     answers: list[Answer] = []
     batch: list[Interaction] = []
     asked: list[bool] = []
-    for event, answer in zip(events, wanted, strict=True):
+    taught: list[bool] = []
+    for event, answer, teach in zip(events, wanted, teaches or [True] * len(events), strict=True):
         treatment = arms.treatment(arms.of(event.user))
         apart = answer and not treatment.usual
         batch.append(event)
         asked.append(answer and not apart)
+        taught.append(teach)
         if apart:
-            *before, last = engine.observe_many(batch, asked)
+            *before, last = engine.observe_many(batch, asked, taught)
             listed = recommend(engine, treatment, event.user, event.timestamp, event.event_id)
             stages = last.stages_ns | listed.stages_ns
             answers += [*before, Answer(listed.items, stages)]
-            batch, asked = [], []
-    return answers + engine.observe_many(batch, asked)
+            batch, asked, taught = [], [], []
+    return answers + engine.observe_many(batch, asked, taught)
 
 
 def recommend(

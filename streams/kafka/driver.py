@@ -23,7 +23,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
@@ -525,7 +525,21 @@ class _NoProducer(faust_producer.Producer):
 
 
 class App(faust.App):
-    """Faust's application, without tables: it keeps nothing on disk."""
+    """Faust's application, without tables: it keeps nothing on disk.
+
+    Attributes
+    ----------
+    when_looping
+        Called in the event loop before the consumer joins its group. Faust starts an app's tasks
+        only once it has its first partitions.
+    """
+
+    when_looping: Callable[[], object] = staticmethod(lambda: None)
+
+    async def on_start(self) -> None:
+        """Begin."""
+        await super().on_start()
+        self.when_looping()
 
     def _create_directories(self) -> None:
         """The folders for tables are not needed, and there may be no place for them."""

@@ -38,6 +38,7 @@ def of_worker(settings: Settings) -> Needed:
         topics.interactions: {READ},
         topics.items: {READ},
         topics.item_embeddings: {READ, WRITE},
+        topics.item_deltas: {READ, WRITE},
         topics.recommendations: {READ, WRITE},
         topics.dead_letters: {READ, WRITE},
     }

@@ -23,7 +23,13 @@ from streams.kafka.security import who
 from streams.settings import Settings
 
 DEAD_LETTER_BYTES = 65_536
+DELTA_BYTES = 8 * 1024 * 1024
+"""Largest delta of items that its topic takes: it sums up the events of a pause of the broker."""
+DELTA_RETENTION_MS = 86_400_000
+"""How long deltas of items are kept: a checkpoint is of no use once its next delta is gone."""
 APPEND_TIME = "LogAppendTime"
+_LEAST_CHECKPOINTS = 10
+"""Deltas are to be kept for at least so many times `worker.checkpoint_seconds`."""
 _NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
@@ -190,6 +196,8 @@ def check(settings: Settings) -> list[Problem]:
                     stops=True,
                 )
             )
+        elif name == settings.topics.item_deltas:
+            continue  # its first partition is used, however many there are
         elif there[name] != wanted:
             problems.append(
                 Problem(
@@ -207,6 +215,8 @@ def check(settings: Settings) -> list[Problem]:
     if settings.topics.interactions in found:
         problems += _check_retention(settings, found[settings.topics.interactions])
         problems += _check_time(settings, found[settings.topics.interactions])
+    if settings.topics.item_deltas in found:
+        problems += _check_delta_retention(settings, found[settings.topics.item_deltas])
     return problems
 
 
@@ -217,6 +227,7 @@ def policies(settings: Settings) -> dict[str, str]:
         topics.interactions: "delete",
         topics.items: "compact",
         topics.item_embeddings: "compact",
+        topics.item_deltas: "delete",
         topics.recommendations: "delete",
         topics.dead_letters: "delete",
     }
@@ -250,7 +261,7 @@ def _check_configurations(
             problems.append(
                 Problem(
                     name,
-                    f"max.message.bytes = {largest}, and topics.message_bytes asks for {wanted}",
+                    f"max.message.bytes = {largest}, and {_asks(settings, name)} {wanted}",
                     _alter(settings, name, f"max.message.bytes={wanted}"),
                 )
             )
@@ -300,17 +311,19 @@ def _number(configuration: dict[str, ConfigEntry], name: str) -> int:
     return int(value)
 
 
-def _of_interactions(settings: Settings, name: str) -> dict[str, str]:
-    """What the topic of the interactions is made with beyond what all are.
+def _own_configuration(settings: Settings, name: str) -> dict[str, str]:
+    """What a topic is made with beyond what all are.
 
-    It keeps all messages, which are what state is rebuilt from, with the broker's time of each,
-    which is what bounds the time that lateness is measured against.
+    That of the interactions keeps all messages, which are what state is rebuilt from, with the
+    broker's time of each, which is what bounds the time that lateness is measured against.
     """
-    if name != settings.topics.interactions:
-        return {}
-    return {
-        "retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": APPEND_TIME,
-    }  # fmt: skip
+    if name == settings.topics.interactions:
+        return {
+            "retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": APPEND_TIME,
+        }  # fmt: skip
+    if name == settings.topics.item_deltas:
+        return {"retention.ms": str(DELTA_RETENTION_MS)}
+    return {}
 
 
 def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
@@ -340,10 +353,37 @@ def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) 
     ]
 
 
+def _check_delta_retention(
+    settings: Settings, configuration: dict[str, ConfigEntry]
+) -> list[Problem]:
+    """Say that a checkpoint outlives the deltas that it would be gone on from with, if it does."""
+    name = settings.topics.item_deltas
+    kept_ms = _number(configuration, "retention.ms")
+    least_ms = int(_LEAST_CHECKPOINTS * settings.worker.checkpoint_seconds * 1000)
+    if not 0 <= kept_ms < least_ms:
+        return []
+    return [
+        Problem(
+            name,
+            f"deltas are kept for {kept_ms / 1000:,.0f} s, and a checkpoint is written every "
+            f"{settings.worker.checkpoint_seconds:g} s: a worker that was away for longer learns "
+            "the interactions from their beginning",
+            _alter(settings, name, f"retention.ms={DELTA_RETENTION_MS}"),
+        )
+    ]
+
+
 def _largest(settings: Settings, name: str) -> int:
     """A topic's largest message, in bytes; a dead letter also says what is wrong with it."""
     room = DEAD_LETTER_BYTES if name == settings.topics.dead_letters else 0
+    if name == settings.topics.item_deltas:
+        return max(settings.topics.message_bytes, DELTA_BYTES)
     return settings.topics.message_bytes + room
+
+
+def _asks(settings: Settings, name: str) -> str:
+    deltas = name == settings.topics.item_deltas
+    return "deltas of items need" if deltas else "topics.message_bytes asks for"
 
 
 def _alter(settings: Settings, topic: str, configuration: str) -> str:
@@ -358,13 +398,13 @@ def _create(settings: Settings, names: list[str]) -> list[str]:
     topics = [
         NewTopic(
             name,
-            settings.topics.partitions,
+            1 if name == settings.topics.item_deltas else settings.topics.partitions,
             settings.topics.replication,
             config={
                 "cleanup.policy": policies(settings)[name],
                 "max.message.bytes": str(_largest(settings, name)),
             }
-            | _of_interactions(settings, name),
+            | _own_configuration(settings, name),
         )
         for name in names
     ]

@@ -88,7 +88,9 @@ class WorkerMetrics(Collector):
             ("recommendations", counts.recommendations, "Recommendations written."),
             ("duplicates", counts.duplicates, "Events whose event_id was known already."),
             ("replayed", counts.replayed, "Events learnt again after a restart, answered before."),
-            ("followed", counts.followed, "Events learnt that other workers answered."),
+            ("followed", counts.followed, "Events of others that the items were told of."),
+            ("deltas", counts.deltas, "Messages that told other workers of items."),
+            ("delta_bytes", counts.delta_bytes, "Size of those messages."),
             ("foreign_keys", counts.foreign_keys, "Events whose key is not their user's id."),
             ("late", counts.late, "Events more than worker.grace_seconds behind the latest."),
         ):
@@ -117,7 +119,7 @@ class WorkerMetrics(Collector):
         )
         yield _gauge(
             "worker_follow_lag_seconds",
-            "Age of the last event learnt that another worker answered.",
+            "Age of the last message of another worker about items when it was applied.",
             counts.follow_lag_seconds,
         )
         stages = HistogramMetricFamily(
@@ -136,8 +138,8 @@ class WorkerMetrics(Collector):
         for name, values, text in (
             (
                 "next_offset",
-                {n: place.next_offset for n, place in places.items()},
-                "Offset of the next event to learn, of every partition of the input.",
+                {n: place.next_offset for n, place in places.items() if place.held},
+                "Offset of the next event to learn, of partitions whose users are here.",
             ),
             (
                 "waiting_events",

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +30,8 @@ from streams.brokers.errors import RefusedError
 from streams.kafka import clients, driver, rights, topics
 from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
-from streams.kafka.record import Record
+from streams.kafka.stretch import records_between
+from streams.kafka.tail import Change
 from streams.messages.schemas import Model
 from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.web import metrics
@@ -42,45 +44,77 @@ from streams.web.server import serve
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
 from streams.worker.checkpoints import Checkpoints, Notes, Writing
+from streams.worker.engine_thread import EngineThread
 from streams.worker.health import Health
 from streams.worker.input_log import Input
+from streams.worker.item_deltas import ItemDeltas, first_mentions
+from streams.worker.ledger import GapError, Ledger
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
-from streams.worker.replica import Follower
+from streams.worker.topic_watch import EXIT_STATUS as START_AGAIN
 from streams.worker.topic_watch import TopicWatch, grow_outputs
+from streams.worker.user_side import UserSide
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
 
+_STEP_SECONDS = 0.02
+"""How often it is looked whether the answers of a collected delta are written."""
+
 
 class Worker:
-    """Everything that one worker process holds."""
+    """Everything that one worker process holds.
+
+    With one partition, its owner has all users and learns all events, and nothing is shared. With
+    several, each worker has the users of its partitions, and shares the items
+    (`streams.worker.item_deltas`).
+
+    Attributes
+    ----------
+    status
+        With what status the process has to end; 0 if the worker itself did not end it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.status = 0
         self.input = Input.of(settings)
-        self.checkpoints = _checkpoints(settings, self.input)
+        self.outbox = Outbox(settings)
+        self.assignment = Assignment(settings, self.input)
+        partitions = self.assignment.partitions
+        self.checkpoints = _checkpoints(settings, self.input, uuid.uuid4().hex[:8])
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
-        self.outbox = Outbox(settings)
         self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
-        self.assignment = Assignment(settings, self.input)
-        for number, partition in self.assignment.partitions.items():
-            if found and number in found.notes.partitions:
-                partition.resume(found.notes.partitions[number])
-            _skip_what_is_gone(settings, partition, self.input.lows[number])
-        notes = found.notes if found else Notes(self.input.name, {}, {})
-        self.catalogue = Catalogue(settings, self.engine, notes.catalogue, notes.items)
+        self.thread = EngineThread()
+        self.deltas = ItemDeltas(
+            settings, self.input.topic_id, self.engine, partitions, self.pipeline.counts
+        )
+        self.users = UserSide(
+            self.engine, partitions, self.checkpoints, settings.engine, self.thread,
+            lambda: Input.of(settings).fits,
+        )  # fmt: skip
+        self._notes = found.notes if found else Notes(self.input.name, {}, {})
+        for number, notes in self._notes.partitions.items():
+            partitions[number].resume(notes)
+            partitions[number].held = True
+        self.catalogue = Catalogue(settings, self.engine, self._notes.catalogue, self._notes.items)
         self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
-        self.follower = Follower(settings, self.input.topic_id)
-        self.assignment.on_change = self.follower.follow
+        self.assignment.bring = self.bring
+        self.assignment.tell = self.tell
+        self.assignment.may_learn = lambda: self.deltas.has_room
         self.access = EngineAccess()
         if found:
             log.info("going on from checkpoint %s", found.path)
+        if len(partitions) > 1:
+            at = self._notes.deltas if self._notes.deltas_id else self.input.deltas[0]
+            self._share(Ledger(self._notes.positions, self._notes.owners), at)
         self._items_committed: dict[int, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
-        self._no_checkpoint_until = 0.0
+        self._next_checkpoint = time.monotonic() + settings.worker.checkpoint_seconds
+        self._saved = self._learnt(), sum(self.positions().values())
+        self._disowned_since: float | None = None
 
     def app(self) -> faust.App:
         """The Faust application: an agent for interactions, one for items, and timers."""
@@ -100,6 +134,7 @@ class Worker:
             agent_supervisor=CrashingSupervisor,
             TableManager=driver.NoTables,
         )
+        app.when_looping = self._begin_to_follow
         made = driver.transport(self.settings, topics.interactions, self.assignment)
         app.transport = made(app.conf.broker_consumer, app)
 
@@ -124,33 +159,49 @@ class Worker:
             # Faust's monitor takes a tenth of an event's time, for figures that nobody reads; it
             # warns of each rebalance that is not measured then.
             app.sensors.remove(app.monitor)
-            logging.getLogger("faust.app.base").setLevel(logging.ERROR)
+            logging.getLogger(driver.__name__).setLevel(logging.ERROR)
             self.access.open(asyncio.get_running_loop())
-            hand_over = asyncio.get_running_loop().call_soon_threadsafe
-            self.catalogue.follow(hand_over)
-            self.follower.start(hand_over, self.follow)
+            self.catalogue.follow(self._hand_over)
 
         @app.task  # type: ignore[untyped-decorator]
         async def look_after() -> None:
             # No timer of Faust's: those warn whenever a commit takes longer than their interval.
             while not app.should_stop:
                 await app.sleep(worker.commit_seconds)
-                for failure in (self.catalogue.failure, self.follower.thread.failure):
-                    if failure is not None:
-                        raise failure
+                if self.catalogue.failure is not None:
+                    raise self.catalogue.failure
                 self.outbox.wait(0)
                 await self.assignment.look_after()
+                await self.look_after_items()
+                self.users.let_some_go()
                 await self.commit_items(app)
+
+        @app.task  # type: ignore[untyped-decorator]
+        async def tell() -> None:
+            due = time.monotonic()
+            while not app.should_stop:
+                await app.sleep(min(_STEP_SECONDS, worker.delta_seconds))
+                if time.monotonic() > due and self.deltas.collect():
+                    due = time.monotonic() + worker.delta_seconds
+                    self._checkpoint_if_due()
+                self.deltas.publish()
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
-            try:
-                self.checkpoint_if_due()
-            except OSError as error:  # no descriptor or no process left: others may end theirs
-                self.pipeline.counts.checkpoint_failures += 1
-                log.warning("no checkpoint: %s", error)
+            if not self.deltas.is_open:  # else `tell` cuts it where all is told
+                self._checkpoint_if_due()
 
         return app
+
+    def _begin_to_follow(self) -> None:
+        """In the event loop: from now on the engine is its, and others' deltas are applied."""
+        self.thread.open(asyncio.get_running_loop())
+        self.deltas.follow(self._hand_over)
+
+    def _hand_over(self, change: Change) -> None:
+        loop = self.thread.loop
+        assert loop is not None
+        loop.call_soon_threadsafe(change)
 
     # ------------------------------------------------------------------ the event path
 
@@ -158,17 +209,114 @@ class Worker:
         """Answer a run of one partition."""
         self.pipeline.handle(self.assignment.partitions[run.records[0].partition], run.records)
 
-    def follow(self, records: Iterable[Record]) -> None:
-        """Apply what other workers have answered."""
-        for number, run in groupby(records, attrgetter("partition")):
-            self.pipeline.follow(self.assignment.partitions[number], list(run))
-
     def catch_up(self) -> None:
-        """Read the catalogue to its end, and the events as far as the group has answered them."""
+        """Read the catalogue to its end, and what workers told of items."""
         items = self.catalogue.read_to_end()
         log.info("%d messages about items read", items)
-        events = self.follower.catch_up(self.assignment.positions(), self.follow)
-        log.info("%d events read again", events)
+        if self.deltas.is_open:
+            if not self._notes.deltas_id:
+                self._learn_what_was_told()
+            log.info("%d messages of other workers about items read", self.deltas.read_to_end())
+
+    def _learn_what_was_told(self) -> None:
+        """Learn the events that were told in deltas before those that the topic still has.
+
+        Only a worker that starts without a checkpoint of shared items needs to: it has all users
+        up to where it begins.
+        """
+        partitions = self.assignment.partitions
+        firsts = first_mentions(self.settings, self.input.topic_id, self.deltas.at, partitions)
+        for number, end in firsts.items():
+            partition, low = partitions[number], self.input.lows[number]
+            if end <= partition.next_offset:
+                continue
+            log.info("partition %d: events up to %d are learnt, which were told", number, end)
+            topic = self.settings.topics.interactions
+            begin = max(low, partition.next_offset)
+            for records in records_between(self.settings, topic, number, begin, end):
+                self.pipeline.learn(partition, records)
+            partition.next_offset, partition.held = end, True
+        told = {n: max(p.next_offset, firsts.get(n, 0)) for n, p in partitions.items()}
+        self._share(Ledger(told), self.deltas.at)
+
+    # ------------------------------------------------------------------ partitions and items
+
+    def _share(self, ledger: Ledger, at: int) -> None:
+        self.pipeline.settles = True
+        self.deltas.open(ledger, at)
+
+    def bring(self, numbers: set[int]) -> None:
+        """Have the state know what it needs of the partitions that are ours now.
+
+        In the consumer's thread, while nothing of them is read.
+        """
+        partitions = self.assignment.partitions
+        if len(partitions) > 1:
+            if not self.deltas.is_open:
+                self.thread.do(self._begin_to_share)
+            self.deltas.claim(numbers, self.assignment.stopping)
+            self.thread.do(partial(self.deltas.give_up, numbers))
+            self.users.bring(numbers)
+        for number in numbers:
+            partition = partitions[number]
+            partition.held = True
+            partition.told = self.deltas.ledger.told(number) if self.deltas.is_open else 0
+            _skip_what_is_gone(self.settings, partition, self.input.lows.get(number, 0))
+
+    def _begin_to_share(self) -> None:
+        """The input had one partition until now, and has several."""
+        for number, partition in self.assignment.partitions.items():
+            if partition.held:
+                self.engine.settle(filter(None, self.engine.users.names), number)
+        told = {n: p.next_offset for n, p in self.assignment.partitions.items()}
+        self._share(Ledger(told), 0)
+        self.deltas.read_to_end()
+        self.deltas.follow(self._hand_over)
+
+    async def tell(self, seconds: float) -> None:
+        """Have others know what the events of partitions that are given up taught."""
+        if self.deltas.is_open and not await self.deltas.tell(seconds):
+            log.warning("not all that our events taught was told: their next owners learn it again")
+
+    async def look_after_items(self) -> None:
+        """End the worker when its items are not those of the others; keep telling of what is ours.
+
+        Raises
+        ------
+        Exception
+            What ended the reading of deltas.
+        """
+        failure = self.deltas.failure
+        if self.deltas.spoilt or isinstance(failure, GapError):
+            self._start_again(self.deltas.spoilt or str(failure))
+        elif failure is not None:
+            raise failure
+        await self._claim_again()
+
+    def _start_again(self, reason: str) -> None:
+        if not self.status:
+            self.status = START_AGAIN
+            log.critical("%s; the worker ends with status %d, to be started again", reason,
+                         self.status)  # fmt: skip
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _claim_again(self) -> None:
+        """Take partitions over once more that a worker took which had lost them, and woke late."""
+        owners = self.deltas.ledger.owners
+        ours = [partition.number for partition in self.assignment.ours()]
+        disowned = [n for n in ours if self.deltas.is_open and owners.get(n) != self.deltas.writer]
+        if not disowned:
+            self._disowned_since = None
+        elif self._disowned_since is None:
+            self._disowned_since = time.monotonic()
+        patience = 1.5 * self.settings.worker.session_seconds
+        if (
+            self._disowned_since is not None
+            and time.monotonic() > self._disowned_since + patience
+            and self.assignment.lease_holds
+        ):
+            log.warning("partitions %s are claimed again: another worker claimed them", disowned)
+            await asyncio.to_thread(self.deltas.claim, disowned, self.assignment.stopping)
 
     async def commit_items(self, app: faust.App) -> None:
         """Commit how far the items of our partitions are read, once their embeddings are out."""
@@ -183,23 +331,50 @@ class Worker:
 
     def notes(self) -> Notes:
         """What a checkpoint of now says beside the engine's state."""
-        partitions = {n: p.notes() for n, p in self.assignment.partitions.items()}
-        return Notes(self.input.name, partitions, *self.catalogue.positions)
+        partitions = {n: p.notes() for n, p in self.assignment.partitions.items() if p.held}
+        notes = Notes(self.input.name, partitions, *self.catalogue.positions)
+        if self.deltas.is_open:
+            notes.told, notes.owners = self.deltas.positions, dict(self.deltas.ledger.owners)
+            notes.deltas, notes.deltas_id = self.deltas.at, self.input.deltas_id
+        return notes
+
+    def positions(self) -> dict[int, int]:
+        """By partition, up to where its events are in the items here, once all that is collected
+        is told."""
+        return self.deltas.positions if self.deltas.is_open else self.assignment.positions()
+
+    def _learnt(self) -> int:
+        """Grows with each event of a partition that is held."""
+        return sum(p.next_offset for p in self.assignment.partitions.values() if p.held)
+
+    def _checkpoint_if_due(self) -> None:
+        try:
+            self.checkpoint_if_due()
+        except OSError as error:  # no descriptor or no process left: others may end theirs
+            self.pipeline.counts.checkpoint_failures += 1
+            log.warning("no checkpoint: %s", error)
 
     def checkpoint_if_due(self) -> None:
-        """Cut one, off the event path, if no worker has written one lately."""
+        """Cut one, off the event path; of a worker that waits for partitions, none."""
         busy = self._checkpointing is not None and not self._checkpointing.done()
-        if self.checkpoints is None or busy:
+        if self.checkpoints is None or busy or time.monotonic() < self._next_checkpoint:
             return
-        every = self.settings.worker.checkpoint_seconds
-        if self.checkpoints.age() < every or time.monotonic() < self._no_checkpoint_until:
+        if not self.assignment.ours():
             return
         # Where none can be written, one line says so each time, and not each second.
-        self._no_checkpoint_until = time.monotonic() + every
-        writing = self.checkpoints.begin(self.engine, self.assignment.positions(), self.notes)
+        self._next_checkpoint = time.monotonic() + self.settings.worker.checkpoint_seconds
+        writing = self.checkpoints.begin(self.engine, self.positions(), self.notes)
+        self._saved = self._learnt(), sum(self.positions().values())
         self.pipeline.counts.checkpoints += 1
         self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
         self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
+
+    def _are_out(self, positions: dict[int, int]) -> bool:
+        """Whether what a state of these positions has answered is written, and what it learnt
+        told."""
+        if self.deltas.is_open:
+            return all(self.deltas.ledger.told(n) >= offset for n, offset in positions.items())
+        return self.assignment.are_out(positions)
 
     async def _publish(self, writing: Writing) -> None:
         assert self.checkpoints is not None
@@ -207,11 +382,11 @@ class Worker:
         try:
             await asyncio.to_thread(writing.wait)
             deadline = time.monotonic() + self.settings.worker.session_seconds
-            while not self.assignment.are_out(writing.positions):
-                if time.monotonic() > deadline:
+            while not self._are_out(writing.positions):
+                if time.monotonic() > deadline or self.deltas.spoilt:
                     raise OSError(
-                        "answers up to the checkpoint were not written within "
-                        "worker.session_seconds"
+                        "answers up to the checkpoint were not written, or what it learnt was not "
+                        "told, within worker.session_seconds"
                     )
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(self.checkpoints.publish, writing)
@@ -226,10 +401,12 @@ class Worker:
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
-        self.follower.thread.stop()
+        self.deltas.stop()
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
-        if self.checkpoints is not None and self.assignment.are_out(self.assignment.positions()):
+        whole = self.deltas.is_told if self.deltas.is_open else self._are_out(self.positions())
+        new = (self._learnt(), sum(self.positions().values())) != self._saved
+        if self.checkpoints is not None and whole and new:
             try:
                 self.checkpoints.write(self.engine, self.notes())
             except OSError as error:
@@ -275,8 +452,8 @@ def run(settings: Settings) -> None:
         worker.stop()
         watchdog.close()
         watch.close()
-        if watchdog.stuck or watch.status:
-            sys.exit(watch.status or EXIT_STATUS)
+        if watchdog.stuck or watch.status or worker.status:
+            sys.exit(watch.status or worker.status or EXIT_STATUS)
 
 
 def _serve(worker: Worker, health: Health) -> None:
@@ -313,7 +490,7 @@ def wait_for_broker(settings: Settings) -> None:
             return
 
 
-def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
+def _checkpoints(settings: Settings, log_: Input, writer: str = "") -> Checkpoints | None:
     """The folder of this group's checkpoints. The embedded broker's log dies with it.
 
     Raises
@@ -325,7 +502,7 @@ def _checkpoints(settings: Settings, log_: Input) -> Checkpoints | None:
         return None
     folder = Path(settings.worker.checkpoints) / settings.worker.group / log_.name
     try:
-        return Checkpoints(folder, settings.worker.checkpoints_kept)
+        return Checkpoints(folder, settings.worker.checkpoints_kept, writer)
     except OSError as error:
         name = settings.worker.checkpoints
         if name != WorkerSettings().checkpoints:

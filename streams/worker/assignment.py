@@ -31,19 +31,30 @@ class Assignment:
     ----------
     partitions
         By number, whoever answers them.
-    on_change
-        Called with the positions of the partitions that others answer, when these change.
+    bring
+        Called with the partitions that are claimed: has the state know what it needs of them, and
+        forget what it does not. It may block.
+    tell
+        Has others know what the events of partitions that are given up taught, within so many
+        seconds.
+    may_learn
+        Whether more events may be learnt now; any thread asks.
+    stopping
+        Set when whatever waits for the broker has to end.
     """
 
     def __init__(self, settings: Settings, input_: Input) -> None:
         self.partitions: dict[int, Partition] = {}
-        self.on_change: Callable[[dict[int, int]], object] = lambda positions: None
+        self.bring: Callable[[set[int]], object] = lambda numbers: None
+        self.tell: Callable[[float], Awaitable[object]] = _nothing_to_tell
+        self.may_learn: Callable[[], bool] = lambda: True
         self.commit: Commit = _nothing_to_commit
         self._settings, self._topic_id = settings, input_.topic_id
         self._changing = threading.Lock()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._leased = settings.worker.delivery == "leased"
         self._abandoned = False
+        self._read_again: int | None = None
         self._lease = Lease(settings.worker.session_seconds)
         self._producer = SharedProducer(settings) if self._leased else None
         self.add(input_.lows)
@@ -77,11 +88,13 @@ class Assignment:
             new = [self.partitions[n] for n in sorted(partitions) if not self.partitions[n].ours]
             if new:
                 with ThreadPoolExecutor(len(new)) as pool:
-                    list(pool.map(lambda partition: partition.writer.open(self._stopping), new))
+                    list(pool.map(lambda partition: partition.writer.open(self.stopping), new))
+            self.bring(partitions)
+            if new:
                 log.info("answering partitions %s", sorted(partitions))
             for partition in self.partitions.values():
                 partition.ours = partition.number in partitions
-            self._tell()
+            self._read_again = self._to_read_again()
             return {number: self.partitions[number].next_offset for number in partitions}
 
     async def placed(self) -> None:
@@ -106,7 +119,7 @@ class Assignment:
         await asyncio.to_thread(self._close, closing, seconds)
         if closing and not lost:
             await self.commit(_out(closing))
-        self._tell()
+            await self.tell(seconds)
 
     def _close(self, closing: list[Partition], seconds: float) -> None:
         with self._changing, ThreadPoolExecutor(max(1, len(closing))) as pool:
@@ -115,11 +128,6 @@ class Assignment:
     def know(self, numbers: Collection[int]) -> None:
         """Know partitions that were added to the input, too. Any thread may call."""
         self.add(numbers)
-        self._tell()
-
-    def _tell(self) -> None:
-        others = self.partitions.copy()
-        self.on_change({n: p.next_offset for n, p in others.items() if not p.ours})
 
     def abandon(self) -> None:
         """Write and commit nothing any more: the input is another topic now. For any thread."""
@@ -128,7 +136,7 @@ class Assignment:
 
     def stop(self) -> None:
         """End whatever waits for the broker, and the producer."""
-        self._stopping.set()
+        self.stopping.set()
         with self._changing:
             if self._producer is not None:
                 self._producer.close()
@@ -144,6 +152,7 @@ class Assignment:
             What ended a writer for good.
         """
         await self.commit_out()
+        self._say_read_again()
         for partition in self.ours():
             writer = partition.writer
             writer.advance()
@@ -159,19 +168,35 @@ class Assignment:
                 )  # fmt: skip
                 await asyncio.to_thread(self._reopen, partition)
 
+    def _to_read_again(self) -> int:
+        """How many events of ours are answered and not in the state yet."""
+        ours = [p for p in self.partitions.values() if p.ours]
+        return sum(max(0, p.writer.queue.written + 1 - p.next_offset) for p in ours)
+
+    def _say_read_again(self) -> None:
+        """Say once that the state of what was claimed is as far as it was answered then."""
+        if self._read_again is not None and not self._to_read_again():
+            log.info("%d events read again", self._read_again)
+            self._read_again = None
+
     def _reopen(self, partition: Partition) -> None:
         with self._changing:
             if partition.ours and partition.writer.failure is not None:
-                partition.writer.reopen(self._stopping)
+                partition.writer.reopen(self.stopping)
 
     async def commit_out(self) -> None:
-        """Commit how far our partitions are answered: others follow, and the lease is renewed."""
+        """Commit how far our partitions are answered, which renews the lease."""
         offsets = _out(self.ours())
         if not offsets or self._abandoned:
             return
         sent = now()
         if await self.commit(offsets) and self.ours():
             self._lease.renew(sent)
+
+    @property
+    def lease_holds(self) -> bool:
+        """Whether the group gives our partitions to nobody else for now."""
+        return self._lease.holds
 
     # ------------------------------------------------------------------ where they stand
 
@@ -191,7 +216,7 @@ class Assignment:
         """Whether the broker takes the answers of a partition as fast as they come; any thread
         may ask."""
         waiting = self.partitions[number].writer.queue.waiting
-        return waiting < self._settings.worker.waiting_answers
+        return waiting < self._settings.worker.waiting_answers and self.may_learn()
 
     def all_have_room(self) -> bool:
         """Whether the broker takes all answers as fast as they come; any thread may ask."""
@@ -209,6 +234,10 @@ class Assignment:
 def _out(partitions: Collection[Partition]) -> dict[int, int]:
     """Up to which offset each is answered."""
     return {partition.number: partition.writer.queue.out for partition in partitions}
+
+
+async def _nothing_to_tell(seconds: float) -> None:
+    pass
 
 
 async def _nothing_to_commit(offsets: dict[int, int]) -> bool:

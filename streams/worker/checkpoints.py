@@ -1,8 +1,8 @@
-"""Checkpoints: the engine's state and the next offset of every partition, in one file.
+"""Checkpoints: a worker's whole state in one file: all items, and the users of its partitions.
 
-A file's name says how many offsets lie below it, so the newest of a folder is the one whose name
-sorts last, whichever worker wrote it: every worker's state is of all partitions. Workers of one
-machine share a folder.
+All workers write to one folder. A file's name says how many events its items know of, and who wrote
+it; so the newest items are in the file whose name sorts last. The users of a partition are in the
+files of whoever had it: a worker that takes it over loads them from the newest of these.
 
 Writing takes a fork: the child has the state as it was at that moment, and the event path waits
 for nothing but the fork itself, which takes an eighth of the time when memory is in huge pages.
@@ -48,20 +48,36 @@ class Notes(msgspec.Struct):
     log
         Of which log the offsets are: the cluster's id and the topic.
     partitions
-        Where each partition of the interactions stands.
+        Where each partition of the interactions stands whose users are in it.
     catalogue, items
         The next offset of each partition of the items' embeddings, and of the items.
+    told, owners
+        Of all partitions, where items are shared: up to which offset its events are in the items,
+        and which writer may tell of it (`streams.worker.ledger`).
+    deltas, deltas_id
+        The next offset of the topic of deltas, and the topic's id; empty where items are not
+        shared.
     """
 
     log: str
     partitions: dict[int, PartitionNotes]
     catalogue: dict[int, Offset]
     items: dict[int, Offset] = {}
+    told: dict[int, Offset] = {}
+    owners: dict[int, str] = {}
+    deltas: Offset = 0
+    deltas_id: str = ""
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Up to which offset the events of each partition are in the items."""
+        here = {number: partition.next_offset for number, partition in self.partitions.items()}
+        return dict(self.told) if self.deltas_id else here
 
     @property
     def progress(self) -> int:
-        """How many offsets are below it."""
-        return sum(partition.next_offset for partition in self.partitions.values())
+        """How many events the items know of."""
+        return sum(self.positions.values())
 
     @property
     def forgotten(self) -> dict[int, int]:
@@ -71,9 +87,21 @@ class Notes(msgspec.Struct):
     def is_before(self, forgotten: dict[int, int]) -> bool:
         """Whether it ends before one of these, and so may hold whom it was of."""
         return any(
-            number not in self.partitions or self.partitions[number].next_offset < end
+            number in self.partitions and self.partitions[number].next_offset < end
             for number, end in forgotten.items()
         )
+
+
+class _Where(msgspec.Struct):
+    """What is read of a partition's notes to find its users."""
+
+    next_offset: Offset
+
+
+class _Partitions(msgspec.Struct):
+    """What is read of a file's notes to find the users of partitions."""
+
+    partitions: dict[int, _Where]
 
 
 @dataclass(frozen=True)
@@ -93,7 +121,7 @@ class Writing:
     temporary
         The file.
     positions
-        The next offset of each partition, as of the cut.
+        By partition, the offset up to which its events are in it, as of the cut.
     pause_seconds
         How long the fork took, and so events waited.
     """
@@ -132,15 +160,24 @@ class Writing:
 class Checkpoints:
     """A folder of them.
 
+    Parameters
+    ----------
+    kept
+        Newest files that are kept, of all and of each partition.
+    writer
+        What the names of ours end with, so that no other worker's are replaced.
+
     Raises
     ------
     OSError
         If there is no such folder and none can be made, or none can write to it.
     """
 
-    def __init__(self, folder: Path, kept: int) -> None:
+    def __init__(self, folder: Path, kept: int, writer: str = "") -> None:
         self.folder = folder
         self._kept = kept
+        self._ending = (f"-{writer}" if writer else "") + _SUFFIX
+        self._where: dict[tuple[str, float], dict[int, _Where]] = {}
         self._told: dict[int, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(PermissionError):  # of a folder that is somebody else's
@@ -163,17 +200,42 @@ class Checkpoints:
         fits
             Says why a checkpoint does not go with the topics, if it does not.
         """
-        for path in self._newest_first():
+        found = (self.load(path, settings, fits) for path in self._newest_first())
+        return next(filter(None, found), None)
+
+    def load(
+        self, path: Path, settings: EngineSettings, fits: Callable[[Notes], str | None]
+    ) -> Checkpoint | None:
+        """One of them; None, and a line of the log, if it is not sound or does not fit."""
+        try:
+            notes = read_notes(path, Notes)
+            if reason := fits(notes):
+                raise SavedStateError(f"{path}: {reason}")
+            return Checkpoint(path, Recommender.load(path, settings), notes)
+        except FileNotFoundError:
+            return None
+        except (SavedStateError, OSError) as error:
+            log.warning("checkpoint passed over: %s", error)
+            return None
+
+    def holding(self, partition: int, beyond: int) -> list[Path]:
+        """Files with a partition's users of later than an offset, the furthest first."""
+        found = [
+            (there.next_offset, path)
+            for path in self._newest_first()
+            if (there := self._partitions(path).get(partition)) and there.next_offset > beyond
+        ]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def _partitions(self, path: Path) -> dict[int, _Where]:
+        """Of which partitions a file has the users; none of one that cannot be read."""
+        key = (path.name, _written(path))
+        if key not in self._where:
             try:
-                notes = read_notes(path, Notes)
-                if reason := fits(notes):
-                    raise SavedStateError(f"{path}: {reason}")
-                return Checkpoint(path, Recommender.load(path, settings), notes)
-            except FileNotFoundError:
-                continue
-            except (SavedStateError, OSError) as error:
-                log.warning("checkpoint passed over: %s", error)
-        return None
+                self._where[key] = read_notes(path, _Partitions).partitions
+            except (SavedStateError, OSError):
+                self._where[key] = {}
+        return self._where[key]
 
     def begin(
         self, engine: Recommender, positions: dict[int, int], notes: Callable[[], Notes]
@@ -183,7 +245,7 @@ class Checkpoints:
         Parameters
         ----------
         positions
-            The next offset of each partition.
+            By partition, the offset up to which its events are in it.
         notes
             Called in the child: they hold all known event ids.
         """
@@ -212,17 +274,31 @@ class Checkpoints:
         self._publish(writing.temporary, sum(writing.positions.values()))
 
     def _publish(self, temporary: Path, progress: int) -> None:
-        temporary.replace(self.folder / f"{progress:016d}{_SUFFIX}")
+        path = self.folder / f"{progress:016d}{self._ending}"
+        temporary.replace(path)
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+        self._remove_old()
+        self._forget(path)
+
+    def _remove_old(self) -> None:
+        """Keep the newest files, and the newest that have the users of each partition."""
         # By when they were written: one that goes with no log of today would stay for ever.
         files = [path for path in self.folder.glob(f"*{_SUFFIX}") if path.is_file()]
-        for path in sorted(files, key=_written)[: -self._kept]:
-            path.unlink(missing_ok=True)
-        self._forget(self.folder / f"{progress:016d}{_SUFFIX}")
+        files.sort(key=_written, reverse=True)
+        of_partition: dict[int, int] = {}
+        for place, path in enumerate(files):
+            partitions = self._partitions(path)
+            needed = any(of_partition.get(number, 0) < self._kept for number in partitions)
+            if place >= self._kept and not needed:
+                path.unlink(missing_ok=True)
+            for number in partitions:
+                of_partition[number] = of_partition.get(number, 0) + 1
+        names = {path.name for path in files}
+        self._where = {key: found for key, found in self._where.items() if key[0] in names}
 
     def _forget(self, newest: Path) -> None:
         """Remove the checkpoints that may hold somebody who is forgotten in the newest."""

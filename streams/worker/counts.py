@@ -13,7 +13,9 @@ class Counts:
     Attributes
     ----------
     received, followed
-        Messages of our own partitions; of those that others answer.
+        Messages of our own partitions; events that others told the items of.
+    deltas, delta_bytes
+        Messages that told others of items, and their size.
     foreign_keys
         Messages whose key is not their user's id: their user's events may lie in several
         partitions, out of order.
@@ -31,13 +33,15 @@ class Counts:
     checkpoints_written, checkpoint_write_seconds, checkpoint_failures
         Those that got their names, and how long these took until then; those that failed.
     follow_lag_seconds
-        How old the last event was that another worker answered, when it was learnt here.
+        How old the last delta of another worker was when it was applied here.
     newest_ms
         The latest timestamp that an applied event had, of all partitions, in milliseconds.
     """
 
     received: int = 0
     followed: int = 0
+    deltas: int = 0
+    delta_bytes: int = 0
     foreign_keys: int = 0
     recommendations: int = 0
     duplicates: int = 0

@@ -24,12 +24,16 @@ class Input:
         The topic's id, as answers name it.
     lows, highs
         First offset that is still there, and next offset, of each partition.
+    deltas_id, deltas
+        The id of the topic of deltas; the first offset that is still there, and the next one.
     """
 
     name: str
     topic_id: str
     lows: dict[int, int]
     highs: dict[int, int]
+    deltas_id: str = ""
+    deltas: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, settings: Settings) -> Input:
@@ -40,11 +44,12 @@ class Input:
         BrokerError
             If the broker has no such topic.
         """
-        topic = settings.topics.interactions
+        topic, deltas = settings.topics.interactions, settings.topics.item_deltas
         consumer = clients.reader(settings)
         try:
             cluster = consumer.list_topics(topic, timeout=clients.TIMEOUT_SECONDS).cluster_id
             watermarks = clients.watermarks(consumer, topic)
+            bounds = clients.watermarks(consumer, deltas)[0]
         finally:
             consumer.close()
         topic_id = _topic_id(settings, topic)
@@ -53,21 +58,34 @@ class Input:
             topic_id,
             {number: low for number, (low, _) in watermarks.items()},
             {number: high for number, (_, high) in watermarks.items()},
+            _topic_id(settings, deltas),
+            bounds,
         )
 
     def fits(self, notes: Notes) -> str | None:
         """Why a checkpoint does not go with this log, if it does not."""
         if notes.log != self.name:
             return f"it is of {notes.log}, and this is {self.name}"
-        for number, partition in notes.partitions.items():
+        here = [(number, partition.next_offset) for number, partition in notes.partitions.items()]
+        for number, offset in (*here, *notes.told.items()):
             if number not in self.highs:
                 return f"it is of partition {number}, which the topic does not have"
-            high = self.highs[number]
-            if partition.next_offset > high:
+            if offset > self.highs[number]:
                 return (
-                    f"it is at offset {partition.next_offset} of partition {number}, which ends "
-                    f"at {high}"
+                    f"it is at offset {offset} of partition {number}, which ends at "
+                    f"{self.highs[number]}"
                 )
+        return self._lacks(notes) if notes.deltas_id else None
+
+    def _lacks(self, notes: Notes) -> str | None:
+        """Why the items of a checkpoint cannot be gone on with, if they cannot."""
+        low, high = self.deltas
+        if notes.deltas_id != self.deltas_id:
+            return "the topic of deltas was made anew since"
+        if not low <= notes.deltas <= high:
+            return (
+                f"it is at offset {notes.deltas} of the deltas, of which {low} to {high} are there"
+            )
         return None
 
 

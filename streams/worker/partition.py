@@ -78,6 +78,11 @@ class Progress:
             self.forgotten,
         )  # fmt: skip
 
+    def let_go(self) -> None:
+        """Forget all: its users are another worker's."""
+        self.next_offset = self.newest_ms = self.applied = self.digest = self.forgotten = 0
+        self._known.clear()
+
     def resume(self, notes: PartitionNotes) -> None:
         """Go on from a checkpoint."""
         self.next_offset, self.newest_ms = notes.next_offset, notes.newest_ms
@@ -113,8 +118,20 @@ class Partition(Progress):
         Writes its answers and dead letters while it is ours.
     ours
         Whether the group has assigned it to this worker, and it has been taken over.
+    held
+        Whether the engine has its users, as of `next_offset`.
+    told
+        Where it was taken over: events below this offset teach the items nothing, for these know of
+        them by deltas. 0 where items are not shared.
     """
 
     number: int
     writer: Writer
     ours: bool = False
+    held: bool = False
+    told: int = 0
+
+    def let_go(self) -> None:
+        """Forget all: its users are another worker's."""
+        super().let_go()
+        self.held = False

@@ -53,6 +53,8 @@ class Pipeline:
     on_news
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
+    settles
+        Whether the engine is told of which partition each user is.
     arms
         Those of the experiments, which the lists of answers follow.
     counts, durations
@@ -63,6 +65,7 @@ class Pipeline:
         self, engine: Recommender, settings: Settings, model: Model, topic_id: str = ""
     ) -> None:
         self.counts = Counts()
+        self.settles = False
         self.on_news: Callable[[News], object] = lambda news: None
         self.durations = StageDurations()
         self.arms = Arms(settings.experiments, settings.engine)
@@ -112,25 +115,31 @@ class Pipeline:
         self._count_unknown(
             event for (_, event), ours in zip(events, answered, strict=True) if ours
         )
-        answers = observe_many(self._engine, self.arms, [event for _, event in events], answered)
+        answers = self._observe(partition, events, answered)
         partition.next_offset = records[-1].offset + 1
         outputs += self._encode(events, answered, answers, received_ns, decode_us)
         outputs.sort(key=lambda output: output.offset)  # dead letters among answers
         partition.writer.put(outputs, partition.next_offset)
 
-    def follow(self, partition: Partition, records: Sequence[Record]) -> None:
-        """Apply records of a partition that another worker has answered."""
-        records = [record for record in records if record.offset >= partition.next_offset]
-        if partition.ours or not records:
-            return
-        self.counts.followed += len(records)
-        self.counts.follow_lag_seconds = time() - records[-1].timestamp_ms / 1e3
+    def learn(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Apply records of a partition that were answered, and whose teachings were told."""
         events, _ = self._decode(partition, records, written=records[-1].offset)
-        self._engine.observe_many([event for _, event in events], [False] * len(events))
+        self._observe(partition, events, [False] * len(events))
         partition.next_offset = records[-1].offset + 1
-        partition.writer.queue.forget(partition.next_offset)
-        for _, event in events:
-            self.on_news((event, None))
+
+    def _observe(
+        self,
+        partition: Partition,
+        events: Sequence[tuple[Record, Interaction]],
+        answered: Sequence[bool],
+    ) -> list[Answer]:
+        """Have the engine learn events of a partition; what is told already, of its users alone."""
+        teaches = [record.offset >= partition.told for record, _ in events]
+        told = [event for _, event in events]
+        answers = observe_many(self._engine, self.arms, told, answered, teaches)
+        if self.settles:
+            self._engine.settle({event.user for event in told}, partition.number)
+        return answers
 
     # ------------------------------------------------------------------ its stages
 

@@ -76,6 +76,8 @@ class TopicWatch:
                 self._look(admin)
             except KafkaException as error:
                 self._look_failed(error.args[0])
+            except TimeoutError:
+                log.debug("the input topic cannot be looked at: the broker is away")
             except BrokerError as error:
                 self._end(2, str(error))
 

@@ -132,6 +132,8 @@ class Torture:
             "broker": {"bootstrap": bootstrap, "embedded": False},
             "worker": {
                 "checkpoints": str(folder / "checkpoints"),
+                # The last of each worker stays, to compare their items.
+                "checkpoints_kept": self.settings.worker.checkpoints_kept + self.workers,
                 "checkpoint_seconds": min(
                     CHECKPOINT_SECONDS, self.settings.worker.checkpoint_seconds
                 ),
@@ -246,6 +248,9 @@ class Torture:
     def _drain(self, fleet: Fleet, traffic: Traffic, subscriber: Subscriber) -> None:
         """Let the workers answer the rest, undisturbed; give up when nothing moves any more."""
         self.phase = "answering the rest"
+        if self.settings.topics.partitions > 1:  # all are there in the end, to compare their items
+            for slot in fleet.slots:
+                fleet.start(slot)
         since = time.monotonic()
         while not (traffic.done and traffic.outstanding <= 0 and fleet.settled):
             self._tick(fleet, subscriber)
@@ -266,10 +271,10 @@ class Torture:
             "answers_differing": len(others) if settings.topics.partitions == 1 else None,
             "differing_answers": others[:NAMED],
         }
-        survivor = state.survivor(settings)
-        if survivor is None:
+        left = state.Left.of(settings)
+        if left is None:
             return report | {"state_identical": False, "state_differs": ["no checkpoint is left"]}
         self.phase = "judging both states by what follows"
         self.on_tick()
         following = islice(stream, self.following)
-        return report | state.compare(settings, survivor, whole, partitions, found.sent, following)
+        return report | state.compare(settings, left, whole, partitions, found.sent, following)

@@ -17,7 +17,7 @@ from streams.messages.schemas import RankedItem
 from streams.settings import Settings
 from streams.tools.torture.account import Place, Sent
 from streams.worker.catalogue import Catalogue
-from streams.worker.checkpoints import Checkpoint, Checkpoints
+from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.partition import Progress
 
 _NAMED = 10
@@ -61,36 +61,78 @@ def undisturbed(
     return engine, others, partitions
 
 
+class Left:
+    """The checkpoints that the workers left: what each of them knew when it was stopped.
+
+    Attributes
+    ----------
+    newest
+        That of the worker that was stopped last.
+    """
+
+    def __init__(self, settings: Settings, newest: Checkpoint, folder: Checkpoints) -> None:
+        self.newest = newest
+        self._settings, self._folder = settings, folder
+
+    @classmethod
+    def of(cls, settings: Settings) -> Left | None:
+        """Those of a run; None if there is none."""
+        found = sorted(Path(settings.worker.checkpoints).rglob("*.millrace"))
+        if not found:
+            return None
+        folder = Checkpoints(found[-1].parent, settings.worker.checkpoints_kept)
+        newest = folder.newest(settings.engine, _fits)
+        return cls(settings, newest, folder) if newest else None
+
+    def of_partition(self, number: int) -> Checkpoint | None:
+        """The furthest with the users of a partition."""
+        for path in self._folder.holding(number, -1)[:1]:
+            if path == self.newest.path:
+                return self.newest
+            return self._folder.load(path, self._settings.engine, _fits)
+        return None
+
+    def as_far(self) -> list[Checkpoint]:
+        """Those whose items know of as many events as the newest's: one a worker that was stopped
+        in order."""
+        progress = f"{self.newest.notes.progress:016d}"
+        paths = sorted(self._folder.folder.glob(f"{progress}*.millrace"))
+        loaded = (self._folder.load(path, self._settings.engine, _fits) for path in paths)
+        return [checkpoint for checkpoint in loaded if checkpoint is not None]
+
+
+def _fits(_notes: Notes) -> None:
+    """Whatever is there is looked at."""
+
+
 def compare(
     settings: Settings,
-    survivor: Checkpoint,
+    left: Left,
     whole: Recommender,
     partitions: dict[int, Progress],
     sent: list[Sent],
     following: Iterable[Interaction],
 ) -> dict[str, Any]:
-    """How the state that survived differs from the undisturbed one; both go on learning here.
+    """How the state that is left differs from the undisturbed one; both go on learning here.
 
     Returns
     -------
     dict
         ``state_identical``: byte for byte with one partition; all that commutes with several.
-        ``state_differs``: the first few names of what does not. ``following``: NDCG@10 of both,
-        prequentially, on events that neither has seen.
+        ``state_differs``: the first few names of what does not. ``items_compared``: how many
+        workers' items were. ``following``: NDCG@10 of both, prequentially, on events that neither
+        has seen.
     """
-    engine = survivor.engine
+    engine = left.newest.engine
     report: dict[str, Any] = {"state_digest": state_digest(engine)}
-    differs = [
-        f"partition {number}: {name}"
-        for number, partition in partitions.items()
-        for name in ("next_offset", "newest_ms", "applied", "digest")
-        if getattr(partition, name) != getattr(survivor.notes.partitions[number], name)
-    ]
+    differs = _differing_progress(left, partitions)
     if settings.topics.partitions == 1:
         report["state_digest_undisturbed"] = state_digest(whole)
         differs += differing_entries(engine, whole)
     else:
-        differs += differing(commuting_state(engine), commuting_state(whole))
+        workers = left.as_far()
+        report["items_compared"] = len(workers)
+        differs += _differing_state(left, workers, whole, partitions)
     report |= {
         "state_identical": not differs,
         "state_compared": "byte for byte" if settings.topics.partitions == 1 else "what commutes",
@@ -110,6 +152,47 @@ def compare(
     return report
 
 
+def _differing_progress(left: Left, partitions: dict[int, Progress]) -> list[str]:
+    """What the notes say otherwise of partitions than an undisturbed run."""
+    differs = []
+    for number, partition in partitions.items():
+        found = left.of_partition(number)
+        if found is None:
+            differs.append(f"partition {number}: nobody has its users")
+            continue
+        differs += [
+            f"partition {number}: {name}"
+            for name in ("next_offset", "newest_ms", "applied", "digest")
+            if getattr(partition, name) != getattr(found.notes.partitions[number], name)
+        ]
+    return differs
+
+
+def _differing_state(
+    left: Left, workers: list[Checkpoint], whole: Recommender, partitions: dict[int, Progress]
+) -> list[str]:
+    """Users and items that are not as in an undisturbed run, of each partition and worker."""
+    expected = commuting_state(whole)
+    users = {name: held for name, held in expected.items() if name.startswith("user ")}
+    there: dict[str, Any] = {}
+    for number in partitions:
+        if (found := left.of_partition(number)) is not None:
+            state = commuting_state(found.engine)
+            there |= {f"user {user}": state[f"user {user}"]
+                      for user in found.engine.users_of(number)}  # fmt: skip
+    counts = _item_counts(expected)
+    return differing(there, users) + [
+        f"{name} ({found.path.name})"
+        for found in workers
+        for name in differing(_item_counts(commuting_state(found.engine)), counts)
+    ]
+
+
+def _item_counts(state: dict[str, Any]) -> dict[str, float]:
+    """Weighted counts of the items that were taken: a worker may not know of the others."""
+    return {name: held[1] for name, held in state.items() if name.startswith("item ") and held[1]}
+
+
 def following_ndcg(
     engine: Recommender, sent: list[Sent], following: list[Interaction]
 ) -> RankingMeasures:
@@ -123,12 +206,3 @@ def following_ndcg(
         if step.ranked is not None:
             measures.add(step.ranked, step.item)
     return measures
-
-
-def survivor(settings: Settings) -> Checkpoint | None:
-    """The newest checkpoint that the workers left: that of the one that was stopped last."""
-    found = sorted(Path(settings.worker.checkpoints).rglob("*.millrace"))
-    if not found:
-        return None
-    folder = Checkpoints(found[-1].parent, settings.worker.checkpoints_kept)
-    return folder.newest(settings.engine, lambda _notes: None)

@@ -59,7 +59,7 @@ function figures(now) {
   state(now.ready ? "waiting" : "live", now.ready || "live");
   user.streamIsAt(now.stream_ms);
   if (now.second) charts.add([now.second]);
-  const followed = now.followed ? ` · ${number(now.followed)} learnt from other workers` : "";
+  const followed = now.followed ? ` · ${number(now.followed)} told of by other workers` : "";
   setText(byId("counts"), `${number(now.recommendations)} answers · ${number(now.duplicates)} duplicates · ` +
     `${number(now.late)} late${followed} · NDCG over ${number(now.queries)} queries`);
   stages(now.stages);

@@ -157,7 +157,7 @@ def test_topics_are_created_and_checked(settings: Callable[..., Settings]) -> No
     assert millrace("topics", "check", env=env).exit_code == 1
     created = millrace("topics", "create", env=env)
     assert created.exit_code == 0
-    assert created.output.count("made ") == 5
+    assert created.output.count("made ") == 6
     assert "there already" in millrace("topics", "create", env=env).output
     assert millrace("topics", "check", env=env).exit_code == 0
 

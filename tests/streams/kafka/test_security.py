@@ -105,7 +105,7 @@ def test_all_commands_work_over_tls_and_sasl(
     """The subscriber is a guest, who has the rights to read that docs/security.md names."""
     settings, guest = login(), login("guest")
     created = millrace("topics", "create", settings=settings)
-    assert created.stdout.count("made ") == 5, created.stderr
+    assert created.stdout.count("made ") == len(TOPICS), created.stderr
     checked = millrace("topics", "check", settings=settings)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     for name, operations in rights.of_watch(settings).items():
@@ -213,9 +213,10 @@ def test_a_user_without_rights_is_told_each_that_is_missing(
     [line] = ended.stderr.splitlines()
     missing = {
         *(f"Read on topic '{name}'" for name in
-          (names.items, names.item_embeddings, names.dead_letters)),
+          (names.items, names.item_embeddings, names.item_deltas, names.dead_letters)),
         *(f"Write on topic '{name}'" for name in
-          (names.item_embeddings, names.recommendations, names.dead_letters)),
+          (names.item_embeddings, names.item_deltas, names.recommendations,
+           names.dead_letters)),
         f"Read on group '{group}'",
         f"Read on group '{group}-reader'",
     }  # fmt: skip

@@ -50,7 +50,10 @@ def test_another_number_of_partitions_is_told_and_left_alone(settings):
     wanted = settings(topics={"partitions": 6})
     assert topics.create(wanted) == []
     problems = topics.check(wanted)
-    assert {p.topic for p in problems} == set(topics.policies(wanted))
+    # The deltas of items need one partition, however many they have.
+    assert {p.topic for p in problems} == topics.policies(wanted).keys() - {
+        wanted.topics.item_deltas
+    }
     assert all("4 partitions, and topics.partitions = 6" in str(p) for p in problems)
     assert all("set topics.partitions = 4" in p.remedy for p in problems)
     assert topic_partitions(wanted.broker.bootstrap)[wanted.topics.items] == 4
@@ -111,6 +114,22 @@ def test_topics_that_we_make_keep_all_interactions(settings, broker):
     found = admin.describe_configs([resource])[resource].result()
     assert [found[key].value for key in ("retention.ms", "retention.bytes")] == ["-1", "-1"]
     assert topics.check(wanted) == []
+
+
+@only_kafka
+def test_deltas_of_items_have_one_partition_and_are_kept_for_a_day(settings, broker):
+    wanted = settings(topics={"partitions": 3})
+    topics.create(wanted)
+    assert topic_partitions(wanted.broker.bootstrap)[wanted.topics.item_deltas] == 1
+    resource = ConfigResource(ConfigResource.Type.TOPIC, wanted.topics.item_deltas)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    found = admin.describe_configs([resource])[resource].result()
+    assert found["retention.ms"].value == "86400000"
+    assert found["cleanup.policy"].value == "delete"
+    rare = settings(topics={"partitions": 3}, worker={"checkpoint_seconds": 10_000.0})
+    (problem,) = topics.check(rare)
+    assert problem.topic == wanted.topics.item_deltas
+    assert "deltas are kept for 86,400 s, and a checkpoint is written every 10000 s" in str(problem)
 
 
 @only_kafka

@@ -27,6 +27,7 @@ from streams.messages.bad_message import ERROR_CLASSES
 from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
+from tests.conftest import TOPICS
 from tests.streams.asking import ask, free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
@@ -47,7 +48,7 @@ TARGET_LABELS = {"job", "instance"}
 def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     """All that a worker exposes after some answers, a dead letter and a checkpoint."""
     port = free_port()
-    names = ("interactions", "items", "item_embeddings", "recommendations", "dead_letters")
+    names = TOPICS
     settings = Settings(
         broker={"bootstrap": kafka.bootstrap},
         topics={"partitions": 2} | {name: f"metrics.{name}" for name in names},

@@ -71,6 +71,8 @@ def test_partitions_that_are_lost_are_written_no_more(settings: Callable[..., Se
     path = Path(settings(topics={"partitions": 2}, worker={"checkpoints": ""}))
     worker = Worker(path.settings)
     assignment = worker.assignment
+    worker.catch_up()
+    worker.deltas.follow(lambda change: change())
     assignment.claim({0, 1})
     assignment._lease.renew(now())
     writer = assignment.partitions[0].writer
@@ -80,6 +82,7 @@ def test_partitions_that_are_lost_are_written_no_more(settings: Callable[..., Se
     assert writer.queue.waiting == 1
     assert assignment.ours() == []
     assert path.counts()[path.names.recommendations] == 0
+    worker.deltas.stop()
     assignment.stop()
 
 

@@ -1,0 +1,99 @@
+"""The users of this worker's partitions: how they come, from checkpoints, and how they go.
+
+A partition's users move as a file: whoever has them writes checkpoints to the folder that all
+workers reach, and the next owner loads them from the newest and reads the log from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+
+from engine.recommender import Recommender
+from engine.settings import EngineSettings
+from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
+from streams.worker.engine_thread import EngineThread
+from streams.worker.partition import Partition
+
+log = logging.getLogger("millrace.worker")
+
+_AT_ONCE = 200
+"""Users that are let go of in one go: events wait so long, some milliseconds."""
+
+
+class UserSide:
+    """Has the users of some partitions in the engine, and of no others.
+
+    Parameters
+    ----------
+    partitions
+        Those of the input, by number.
+    fits
+        Returns what says why a checkpoint does not go with the topics, if it does not.
+    """
+
+    def __init__(
+        self,
+        engine: Recommender,
+        partitions: Mapping[int, Partition],
+        checkpoints: Checkpoints | None,
+        settings: EngineSettings,
+        thread: EngineThread,
+        fits: Callable[[], Callable[[Notes], str | None]],
+    ) -> None:
+        self._engine, self._partitions = engine, partitions
+        self._checkpoints, self._settings, self._fits = checkpoints, settings, fits
+        self._thread = thread
+        self._leaving: list[str] = []
+
+    def bring(self, numbers: Collection[int]) -> None:
+        """Have the users of these partitions, as of the latest offset that there is, and no others.
+
+        Blocks while files are read. For another thread than the engine's.
+        """
+        self._thread.do(partial(self._let_go, set(numbers)))
+        loaded: dict[Path, Checkpoint | None] = {}
+        for number in sorted(numbers):
+            partition = self._partitions[number]
+            beyond = partition.next_offset if partition.held else -1
+            for path in self._checkpoints.holding(number, beyond) if self._checkpoints else ():
+                if path not in loaded:
+                    loaded = {path: self._load(path)}  # one at a time: it is a whole state
+                if (found := loaded[path]) is not None:
+                    self._thread.do(partial(self._take_in, partition, found))
+                    log.info(
+                        "partition %d: its users as of offset %d are here, from %s",
+                        number, partition.next_offset, path,
+                        extra={"partition": number, "offset": partition.next_offset},
+                    )  # fmt: skip
+                    break
+            partition.held = True
+
+    def _load(self, path: Path) -> Checkpoint | None:
+        assert self._checkpoints is not None
+        return self._checkpoints.load(path, self._settings, self._fits())
+
+    def _take_in(self, partition: Partition, found: Checkpoint) -> None:
+        theirs = found.engine
+        # A file of an earlier version does not say where a user is: they come with any partition.
+        unsettled = [u for u in theirs.users_of(-1) if self._engine.users.find(u) is None]
+        self._engine.take_in(theirs, [*theirs.users_of(partition.number), *unsettled])
+        partition.resume(found.notes.partitions[partition.number])
+
+    def _let_go(self, numbers: set[int]) -> None:
+        """Begin to forget the users of all other partitions."""
+        for _ in range(len(self._leaving) // _AT_ONCE + 1):  # theirs may come back with the next
+            self.let_some_go()
+        for number, partition in self._partitions.items():
+            if number in numbers:
+                continue
+            if partition.held:
+                partition.let_go()
+            self._leaving += self._engine.users_of(number)
+
+    def let_some_go(self) -> None:
+        """Forget some of the users that left; called a few times a second."""
+        leaving, self._leaving = self._leaving[:_AT_ONCE], self._leaving[_AT_ONCE:]
+        self._engine.leave(leaving)
