@@ -193,9 +193,8 @@ def by_rank(rng: np.random.Generator, size: int, exponent: float, count: int) ->
 
 def count_only(engine: Recommender, event: Interaction) -> None:
     """What `observe` does, less learning and ranking."""
-    row = np.array(
-        [engine._row(event, event.item or "", WEIGHTS, answer=False, teaches=True)], EVENT
-    )
+    numbers = engine._row(event, event.item or "", WEIGHTS, answer=False, teaches=True)
+    row = np.array([numbers], EVENT)
     user, item = int(row["user"][0]), int(row["item"][0])
     if engine.taken.weight(user, item) is not None:
         return
