@@ -94,16 +94,18 @@ def observe(t, events, first, history, exact, k, told, found, stages):  # type: 
     lap(clock, stages[0], -1)
     for e in range(first, len(events)):
         event = events[e]
+        # As wide as the interpreter's numbers: for each width, what is called is compiled again.
+        user, item = np.int64(event.user), np.int64(event.item)
         if not has_room(t, event, history):
             return e
-        take_in(t, event, history, event.known, exact, stages[e])
+        take_in(t, event, history, np.int64(event.known), exact, stages[e])
         if event.units > 0:
-            propagate(t.users, t.items, t.embeddings, event.user, event.item)
-            encode(t.codes, SECOND_HOPS, event.item, t.embeddings.second_hop[event.item])
+            propagate(t.users, t.items, t.embeddings, user, item)
+            encode(t.codes, SECOND_HOPS, item, t.embeddings.second_hop[item])
         lap(clock, stages[e], PROPAGATE)
         if event.units > 0 and t.head.active[_TEXT_ROW] > 0:
-            later = count_later(t.users, event.user, event.time)
-            read(t.taste, event.user, t.vectors[event.item], later)
+            later = count_later(t.users, user, event.time)
+            read(t.taste, user, t.vectors[item], later)
         lap(clock, stages[e], TEXT)
         if event.answer:
             found[e] = answer(t, event, history, exact, k, told[e])
@@ -114,11 +116,11 @@ def observe(t, events, first, history, exact, k, told, found, stages):  # type: 
 @kernel
 def has_room(t, event, history):  # type: ignore[no-untyped-def]
     """Whether the arrays have room for what an event may add; see `observe`."""
-    later = count_later(t.users, event.user, event.time)
-    demand = t.scratch.demand
+    user, demand = np.int64(event.user), t.scratch.demand
+    later = count_later(t.users, user, event.time)
     demand[0] = slots_needed(t.transitions, history, later)
-    demand[1] = user_items.block_needed(t.taken, event.user)
-    demand[2] = user_items.block_needed(t.disliked, event.user)
+    demand[1] = user_items.block_needed(t.taken, user)
+    demand[2] = user_items.block_needed(t.disliked, user)
     demand[3] = NOTED + later if len(t.journal.pairs) > 0 else 0
     return (
         t.transitions.top[0] + demand[0] <= len(t.transitions.items)
@@ -135,7 +137,7 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     An item that its own event made known could not have been shown: that it was taken would teach
     that what is new and unpopular is taken.
     """
-    user, item, s = event.user, event.item, t.scratch
+    user, item, s = np.int64(event.user), np.int64(event.item), t.scratch
     weight = event.units / WEIGHTS
     touch(t.user_order, user)
     touch(t.item_order, item)
@@ -194,7 +196,7 @@ def _count(t, event, history, weight, later, mark):  # type: ignore[no-untyped-d
 
     mark : of what they were counted with at the item before, if it is not the first time.
     """
-    user, item, p = event.user, event.item, t.popularity
+    user, item, p = np.int64(event.user), np.int64(event.item), t.popularity
     level = recent_level(p, item)
     length = max(0, t.contexts.lengths[user] - later)
     events = p.clock[EVENTS] + 1
@@ -232,7 +234,7 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
 @kernel
 def answer(t, event, most, exact, k, told):  # type: ignore[no-untyped-def]
     """Tell of the k best items for an event's user, all competing; returns how many there are."""
-    s, user, n = t.scratch, event.user, event.known
+    s, user, n = t.scratch, np.int64(event.user), np.int64(event.known)
     history = s.history[: recent_ids(t.users, user, most, 0, s.history)]
     if len(history) == 0:  # of somebody known all that they took may have left
         return tell_trending(t, user, n, k, told)
