@@ -131,7 +131,8 @@ def _name(row, position, taken, scale, named, many):  # type: ignore[no-untyped-
     one = np.float32(1.0)
     for slot in range(len(row)):
         c = position[row[slot]]
-        if c >= 0 and named.rarity[c] == 0:
+        # The count of a damaged state may be no number, whose root may pass for zero again.
+        if c >= 0 and named.rarity[c] == 0 and many < len(named.places):
             named.rarity[c] = np.sqrt(scale / (taken[c] + one))
             named.places[many] = c
             many += 1
