@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from engine.arrays import IdTable, grown
 from engine.features.context import Contexts
 from engine.features.head import Head
-from engine.features.item_codes import ItemCodes
+from engine.features.item_codes import (
+    OUTPUTS,
+    PERSONAL_OUTPUTS,
+    SECOND_HOPS,
+    TEXT_VECTORS,
+    ItemCodes,
+)
 from engine.features.popularity import Popularity
 from engine.features.table import READS_TIME, OwnStates
 from engine.features.transitions import Transitions
@@ -229,13 +235,16 @@ class Knowledge:
         """What is known has changed: the next contest is scored anew."""
         self.scratch.kept[0] = -1
 
-    def encode(self, items: NDArray[np.int32], *parts: int) -> None:
+    def encode(self, items: NDArray[np.int32], *parts: np.int64) -> None:
         """Take over rows that were changed outside of the step, of these items (int32[n]), into
         what scoring reads: `parts` of `engine.features.item_codes`, or all."""
         if self.all_compete:
             e = self.embeddings
-            rows = (self.vectors.vectors, e.outputs, e.personal_outputs, e.second_hop)
-            for part in parts or range(len(rows)):
+            rows = {
+                TEXT_VECTORS: self.vectors.vectors, OUTPUTS: e.outputs,
+                PERSONAL_OUTPUTS: e.personal_outputs, SECOND_HOPS: e.second_hop,
+            }  # fmt: skip
+            for part in parts or rows:
                 self.codes.encode(part, items, rows[part])
 
     # ------------------------------------------------------------------ numbers

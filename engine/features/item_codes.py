@@ -19,7 +19,8 @@ from engine.compiled import kernel
 
 LANES = 64
 """Items that lie side by side."""
-TEXT_VECTORS, OUTPUTS, PERSONAL_OUTPUTS, SECOND_HOPS = range(4)
+# numpy's numbers: of each literal of Python's, numba compiles a kernel again.
+TEXT_VECTORS, OUTPUTS, PERSONAL_OUTPUTS, SECOND_HOPS = map(np.int64, range(4))
 """The parts: the rows of an item in each of these tables."""
 _MOST = np.float32(127.0)
 _ZERO = np.float32(0.0)
@@ -74,7 +75,7 @@ class ItemCodes:
             more = np.zeros((len(self.scales), blocks * LANES), np.float32)
             self.scales = np.concatenate([self.scales, more], axis=1)
 
-    def encode(self, part: int, items: NDArray[np.int32], rows: NDArray[np.float32]) -> None:
+    def encode(self, part: np.int64, items: NDArray[np.int32], rows: NDArray[np.float32]) -> None:
         """Take over a part of these items, int32[n], from the table of all: float32[m, d]."""
         _encode_all(self.arrays, part, items, rows)
 

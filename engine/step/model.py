@@ -91,18 +91,20 @@ def score_contest(t, user, history, n, exact, now):  # type: ignore[no-untyped-d
     """
     s, p, e = t.scratch, t.popularity, t.embeddings
     stage, share = stage_of(t.contexts.lengths[user])
-    if exact:
-        # Their rows are scored from their codes.
-        columns = Columns(
-            p.features, p.stage_ratio, p.counts, t.head.bias, t.vectors, e.outputs,
-            e.personal_outputs, e.second_hop,
-        )  # fmt: skip
-        _score(t, user, history, t.every[:n], t.every, exact, now, stage, share, columns)
-    else:
-        candidates = s.candidates[:n]
+    candidates, position = t.every[:n], t.every
+    # The rows of all items are scored from their codes.
+    columns = Columns(
+        p.features, p.stage_ratio, p.counts, t.head.bias, t.vectors, e.outputs,
+        e.personal_outputs, e.second_hop,
+    )  # fmt: skip
+    if not exact:
+        candidates, position, columns = s.candidates[:n], t.position, s.gathered
         place(t, candidates)
         _gather(t, candidates, stage)
-        _score(t, user, history, candidates, t.position, exact, now, 0, share, s.gathered)
+        stage = 0  # what is gathered of the stages is this one and the next
+    # Called in one place: what it calls is optimised as a whole, and takes long to compile.
+    _score(t, user, history, candidates, position, exact, now, stage, share, columns)
+    if not exact:
         take_away(t, candidates)
     s.kept[0], s.kept[1], s.kept[2] = user, n, now
 
