@@ -220,11 +220,12 @@ class Recommender(Knowledge):
         """Take in an event part by part: some of it is not compiled."""
         clock = _StageClock()
         events = np.array([row], EVENT)
-        user, item, units = (int(events[name][0]) for name in ("user", "item", "units"))
+        names = ("user", "item", "units", "teaches")
+        user, item, units, teaches = (int(events[name][0]) for name in names)
         self.purge(user)
         later = self.graph.users.later(user, interaction.timestamp)
         history = self.history(user, later)
-        learns = row[-1] and units > 0 and len(history) and item not in self.taken.final_of(user)
+        learns = teaches and units > 0 and len(history) and item not in self.taken.final_of(user)
         if learns and (later or not self.has_contest_of(user, interaction.timestamp)):
             self.compete(competing(self, user, history))
         laps, steps = np.zeros(len(STAGES), np.int64), int(self.embeddings.steps[0])
@@ -333,8 +334,7 @@ class Recommender(Knowledge):
         if teaches:
             take_back(self, number)
             self._replaced()
-        self.clear_user(number)
-        self.users.release(number)
+        self.leave((user,))
 
     def collect_delta(
         self, ranges: Mapping[int, tuple[int, int]], limit: int = 1 << 30
@@ -423,12 +423,13 @@ class Recommender(Knowledge):
         numbers = self.users.find_all(list(names))
         self.homes[numbers[numbers >= 0]] = partition + 1
 
-    def users_of(self, partition: int) -> list[str]:
-        """The users that were settled in a partition, the least recently used first.
+    def users_of(self, *partitions: int) -> list[str]:
+        """The users that were settled in any of these partitions, the least recently used first.
 
         Of -1: those of whom nobody said where they are.
         """
-        mine = set(np.flatnonzero(self.homes[: len(self.users)] == partition + 1).tolist())
+        homes = np.array(partitions, np.int32) + 1
+        mine = set(np.flatnonzero(np.isin(self.homes[: len(self.users)], homes)).tolist())
         ordered = [self.users.names[n] for n in self._user_order.by_use() if n in mine]
         return list(filter(None, ordered))
 

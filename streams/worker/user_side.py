@@ -86,12 +86,11 @@ class UserSide:
         """Begin to forget the users of all other partitions."""
         for _ in range(len(self._leaving) // _AT_ONCE + 1):  # theirs may come back with the next
             self.let_some_go()
-        for number, partition in self._partitions.items():
-            if number in numbers:
-                continue
+        others = [p for number, p in self._partitions.items() if number not in numbers]
+        for partition in others:
             if partition.held:
                 partition.let_go()
-            self._leaving += self._engine.users_of(number)
+        self._leaving += self._engine.users_of(*(partition.number for partition in others))
 
     def let_some_go(self) -> None:
         """Forget some of the users that left; called a few times a second."""
