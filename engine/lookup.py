@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.recommender import Recommender
 from engine.rules import Rules, restrict
@@ -140,11 +141,7 @@ def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     shown = there & (weights > 0) & ~engine.hidden[others]
     others, weights = others[shown], weights[shown]
     scores = weights / np.sqrt((counts[number] + 1) * (counts[others] + 1))
-    best = np.lexsort((others, -scores))[:k]
-    return [
-        Neighbour(engine.items.names[other], _title(engine, other), round(score, 4))
-        for other, score in zip(others[best].tolist(), scores[best].tolist(), strict=True)
-    ]
+    return _nearest(engine, others, scores, k)
 
 
 def similar(engine: Recommender, item: str, k: int) -> list[Neighbour]:
@@ -165,7 +162,13 @@ def similar(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     vectors = engine.vectors.vectors[others]
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
     scores = np.divide(vectors @ own, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    others, scores = others[lengths > 0], scores[lengths > 0]
+    return _nearest(engine, others[lengths > 0], scores[lengths > 0], k)
+
+
+def _nearest(
+    engine: Recommender, others: NDArray[np.int32], scores: NDArray[np.float32], k: int
+) -> list[Neighbour]:
+    """The k items of the greatest scores (int32[n], float32[n]), equal ones by their numbers."""
     best = np.lexsort((others, -scores))[:k]
     return [
         Neighbour(engine.items.names[other], _title(engine, other), round(score, 4))
