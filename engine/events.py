@@ -37,6 +37,8 @@ Timestamp = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(max_length=100_000)]
+Title = Annotated[str, Meta(max_length=2_000)]
+CategoryNames = Annotated[list[str], Meta(max_length=100)]
 Value = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 Kind = Annotated[
@@ -156,9 +158,9 @@ class Item(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What the catalogue knows of one item. ``hidden`` items are never recommended."""
 
     item: Id
-    title: Annotated[str, Meta(max_length=2_000)] = ""
+    title: Title = ""
     text: Text = ""
-    categories: Annotated[list[str], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    categories: CategoryNames = msgspec.field(default_factory=list)
     properties: Properties = msgspec.field(default_factory=dict)
     timestamp: Timestamp | None = None
     hidden: bool = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 from aiohttp import web
@@ -74,6 +76,15 @@ def _unpacked(sent: bytes, encoding: str, most: int) -> bytes:
 def _unreadable(error: Exception) -> RefusedRequest:
     reason = " ".join(str(error).split())[:200]
     return RefusedRequest(400, f"the body: it cannot be read: {reason}")
+
+
+@contextmanager
+def limits() -> Iterator[None]:
+    """A message that is larger than may be taken, or be parsed, is answered with 413."""
+    try:
+        yield
+    except BadMessage as error:
+        raise RefusedRequest(413, error.message) from None
 
 
 def messages_of(body: bytes, content_type: str) -> list[bytes] | None:

@@ -19,7 +19,7 @@ from streams.messages.schemas import Headers
 from streams.settings import Settings
 from streams.web.answers import Accepted, ManyAnswered, OneOfMany
 from streams.web.asking import answer
-from streams.web.bodies import body_of, messages_of
+from streams.web.bodies import body_of, limits, messages_of
 from streams.web.errors import Reason, RefusedRequest
 from streams.web.openapi import Operation
 from streams.web.parameters import of_query
@@ -119,16 +119,12 @@ class InteractionRoutes:
         RefusedRequest
             413, if it is too large for the topic or to be parsed.
         """
-        try:
+        with limits():
             check_size(b"", value, headers, self._topics.message_bytes)
             check_work(value)
-        except BadMessage as error:
-            raise RefusedRequest(413, error.message) from None
         interaction = decode_interaction(value, headers, int(time.time() * 1000), self._dialect)
-        try:
+        with limits():
             check_size(interaction.user.encode(), value, headers, self._topics.message_bytes)
-        except BadMessage as error:
-            raise RefusedRequest(413, error.message) from None
         return _Readable(value, interaction)
 
 

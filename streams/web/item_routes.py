@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from engine import lookup
-from engine.events import Id, Properties, Text, Timestamp
+from engine.events import CategoryNames, Id, Properties, Text, Timestamp, Title
 from engine.lookup import ItemFacts, Neighbour
 from engine.recommender import Recommender
 from engine.rules import Rules
@@ -22,9 +21,9 @@ from streams.messages.validation import decoded
 from streams.settings import Settings
 from streams.web.answers import ItemAccepted, ItemNeighbours, PopularItems, TrendingItems
 from streams.web.asking import Asking, answer
-from streams.web.bodies import body_of
+from streams.web.bodies import body_of, limits
 from streams.web.errors import RefusedRequest
-from streams.web.lists import Categories, of_categories, with_titles
+from streams.web.lists import Categories, Count, of_categories, with_titles
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
 from streams.web.posting import MessageWriter
@@ -43,13 +42,13 @@ class OfItem(msgspec.Struct, frozen=True):
 class HowMany(msgspec.Struct, frozen=True):
     """How many are asked for."""
 
-    k: Annotated[int, Meta(ge=1, le=100)] = 10
+    k: Count = 10
 
 
 class Popularity(msgspec.Struct, frozen=True):
     """How many, of which categories; without any, of those of the settings."""
 
-    k: Annotated[int, Meta(ge=1, le=100)] = 10
+    k: Count = 10
     include: Categories = ()
     exclude: Categories = ()
 
@@ -57,9 +56,9 @@ class Popularity(msgspec.Struct, frozen=True):
 class ItemContent(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """What the catalogue says of an item, but for its id."""
 
-    title: Annotated[str, Meta(max_length=2_000)] = ""
+    title: Title = ""
     text: Text = ""
-    categories: Annotated[list[str], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    categories: CategoryNames = msgspec.field(default_factory=list)
     properties: Properties = msgspec.field(default_factory=dict)
     timestamp: Timestamp | None = None
     hidden: bool = False
@@ -217,10 +216,8 @@ class ItemRoutes:
     async def _content(self, request: web.Request) -> tuple[ItemContent, set[str]]:
         """What the body says of an item, and the names of the fields that it gives."""
         body = await body_of(request, self._web)
-        try:
+        with limits():
             check_work(body)
-        except BadMessage as error:
-            raise RefusedRequest(413, error.message) from None
         document = read(body)
         for name in document.keys() - set(ItemContent.__struct_fields__):
             known = ", ".join(ItemContent.__struct_fields__)
@@ -231,11 +228,9 @@ class ItemRoutes:
 
     async def _write(self, item: str, fields: dict[str, Any]) -> web.Response:
         message = msgspec.json.encode({"item": item} | fields)
-        try:
+        with limits():
             check_size(item.encode(), message, (), self._message_bytes)
             check_work(message)
-        except BadMessage as error:
-            raise RefusedRequest(413, error.message) from None
         decode_item_update(message)  # the worker will read it in the same way
         at = await self._writer.item(item, message)
         return answer(ItemAccepted(item, at.topic, at.partition, at.offset), 202)

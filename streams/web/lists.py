@@ -15,6 +15,7 @@ from engine.step.ranking import Ranked
 from streams.messages.schemas import RankedItem
 from streams.web.answers import RecommendedItem
 
+Count = Annotated[int, Meta(ge=1, le=100)]
 Category = Annotated[str, Meta(min_length=1, max_length=256)]
 Categories = Annotated[tuple[Category, ...], Meta(max_length=100)]
 

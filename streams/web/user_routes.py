@@ -23,7 +23,7 @@ from streams.messages.schemas import Model, encode
 from streams.web.answers import Accepted, UserInteractions, UserRecommendations
 from streams.web.asking import Asking, answer
 from streams.web.errors import RefusedRequest
-from streams.web.lists import Categories, of_categories, with_titles
+from streams.web.lists import Categories, Count, of_categories, with_titles
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
 from streams.web.posting import MessageWriter
@@ -55,7 +55,7 @@ class Wanted(msgspec.Struct, frozen=True):
         An item: only what goes with it is wanted, and never itself.
     """
 
-    k: Annotated[int, Meta(ge=1, le=100)] | None = None
+    k: Count | None = None
     include: Categories = ()
     exclude: Categories = ()
     exclude_item: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
