@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -209,9 +209,15 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
         If the broker does not hand them over.
     """
     low, high = bounds(client, topic, partition)
-    if high <= low:
-        return
-    client.assign([TopicPartition(topic, partition, max(low, high - count))])
+    if high > low:
+        yield from read_from(client, topic, partition, max(low, high - count))
+
+
+def read_from(
+    client: Consumer, topic: str, partition: int, first: int
+) -> Generator[Message, None, None]:
+    """The messages of a partition from an offset on, up to its end of now; otherwise as `tail`."""
+    client.assign([TopicPartition(topic, partition, first)])
     try:
         while True:
             message = client.poll(TIMEOUT_SECONDS)

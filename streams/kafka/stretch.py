@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from contextlib import closing
+from itertools import islice, takewhile
 
 from streams.kafka import clients
 from streams.kafka.record import Record
@@ -24,27 +24,10 @@ def records_between(
         If the broker does not hand them over.
     """
     reader = clients.tail_reader(settings, **{"isolation.level": "read_committed"})
-    place = TopicPartition(topic, partition, first)
     try:
-        reader.assign([place])
-        while first < end:
-            message = reader.poll(clients.TIMEOUT_SECONDS)
-            if message is None:
-                raise TimeoutError(f"{topic}[{partition}] could not be read in time")
-            # `consume` waits for as many as it is asked for: only for what is there.
-            messages = [message, *reader.consume(_AT_ONCE, 0.0)]
-            records = []
-            for message in messages:
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    end = min(end, reader.position([place])[0].offset)
-                elif error is not None:
-                    raise KafkaException(error)
-                else:
-                    records.append(Record.of(message))
-            records = [record for record in records if record.offset < end]
-            if records:
-                yield records
-            first = reader.position([place])[0].offset
+        with closing(clients.read_from(reader, topic, partition, first)) as messages:
+            records = takewhile(lambda record: record.offset < end, map(Record.of, messages))
+            while run := list(islice(records, _AT_ONCE)):
+                yield run
     finally:
         reader.close()

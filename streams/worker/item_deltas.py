@@ -53,7 +53,7 @@ class Header(msgspec.Struct, omit_defaults=True):
     input
         Of which input and group it is (`input_of`): several may share the topic.
     writer, number
-        The worker's process, and its how-manieth message.
+        The worker's process, and which of its messages this is, counted from 1.
     ranges
         Of a delta: the events that it is of.
     claims
@@ -416,8 +416,7 @@ def first_mentions(
     topic, found, wanted = settings.topics.item_deltas, dict[int, int](), set(partitions)
     reader = clients.tail_reader(settings)
     try:
-        low, end = clients.bounds(reader, topic, 0)
-        for message in clients.tail(reader, topic, 0, end - max(low, at)):
+        for message in clients.read_from(reader, topic, 0, at):
             header = Header.of(message)
             if header is None or header.input != input_of(settings, topic_id):
                 continue

@@ -43,4 +43,7 @@ def test_the_tail_is_what_was_written_last(settings: Callable[..., Settings]) ->
         found = [int(m.value() or b"") for m in clients.tail(reader, name, 0, count)]
         assert found == expected
         assert reader.assignment() == []
+    found = [int(m.value() or b"") for m in clients.read_from(reader, name, 0, 6)]
+    assert found == [6, 7, 8, 9]
+    assert reader.assignment() == []
     reader.close()
