@@ -15,7 +15,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -43,7 +42,7 @@ from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
-from streams.worker.checkpoints import Checkpoints, Notes, Writing
+from streams.worker.checkpoints import Checkpoints, Notes, Writing, folder_of
 from streams.worker.engine_thread import EngineThread
 from streams.worker.health import Health
 from streams.worker.input_log import Input
@@ -113,7 +112,7 @@ class Worker:
         self._items_committed: dict[int, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
         self._next_checkpoint = time.monotonic() + settings.worker.checkpoint_seconds
-        self._saved = self._learnt(), sum(self.positions().values())
+        self._saved = self._progress()
         self._disowned_since: float | None = None
 
     def app(self) -> faust.App:
@@ -343,9 +342,11 @@ class Worker:
         is told."""
         return self.deltas.positions if self.deltas.is_open else self.assignment.positions()
 
-    def _learnt(self) -> int:
-        """Grows with each event of a partition that is held."""
-        return sum(p.next_offset for p in self.assignment.partitions.values() if p.held)
+    def _progress(self) -> tuple[int, int]:
+        """Of how many events the users here know, and the items; a checkpoint of equal ones would
+        hold nothing new."""
+        held = (p.next_offset for p in self.assignment.partitions.values() if p.held)
+        return sum(held), sum(self.positions().values())
 
     def _checkpoint_if_due(self) -> None:
         try:
@@ -364,7 +365,7 @@ class Worker:
         # Where none can be written, one line says so each time, and not each second.
         self._next_checkpoint = time.monotonic() + self.settings.worker.checkpoint_seconds
         writing = self.checkpoints.begin(self.engine, self.positions(), self.notes)
-        self._saved = self._learnt(), sum(self.positions().values())
+        self._saved = self._progress()
         self.pipeline.counts.checkpoints += 1
         self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
         self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
@@ -405,8 +406,7 @@ class Worker:
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
         whole = self.deltas.is_told if self.deltas.is_open else self._are_out(self.positions())
-        new = (self._learnt(), sum(self.positions().values())) != self._saved
-        if self.checkpoints is not None and whole and new:
+        if self.checkpoints is not None and whole and self._progress() != self._saved:
             try:
                 self.checkpoints.write(self.engine, self.notes())
             except OSError as error:
@@ -500,9 +500,8 @@ def _checkpoints(settings: Settings, log_: Input, writer: str = "") -> Checkpoin
     """
     if not settings.worker.checkpoints or settings.broker.embedded:
         return None
-    folder = Path(settings.worker.checkpoints) / settings.worker.group / log_.name
     try:
-        return Checkpoints(folder, settings.worker.checkpoints_kept, writer)
+        return Checkpoints(folder_of(settings, log_.name), settings.worker.checkpoints_kept, writer)
     except OSError as error:
         name = settings.worker.checkpoints
         if name != WorkerSettings().checkpoints:

@@ -30,14 +30,20 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
+from streams.settings import Settings
 from streams.worker.partition import Offset, PartitionNotes
 
 log = logging.getLogger("millrace.worker")
 
-_SUFFIX = ".millrace"
+SUFFIX = ".millrace"
 _ABANDONED_SECONDS = 600.0
 """After so long without a byte more nobody writes a file any more."""
 _NICENESS = 10
+
+
+def folder_of(settings: Settings, log_name: str) -> Path:
+    """Where the workers of a group keep the checkpoints of a log (`Notes.log`)."""
+    return Path(settings.worker.checkpoints) / settings.worker.group / log_name
 
 
 class Notes(msgspec.Struct):
@@ -176,7 +182,7 @@ class Checkpoints:
     def __init__(self, folder: Path, kept: int, writer: str = "") -> None:
         self.folder = folder
         self._kept = kept
-        self._ending = (f"-{writer}" if writer else "") + _SUFFIX
+        self._ending = (f"-{writer}" if writer else "") + SUFFIX
         self._where: dict[tuple[str, float], dict[int, _Where]] = {}
         self._told: dict[int, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,7 +293,7 @@ class Checkpoints:
     def _remove_old(self) -> None:
         """Keep the newest files, and the newest that have the users of each partition."""
         # By when they were written: one that goes with no log of today would stay for ever.
-        files = [path for path in self.folder.glob(f"*{_SUFFIX}") if path.is_file()]
+        files = [path for path in self.folder.glob(f"*{SUFFIX}") if path.is_file()]
         files.sort(key=_written, reverse=True)
         of_partition: dict[int, int] = {}
         for place, path in enumerate(files):
@@ -311,9 +317,9 @@ class Checkpoints:
             if path == newest:
                 continue
             try:
-                if path.suffix == _SUFFIX and not read_notes(path, Notes).is_before(forgotten):
+                if path.suffix == SUFFIX and not read_notes(path, Notes).is_before(forgotten):
                     continue
-                if path.suffix == _SUFFIX:
+                if path.suffix == SUFFIX:
                     path.unlink(missing_ok=True)
                     continue
             except FileNotFoundError:
@@ -335,7 +341,7 @@ class Checkpoints:
                     left.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{_SUFFIX}"), reverse=True)
+        return sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)
 
 
 def _written(path: Path) -> float:

@@ -16,12 +16,11 @@ from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
 from streams.settings import Settings, WebSettings, WorkerSettings
 from streams.tools.doctor.finding import Finding
-from streams.worker.checkpoints import Notes
+from streams.worker.checkpoints import SUFFIX, Notes, folder_of
 from streams.worker.input_log import Input
 
 _FIRST_BYTES = 256 * 1024 * 1024
 """Room for the checkpoints of a worker that has none yet."""
-_SUFFIX = "*.millrace"
 
 
 def checkpoint_folder(settings: Settings) -> Iterator[Finding]:
@@ -52,7 +51,7 @@ def checkpoint_folder(settings: Settings) -> Iterator[Finding]:
 
 def _space(settings: Settings, folder: Path, there: Path) -> Finding:
     """Whether the disk holds the checkpoints that are kept, and one that is being written."""
-    sizes = [path.stat().st_size for path in folder.rglob(_SUFFIX) if path.is_file()]
+    sizes = [path.stat().st_size for path in folder.rglob(f"*{SUFFIX}") if path.is_file()]
     kept = settings.worker.checkpoints_kept + 1
     needed = kept * max(sizes) if sizes else _FIRST_BYTES
     free = shutil.disk_usage(there).free + sum(sizes)
@@ -74,12 +73,13 @@ def retention(settings: Settings) -> Iterator[Finding]:
         If the broker has no such topic.
     """
     log = Input.of(settings)
-    notes = _newest_notes(settings, log)
     starts = dict.fromkeys(log.lows, 0)
-    if notes is not None:
-        starts |= {number: p.next_offset for number, p in notes.partitions.items()}
+    checkpoints = list(_notes(settings, log))
+    for notes in checkpoints:  # each has the partitions of the worker that wrote it
+        for number, partition in notes.partitions.items():
+            starts[number] = max(starts[number], partition.next_offset)
     gone = {n: low - starts[n] for n, low in log.lows.items() if low > starts[n]}
-    since = "the newest checkpoint" if notes else "the beginning"
+    since = "the newest checkpoint" if checkpoints else "the beginning"
     if gone:
         yield Finding(
             "log",
@@ -94,19 +94,17 @@ def retention(settings: Settings) -> Iterator[Finding]:
     yield Finding("log", "ok", f"all events since {since} are there: {waiting:,} to read at start")
 
 
-def _newest_notes(settings: Settings, log: Input) -> Notes | None:
-    """What the newest checkpoint that goes with the log says of it, if there is one."""
+def _notes(settings: Settings, log: Input) -> Iterator[Notes]:
+    """What the checkpoints that go with the log say of it."""
     if not settings.worker.checkpoints:
-        return None
-    folder = Path(settings.worker.checkpoints) / settings.worker.group / log.name
-    for path in sorted(folder.glob(_SUFFIX), reverse=True):
+        return
+    for path in folder_of(settings, log.name).glob(f"*{SUFFIX}"):
         try:
             notes = read_notes(path, Notes)
         except (SavedStateError, OSError):
             continue
         if log.fits(notes) is None:
-            return notes
-    return None
+            yield notes
 
 
 def kernels() -> Finding:
@@ -115,7 +113,7 @@ def kernels() -> Finding:
     if folder is not None:
         return Finding("kernels", "ok", f"compiled ones are kept in {folder.parent}")
     return Finding(
-        "kernels", "warn", "they are compiled at each start, for about a minute: set "
+        "kernels", "warn", "they are compiled at each start, for one to three minutes: set "
         "NUMBA_CACHE_DIR to a folder that can be written to",
     )  # fmt: skip
 

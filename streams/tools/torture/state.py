@@ -17,7 +17,7 @@ from streams.messages.schemas import RankedItem
 from streams.settings import Settings
 from streams.tools.torture.account import Place, Sent
 from streams.worker.catalogue import Catalogue
-from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
+from streams.worker.checkpoints import SUFFIX, Checkpoint, Checkpoints, Notes
 from streams.worker.partition import Progress
 
 _NAMED = 10
@@ -77,7 +77,7 @@ class Left:
     @classmethod
     def of(cls, settings: Settings) -> Left | None:
         """Those of a run; None if there is none."""
-        found = sorted(Path(settings.worker.checkpoints).rglob("*.millrace"))
+        found = sorted(Path(settings.worker.checkpoints).rglob(f"*{SUFFIX}"))
         if not found:
             return None
         folder = Checkpoints(found[-1].parent, settings.worker.checkpoints_kept)
@@ -96,7 +96,7 @@ class Left:
         """Those whose items know of as many events as the newest's: one a worker that was stopped
         in order."""
         progress = f"{self.newest.notes.progress:016d}"
-        paths = sorted(self._folder.folder.glob(f"{progress}*.millrace"))
+        paths = sorted(self._folder.folder.glob(f"{progress}*{SUFFIX}"))
         loaded = (self._folder.load(path, self._settings.engine, _fits) for path in paths)
         return [checkpoint for checkpoint in loaded if checkpoint is not None]
 

@@ -175,6 +175,28 @@ def test_events_that_are_gone_and_in_no_checkpoint_are_counted(
     assert (finding.state, "2 to read at start" in finding.text) == ("ok", True)
 
 
+@real_kafka
+def test_of_several_workers_checkpoints_each_says_where_its_own_partitions_stand(
+    settings: Callable[..., Settings],
+) -> None:
+    chosen = settings(topics={"partitions": 2})
+    path = Path(chosen)
+    path.send(*(interaction(number, user=f"u{number}") for number in range(20)))
+    log = Input.of(chosen)
+    assert sum(log.highs.values()) == 20
+    folder = FilePath(chosen.worker.checkpoints) / chosen.worker.group / log.name
+    folder.mkdir(parents=True)
+    for number, high in log.highs.items():
+        notes = Notes(log.name, {number: PartitionNotes(high, 0, high, 0, [])}, {})
+        Recommender().save(folder / f"{high:016d}-{number}.millrace", notes)
+    admin = AdminClient({"bootstrap.servers": chosen.broker.bootstrap})
+    ends = [TopicPartition(chosen.topics.interactions, *place) for place in log.highs.items()]
+    for done in admin.delete_records(ends).values():
+        done.result(10)
+    [finding] = machine.retention(chosen)
+    assert (finding.state, "0 to read at start" in finding.text) == ("ok", True)
+
+
 def of_machine(settings: Settings) -> dict[str, Finding]:
     return {finding.subject: finding for finding in machine.checkpoint_folder(settings)}
 
