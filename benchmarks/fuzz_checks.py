@@ -28,12 +28,13 @@ from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import dead_letter
 from streams.messages.decoding import decode_interaction, decode_item
 from streams.messages.schemas import encode
+from streams.settings import TopicSettings
 
 Headers = Sequence[tuple[str, bytes]]
 OURS = ["error.class", "error.message", "origin.topic", "origin.partition", "origin.offset",
         "origin.timestamp"]  # fmt: skip
 _QUEUE = 20_000
-_MESSAGE_BYTES = 1_572_864
+_MESSAGE_BYTES = TopicSettings().message_bytes
 
 
 class Broken(AssertionError):  # noqa: N818

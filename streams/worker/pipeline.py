@@ -233,7 +233,8 @@ class Pipeline:
             began_ns = perf_counter_ns()
             items = [RankedItem(*ranked) for ranked in answer.items]
             arms = self.arms.of(event.user)
-            self.counts.arms.update(arms.items())
+            for experiment_arm in arms.items():
+                self.counts.arms[experiment_arm] += 1
             now_ns = perf_counter_ns()
             message = Recommendation(
                 event_id=event.event_id,

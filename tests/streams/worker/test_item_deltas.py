@@ -138,6 +138,11 @@ class Fleet:
         for event in events:
             self.ends[partition_of(event.user, PARTITIONS)] += 1
 
+    def read_all(self, peer: Peer) -> None:
+        """Have a worker that has both partitions read all of them."""
+        for number, end in self.ends.items():
+            peer.read(number, end)
+
     def whole(self) -> Recommender:
         """An engine that was told all."""
         engine = Recommender(self.path.settings.engine)
@@ -212,19 +217,16 @@ def test_what_was_answered_and_not_told_the_next_owner_tells(
         dying, watching = fleet.join(), fleet.join()
         dying.claim(0, 1)
         fleet.send(60)
-        for number, end in fleet.ends.items():
-            dying.read(number, end)
+        fleet.read_all(dying)
         dying.tell()
         fleet.send(30)
-        for number, end in fleet.ends.items():
-            dying.read(number, end)
+        fleet.read_all(dying)
         if collected:
             dying.collect()
         dying.worker.assignment._lease.end()
         heir = fleet.join()
         heir.claim(0, 1)
-        for number, end in fleet.ends.items():
-            heir.read(number, end)
+        fleet.read_all(heir)
         heir.tell()
         assert_all_know(fleet, [heir, watching])
         assert users(heir.worker.engine) == users(fleet.whole())
@@ -238,17 +240,14 @@ def test_a_frozen_worker_that_wakes_tells_nothing_that_counts(
         frozen, watching = fleet.join(), fleet.join()
         frozen.claim(0, 1)
         fleet.send(30)
-        for number, end in fleet.ends.items():
-            frozen.read(number, end)
+        fleet.read_all(frozen)
         frozen.collect()
         frozen.freeze()
         heir = fleet.join()
         heir.claim(0, 1)
-        for number, end in fleet.ends.items():
-            heir.read(number, end)
+        fleet.read_all(heir)
         fleet.send(20)
-        for number, end in fleet.ends.items():
-            heir.read(number, end)
+        fleet.read_all(heir)
         frozen.worker.deltas.publish()  # its answers had been written
         until(lambda: fleet.path.counts()[fleet.path.names.item_deltas] == 3)
         heir.tell()
@@ -264,8 +263,7 @@ def test_a_late_delta_that_covers_a_part_ends_nobody(settings: Callable[..., Set
         first, watching = fleet.join(), fleet.join()
         first.claim(0, 1)
         fleet.send(20)
-        for number, end in fleet.ends.items():
-            first.read(number, end)
+        fleet.read_all(first)
         first.collect()
         heir = fleet.join()
         heir.claim(0, 1)
@@ -284,8 +282,7 @@ def test_a_late_delta_that_covers_a_part_ends_nobody(settings: Callable[..., Set
         ):
             producer.produce(topic, value, partition=0, headers=headers)
         fleet.path.flush()
-        for number, end in fleet.ends.items():
-            heir.read(number, end)
+        fleet.read_all(heir)
         heir.tell()
         assert_all_know(fleet, [heir, watching])
 
@@ -295,15 +292,13 @@ def test_users_move_by_checkpoint_and_are_let_go(settings: Callable[..., Setting
         one, other = fleet.join(), fleet.join()
         one.claim(0, 1)
         fleet.send(80)
-        for number, end in fleet.ends.items():
-            one.read(number, end)
+        fleet.read_all(one)
         one.tell()
         worker = one.worker
         assert worker.checkpoints is not None
         worker.checkpoints.write(worker.engine, worker.notes())
         fleet.send(20)  # behind the checkpoint, and told: of these users alone learn again
-        for number, end in fleet.ends.items():
-            one.read(number, end)
+        fleet.read_all(one)
         one.tell()
         known = len(users(worker.engine))
         one.claim(0)
@@ -338,8 +333,7 @@ def test_a_worker_without_a_checkpoint_learns_what_the_topic_dropped(
         one.claim(0, 1)
         for _ in range(2):
             fleet.send(40)
-            for number, end in fleet.ends.items():
-                one.read(number, end)
+            fleet.read_all(one)
             one.tell()
         drop(fleet, 2)  # the claim and the first delta
         assert_all_know(fleet, [one, fleet.join()])
@@ -369,8 +363,7 @@ def test_a_delta_says_its_ranges_where_they_are_read_without_unpacking(
         one = fleet.join()
         one.claim(0, 1)
         fleet.send(12)
-        for number, end in fleet.ends.items():
-            one.read(number, end)
+        fleet.read_all(one)
         one.tell()
         message = fleet.path.read(fleet.path.names.item_deltas, 2)[1]
         delta = ItemDelta.decode(message.value() or b"", fleet.path.settings.engine.dimensions)
