@@ -94,7 +94,7 @@ def _say_not_kept() -> None:
     _say_once(
         logging.WARNING,
         f"the compiled kernels cannot be kept in {_base_folder()}: each start compiles them, "
-        "which takes about a minute; set NUMBA_CACHE_DIR to a folder that can be written",
+        "which takes one to three minutes; set NUMBA_CACHE_DIR to a folder that can be written",
     )
 
 
@@ -153,7 +153,7 @@ class _KernelCache(_FunctionCache):  # type: ignore[misc]
         if found is None:
             _say_once(
                 logging.INFO,
-                "compiling kernels, about a minute, once for this version; they are kept in "
+                "compiling kernels, one to three minutes, once for this version; they are kept in "
                 f"{cache_folder()}",
             )
         return found

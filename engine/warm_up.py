@@ -19,7 +19,7 @@ _EVERY_ITEM, _NAMED_ITEMS = 20_000, 1
 def warm_up(settings: EngineSettings) -> None:
     """Rehearse, on engines of a few users and items, all that an engine of these settings may do.
 
-    Without a cache on disk the kernels are compiled: about a minute, once.
+    Without a cache on disk the kernels are compiled: one to three minutes, once.
     """
     # A board serves one engine at a time; what stands in for it is compiled.
     aggregator = "int8" if settings.aggregator == "pynq" else settings.aggregator

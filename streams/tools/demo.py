@@ -90,7 +90,7 @@ class Demo:
                 settings = _on_board(settings, line)
             topics.create(settings)
             self.phase = (
-                "starting the worker (the first start compiles its kernels, about a minute)"
+                "starting the worker (the first start compiles its kernels, one to three minutes)"
             )
             metrics = f"{self.page}metrics"
             processes.start("worker", settings=settings)
