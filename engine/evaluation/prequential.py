@@ -177,7 +177,7 @@ class PrequentialEvaluator:
             "over_time": quality_over_time(
                 self._gains, [ranked for ranked, _ in self._log], self._asked.total()
             ),
-            "latency_us_over_time": latency_over_time(self._latencies["observe"]),
+            "latency_us_over_time": latency_over_time(self._latencies.get("observe", ())),
             "with_repeats": {name: each.as_dict() for name, each in self._repeats.items()},
             "latency_us": {
                 name: percentiles([ns / 1e3 for ns in sample[len(sample) // 2 :]])

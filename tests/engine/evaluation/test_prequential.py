@@ -108,7 +108,7 @@ def test_a_run_in_parts_is_one_run() -> None:
     whole, parts = evaluated(events).report(), PrequentialEvaluator(WITHOUT_TEXT)
     for part in (events[:77], events[77:]):
         assert list(parts.run(part)) == list(range(1, len(part) + 1))
-    timed = {"latency_us": {}}
+    timed = {"latency_us": {}, "latency_us_over_time": []}
     assert parts.report() | timed == whole | timed
 
 

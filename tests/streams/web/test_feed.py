@@ -26,7 +26,7 @@ START = 1_700_000_000
 
 
 class Fed:
-    """A pipeline that answers partition 0 and follows partition 1, and its feed."""
+    """A pipeline, of which partition 1 was answered before it was taken over, and its feed."""
 
     def __init__(self) -> None:
         settings = Settings(engine={"model": "gnn"})
@@ -34,10 +34,11 @@ class Fed:
         self.pipeline = Pipeline(Recommender(EngineSettings(model="gnn")), settings, model)
         self.partitions = [
             Partition(
-                number=n, window=1000, writer=TransactionalWriter(settings, n, "", 0), ours=n == 0
+                number=n, window=1000, writer=TransactionalWriter(settings, n, "", 0), ours=True
             )
             for n in (0, 1)
         ]
+        self.partitions[1].writer.queue.written = 1_000
         self.health = Health()
         self.feed = Feed(self.pipeline, self.health, model)
         self.now = float(START)
@@ -49,8 +50,7 @@ class Fed:
         offset = self.offsets[partition]
         record = Record(partition, offset, FIRST_MS + 60_000 * offset, b"", value, ())
         self.offsets[partition] += 1
-        take = self.pipeline.follow if partition else self.pipeline.handle
-        take(self.partitions[partition], [record])
+        self.pipeline.handle(self.partitions[partition], [record])
 
     def pass_seconds(self, seconds: float) -> None:
         self.now += seconds
