@@ -202,6 +202,11 @@ class WebSettings(Section):
 
     host: str = Field("127.0.0.1", description="address that it binds to")
     port: int = Field(6066, ge=0, le=65535, description="its port; 0 turns it off")
+    address: str = Field(
+        "",
+        pattern=r"^(.+:[0-9]{1,5})?$",
+        description="host:port at which other workers reach it; empty: as it is bound",
+    )
     connections: int = Field(
         256, ge=1, description="connections that may be open; a new one replaces an idle one"
     )

@@ -108,7 +108,9 @@ class Run(NamedTuple):
     generation: int
 
 
-def transport(settings: Settings, topic: str, placing: Placing) -> type[base.Transport]:
+def transport(
+    settings: Settings, topic: str, placing: Placing, client_id: str
+) -> type[base.Transport]:
     """The transport of a worker whose `topic` is read from where `placing` says.
 
     The partitions of other topics are read from what the group has committed, or else from the
@@ -116,7 +118,7 @@ def transport(settings: Settings, topic: str, placing: Placing) -> type[base.Tra
     """
 
     class Consumer(RunConsumer):
-        client_configuration: ClassVar = configuration(settings)
+        client_configuration: ClassVar = configuration(settings) | {"client.id": client_id}
         placed_topic = topic
         who_places = placing
 

@@ -59,6 +59,21 @@ class TrendingItems(msgspec.Struct, frozen=True):
     items: list[RecommendedItem]
 
 
+class WorkerOfGroup(msgspec.Struct, frozen=True):
+    """A worker: where it is asked (empty: nowhere), the partitions that it answers, and whether it
+    is the one that answers this."""
+
+    address: str
+    partitions: list[int]
+    asked: bool
+
+
+class WorkersOfGroup(msgspec.Struct, frozen=True):
+    """All workers of the group; while partitions move, none has any."""
+
+    workers: list[WorkerOfGroup]
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """Where Kafka has an interaction, which is known by its `event_id`."""
 

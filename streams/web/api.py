@@ -11,11 +11,14 @@ from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web.asking import Asking
 from streams.web.engine_access import EngineAccess
+from streams.web.forwarding import Forwarding
 from streams.web.interaction_routes import InteractionRoutes
 from streams.web.item_routes import ItemRoutes
 from streams.web.openapi import document
 from streams.web.posting import MessageWriter
 from streams.web.user_routes import UserRoutes
+from streams.web.worker_routes import WorkerRoutes
+from streams.web.workers import Workers
 from streams.worker.health import Health
 
 
@@ -30,14 +33,17 @@ class Api:
         health: Health,
         writer: MessageWriter,
         settings: Settings,
+        workers: Workers,
+        forwarding: Forwarding,
     ) -> None:
         asking = Asking(engine, access, health)
         arms = Arms(settings.experiments, settings.engine)
         token = bool(settings.web.token.get_secret_value())
         self.operations = (
-            *UserRoutes(asking, model, writer, arms, forgets=token).operations,
+            *UserRoutes(asking, forwarding, model, writer, arms, forgets=token).operations,
             *ItemRoutes(asking, writer, settings).operations,
             *InteractionRoutes(writer, settings).operations,
+            *WorkerRoutes(workers).operations,
         )
         self._document = msgspec.json.encode(document(self.operations, token, engine.kinds.known))
 

@@ -27,6 +27,7 @@ from streams.web.answers import RecommendedItem
 from streams.web.engine_access import EngineAccess, EngineUnavailableError
 from streams.web.errors import RefusedRequest
 from streams.web.feed import Feed, Latest, TooManyWatchersError, Watcher
+from streams.web.forwarding import Forwarding
 from streams.web.lists import with_titles
 from streams.web.parameters import check_names, of_query
 
@@ -66,9 +67,15 @@ class Page:
     """The handlers; they run in the web server's thread."""
 
     def __init__(
-        self, feed: Feed, engine: Recommender, access: EngineAccess, per_client: int = 16
+        self,
+        feed: Feed,
+        engine: Recommender,
+        access: EngineAccess,
+        forwarding: Forwarding,
+        per_client: int = 16,
     ) -> None:
         self._feed = feed
+        self._forwarding = forwarding
         self._per_client = per_client
         self._open: Counter[str] = Counter()
         self._engine = engine
@@ -136,21 +143,30 @@ class Page:
         """The stream."""
         check_names(request, Watched)
         watched = of_query(request, Watched)
+        user = watched.user or ""
+        with self._one_more(await self._forwarding.client(request)):
+            if user and (heard := await self._forwarding.elsewhere(request, user)) is not None:
+                return heard
+            return await self._follow(request, user, watched.since)
+
+    async def _follow(self, request: web.Request, user: str, since: int) -> web.StreamResponse:
+        """Tell of this worker and of a user, until the page goes or the user moves."""
+        was_here = self._forwarding.is_here(user)
         try:
-            with (
-                self._one_more(request.remote or ""),
-                self._feed.watching(watched.user or "") as watcher,
-            ):
+            with self._feed.watching(user) as watcher:
                 response = web.StreamResponse(
                     headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
                 )
                 response.content_type, response.charset = "text/event-stream", "utf-8"
                 await response.prepare(request)
-                history = msgspec.json.encode(self._feed.history(watched.since))
+                here = {"worker": self._forwarding.address}
+                history = msgspec.json.encode(here | self._feed.history(since))
                 figures = msgspec.json.encode(self._feed.figures())
                 with suppress(ConnectionError):  # whoever looked has gone
                     await response.write(_event("history", history) + _event("figures", figures))
-                    while not self._feed.closed:
+                    while not (
+                        self._feed.closed or (user and self._forwarding.has_left(user, was_here))
+                    ):
                         await watcher.wake.wait()
                         watcher.wake.clear()
                         await self._tell(watcher, response)

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -24,7 +25,6 @@ from streams.web.connections import Connections
 from streams.web.errors import errors_as_json
 from streams.web.guards import guards, is_loopback
 from streams.web.http_metrics import HttpMetrics
-from streams.web.page import Page
 from streams.worker.health import Health
 
 log = logging.getLogger("millrace.web")
@@ -33,12 +33,19 @@ _PORTS = 16
 """Ports that are tried where none is set: several workers of one machine."""
 
 
+class Part(Protocol):
+    """What has more than routes to add: something that runs as long as the server does."""
+
+    def join(self, app: web.Application) -> None:
+        """Add it."""
+
+
 def application(
     metrics: CollectorRegistry,
     health: Health,
     settings: WebSettings,
     routes: Iterable[web.AbstractRouteDef] = (),
-    page: Page | None = None,
+    parts: Iterable[Part] = (),
     connections: Connections | None = None,
 ) -> web.Application:
     """The routes, those of others among them, behind the guards that the settings ask for.
@@ -69,8 +76,8 @@ def application(
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", make_aiohttp_handler(metrics))
     app.router.add_routes(routes)
-    if page is not None:
-        page.join(app)
+    for part in parts:
+        part.join(app)
     return app
 
 
@@ -175,7 +182,7 @@ def serve(
     metrics: CollectorRegistry,
     health: Health,
     routes: Iterable[web.AbstractRouteDef] = (),
-    page: Page | None = None,
+    parts: Iterable[Part] = (),
 ) -> WebServer:
     """The worker's web server.
 
@@ -190,5 +197,5 @@ def serve(
             "send interactions; set MILLRACE_WEB__TOKEN", settings.web.host, settings.web.port,
         )  # fmt: skip
     connections = Connections(settings.web)
-    app = application(metrics, health, settings.web, routes, page, connections)
+    app = application(metrics, health, settings.web, routes, parts, connections)
     return WebServer(app, settings.web, connections)

@@ -23,6 +23,7 @@ from streams.messages.schemas import Model, encode
 from streams.web.answers import Accepted, UserInteractions, UserRecommendations
 from streams.web.asking import Asking, answer
 from streams.web.errors import RefusedRequest
+from streams.web.forwarding import Forwarding
 from streams.web.lists import Categories, Count, of_categories, with_titles
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
@@ -75,9 +76,16 @@ class UserRoutes:
     """
 
     def __init__(
-        self, asking: Asking, model: Model, writer: MessageWriter, arms: Arms, forgets: bool
+        self,
+        asking: Asking,
+        forwarding: Forwarding,
+        model: Model,
+        writer: MessageWriter,
+        arms: Arms,
+        forgets: bool,
     ) -> None:
         self._asking = asking
+        self._forwarding = forwarding
         self._model = model
         self._writer = writer
         self._arms = arms
@@ -98,9 +106,11 @@ class UserRoutes:
             ),
         )  # fmt: skip
 
-    async def recommendations(self, request: web.Request) -> web.Response:
+    async def recommendations(self, request: web.Request) -> web.StreamResponse:
         """The user's list; of somebody unknown, what is trending."""
         user, wanted = of_path(request, OfUser).user, of_query(request, Wanted)
+        if (heard := await self._forwarding.elsewhere(request, user)) is not None:
+            return heard
         engine, now = self._asking.engine, time.time_ns() // 1_000_000
 
         def look() -> UserRecommendations:
@@ -113,9 +123,11 @@ class UserRoutes:
 
         return answer(await self._asking.ask(look))
 
-    async def interactions(self, request: web.Request) -> web.Response:
+    async def interactions(self, request: web.Request) -> web.StreamResponse:
         """What the user took."""
         user, engine = of_path(request, OfUser).user, self._asking.engine
+        if (heard := await self._forwarding.elsewhere(request, user)) is not None:
+            return heard
 
         def look() -> UserInteractions:
             taken: list[Taken] = lookup.recent(engine, user)

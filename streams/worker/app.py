@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any, cast
 
 import faust
+from confluent_kafka.admin import AdminClient
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
@@ -26,7 +27,7 @@ from engine.state import huge_pages
 from engine.warm_up import warm_up
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
-from streams.kafka import clients, driver, rights, topics
+from streams.kafka import clients, driver, group, rights, topics
 from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.stretch import records_between
@@ -37,9 +38,11 @@ from streams.web import metrics
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
+from streams.web.forwarding import Forwarding
 from streams.web.page import Page
 from streams.web.posting import MessageWriter
 from streams.web.server import serve
+from streams.web.workers import Workers, address_of
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
 from streams.worker.checkpoints import Checkpoints, Notes, Writing, folder_of
@@ -70,6 +73,8 @@ class Worker:
 
     Attributes
     ----------
+    address
+        Where its web server is reached; empty if it has none.
     status
         With what status the process has to end; 0 if the worker itself did not end it.
     """
@@ -77,6 +82,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.status = 0
+        self.address = ""
         self.input = Input.of(settings)
         self.outbox = Outbox(settings)
         self.assignment = Assignment(settings, self.input)
@@ -109,6 +115,7 @@ class Worker:
         if len(partitions) > 1:
             at = self._notes.deltas if self._notes.deltas_id else self.input.deltas[0]
             self._share(Ledger(self._notes.positions, self._notes.owners), at)
+        self._admin = AdminClient(clients.common(settings))
         self._items_committed: dict[int, int] = {}
         self._checkpointing: asyncio.Task[None] | None = None
         self._next_checkpoint = time.monotonic() + settings.worker.checkpoint_seconds
@@ -134,7 +141,9 @@ class Worker:
             TableManager=driver.NoTables,
         )
         app.when_looping = self._begin_to_follow
-        made = driver.transport(self.settings, topics.interactions, self.assignment)
+        made = driver.transport(
+            self.settings, topics.interactions, self.assignment, group.client_id(self.address)
+        )
         app.transport = made(app.conf.broker_consumer, app)
 
         self.assignment.commit = lambda offsets: _commit(
@@ -201,6 +210,13 @@ class Worker:
         loop = self.thread.loop
         assert loop is not None
         loop.call_soon_threadsafe(change)
+
+    def members(self) -> list[group.Member]:
+        """The workers of the group; blocks. The embedded broker has this one alone."""
+        if self.settings.broker.embedded:
+            return [group.Member(self.address, [p.number for p in self.assignment.ours()])]
+        names = self.settings.worker.group, self.settings.topics.interactions
+        return group.members(self._admin, *names)
 
     # ------------------------------------------------------------------ the event path
 
@@ -459,15 +475,19 @@ def run(settings: Settings) -> None:
 def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    writer = MessageWriter(settings, lambda: len(worker.assignment.partitions))
-    api = Api(engine, worker.model, worker.access, health, writer, settings)
+    partitions, web = worker.assignment.partitions, settings.web
+    workers = Workers(worker.members)
+    forwarding = Forwarding(partitions, workers, health)
+    writer = MessageWriter(settings, lambda: len(partitions))
+    api = Api(engine, worker.model, worker.access, health, writer, settings, workers, forwarding)
     feed = Feed(pipeline, health, worker.model)
-    page = Page(feed, engine, worker.access, settings.web.pages_per_client)
+    page = Page(feed, engine, worker.access, forwarding, web.pages_per_client)
     told = metrics.registry(
         pipeline, worker.assignment, health, settings.engine, worker.checkpoints
     )
     told.register(metrics.ExperimentMetrics(pipeline, feed.comparison))
-    serve(settings, told, health, api.routes(), page)
+    server = serve(settings, told, health, api.routes(), (page, forwarding))
+    worker.address = workers.address = address_of(settings, server.port)
 
 
 def wait_for_broker(settings: Settings) -> None:

@@ -9,12 +9,15 @@ import threading
 from prometheus_client import CollectorRegistry
 
 from engine import Item, Recommender
+from streams.kafka.group import Member
 from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
+from streams.web.forwarding import Forwarding
 from streams.web.posting import MessageWriter
 from streams.web.server import serve
+from streams.web.workers import Workers
 from streams.worker.health import Health
 from tests.engine.builders import WITHOUT_TEXT, stream, took
 from tests.streams.asking import Heard, ask, free_port
@@ -62,7 +65,11 @@ class Served:
         self.thread.start()
         writer = MessageWriter(self.settings, lambda: PARTITIONS)
         model = Model("millrace-test", "1")
-        api = Api(self.engine, model, self.access, self.health, writer, self.settings)
+        workers = Workers(lambda: [Member("", list(range(PARTITIONS)))])
+        forwarding = Forwarding({}, workers, self.health)
+        api = Api(
+            self.engine, model, self.access, self.health, writer, self.settings, workers, forwarding
+        )
         self.operations = api.operations
         self.server = serve(self.settings, CollectorRegistry(), self.health, api.routes())
 

@@ -3,10 +3,11 @@
 import * as charts from "/static/charts.js";
 import { byId, duration, element, number, setText, timeOfDay } from "/static/dom.js";
 import * as user from "/static/user.js";
-import { follow } from "/static/worker.js";
+import { follow, json, Refused } from "/static/worker.js";
 
 const CHIPS = 6;
 const CHIPS_MS = 3000;
+const WORKERS_MS = 5000;
 
 let chosen = new URLSearchParams(location.search).get("user") ?? "";
 let stream = new AbortController();
@@ -49,8 +50,9 @@ function state(kind, text) {
   setText(byId("state"), text);
 }
 
-function history({ model, since_ms, stages, seconds }) {
-  setText(byId("about"), `${model.name} ${model.version} · since ${timeOfDay(since_ms)}`);
+function history({ worker, model, since_ms, stages, seconds }) {
+  shown = worker;
+  setText(byId("about"), `${model.name} ${model.version} · ${worker} since ${timeOfDay(since_ms)}`);
   charts.make(stages.slice(1, -1));
   charts.add(seconds);
 }
@@ -69,6 +71,7 @@ function figures(now) {
   dead(now.dead, now.dead_last);
   active(now.active);
   experiments(now.experiments);
+  void workers();
   if (toShow && chosen && !now.ready) {
     toShow = false;
     user.show(chosen);
@@ -111,6 +114,25 @@ function table(node, values, swatch) {
     }
     cells.slice(1).forEach((text, place) => setText(row.cells[place + 1], text));
   });
+}
+
+let shown = ""; // the address of the worker whose figures these are
+let workersAt = -Infinity;
+
+/** Who has which partition, where there are several workers. */
+async function workers() {
+  if (performance.now() - workersAt < WORKERS_MS) return;
+  workersAt = performance.now();
+  try {
+    const found = (await json("/workers")).workers;
+    byId("worker-table").hidden = found.length < 2;
+    table(byId("worker-table"), found.map(({ address, partitions }) => [
+      (address || "without a web server") + (address && address === shown ? " (shown)" : ""),
+      partitions.join(", ") || "none",
+    ]));
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof Refused)) throw error;
+  }
 }
 
 let deadShown = "";

@@ -80,7 +80,7 @@ class Consumed:
             datadir=tempfile.mkdtemp(), topic_allow_declare=False, topic_disable_leader=True,
             stream_wait_empty=False, stream_buffer_maxsize=1,
         )  # fmt: skip
-        made = driver.transport(settings, settings.topics.interactions, placed)
+        made = driver.transport(settings, settings.topics.interactions, placed, "millrace")
         self.app.transport = made(self.app.conf.broker_consumer, self.app)
 
         @self.app.agent(_runs(self.app, settings.topics.interactions), name="runs")

@@ -46,7 +46,8 @@ class Shell:
             env=os.environ | {"MILLRACE_WEB__TOKEN": TOKEN},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        text = re.sub(rf'"(interactions|items)\.{self._mark}"', r'"millrace.\1"', done.stdout)
+        text = done.stdout.replace(f"127.0.0.1:{self.port}", "127.0.0.1:6066")
+        text = re.sub(rf'"(interactions|items)\.{self._mark}"', r'"millrace.\1"', text)
         return json.loads(re.sub(r"forget:[0-9a-f]{32}", "forget:...", text))
 
 

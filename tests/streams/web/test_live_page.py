@@ -20,15 +20,18 @@ from engine.recommender import Recommender
 from engine.settings import EngineSettings
 from streams.brokers import EmbeddedBroker
 from streams.kafka import topics
+from streams.kafka.group import Member
 from streams.kafka.record import Record
 from streams.messages.schemas import Model, encode
 from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
+from streams.web.forwarding import Forwarding
 from streams.web.page import Page as LivePage
 from streams.web.posting import MessageWriter
 from streams.web.server import serve
+from streams.web.workers import Workers
 from streams.worker.health import Health
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
@@ -292,13 +295,21 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     access.open(loop)
-    api = Api(engine, model, access, health, MessageWriter(settings, lambda: 1), settings)
+    workers = Workers(lambda: [Member("10.0.0.7:6066", [1]), Member("127.0.0.1:1", [0])])
+    workers.address = "127.0.0.1:1"
+    forwarding = Forwarding({}, workers, health)
+    writer = MessageWriter(settings, lambda: 1)
+    api = Api(engine, model, access, health, writer, settings, workers, forwarding)
     pipeline = Pipeline(engine, settings, model)
     partition = Partition(number=0, window=1000, writer=TransactionalWriter(settings, 0, "", 0))
     partition.writer.queue.written = 0
     feed = Feed(pipeline, health, model)
     server = serve(
-        settings, CollectorRegistry(), health, api.routes(), LivePage(feed, engine, access)
+        settings,
+        CollectorRegistry(),
+        health,
+        api.routes(),
+        [LivePage(feed, engine, access, forwarding)],
     )
     assert server is not None
     it = visit()
@@ -323,6 +334,8 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
         loop.call_soon_threadsafe(pipeline.handle, partition, [record])
         expect(page.locator("#taken li").first).to_contain_text(taken.title)
         assert taken.title not in titles(page)
+        rows = page.locator("#worker-table tbody tr")
+        expect(rows).to_have_text(["10.0.0.7:60661", "127.0.0.1:1 (shown)0"])
         arms = page.locator("#experiment-table tbody th")
         expect(arms).to_have_text(["one: plain", "one: varied"])
         page.goto(f"http://127.0.0.1:{port}/docs")

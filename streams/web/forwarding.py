@@ -1,0 +1,141 @@
+"""A request about a user whom another worker has, passed on to that worker.
+
+So a client, a load balancer or the page may ask any worker, with the same token, and is answered by
+the one that learnt from the user's last event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from streams.tools.replay import partition_of
+from streams.web.errors import RefusedRequest
+from streams.web.workers import Workers, host
+from streams.worker.health import Health
+from streams.worker.partition import Partition
+
+FORWARDED_FOR = "Millrace-Forwarded-For"
+"""Header of a request that was passed on once, and is not again: the address of who asked."""
+_CONNECT_SECONDS = 2.0
+_ANSWER_SECONDS = 10.0
+_PASSED_ON = ("Authorization", "Accept", "User-Agent", "traceparent", "tracestate")
+_PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "X-Content-Type-Options")
+
+
+class Forwarding:
+    """Answers by another worker. For the web server's event loop.
+
+    Parameters
+    ----------
+    partitions
+        Those of the input by number, as `Assignment.partitions`; of none, all is answered here.
+    """
+
+    def __init__(
+        self, partitions: Mapping[int, Partition], workers: Workers, health: Health
+    ) -> None:
+        self._partitions, self._workers, self._health = partitions, workers, health
+        self._session: aiohttp.ClientSession | None = None
+
+    def join(self, app: web.Application) -> None:
+        """Hold connections to other workers as long as the server answers."""
+
+        async def open_session(_app: web.Application) -> None:
+            self._session = aiohttp.ClientSession(
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS
+                ),
+            )
+
+        async def close_session(_app: web.Application) -> None:
+            if self._session is not None:
+                await self._session.close()  # ends the streams that are passed on
+
+        app.on_startup.append(open_session)
+        app.on_shutdown.append(close_session)
+
+    @property
+    def address(self) -> str:
+        """That of this worker."""
+        return self._workers.address
+
+    def is_here(self, user: str) -> bool:
+        """Whether this worker answers for a user, as far as it knows itself."""
+        return not self._partitions or self._of(user).ours
+
+    def has_left(self, user: str, was_here: bool) -> bool:
+        """Whether this worker does not answer for a user any more, whom it did if `was_here`."""
+        if self.is_here(user):
+            return False
+        return was_here or (self._health.readable and not self._of(user).held)
+
+    async def elsewhere(self, request: web.Request, user: str) -> web.StreamResponse | None:
+        """What the worker answers that has the user; None if that is this one.
+
+        Raises
+        ------
+        RefusedRequest
+            503, if no worker has the user now, or the one that has them cannot be asked.
+        """
+        if self.is_here(user):
+            return None
+        partition = self._of(user)
+        if FORWARDED_FOR not in request.headers:
+            owner = await self._workers.owner(partition.number)
+            if owner == "":
+                raise RefusedRequest(
+                    503,
+                    f"the worker that has partition {partition.number} has no web server: its "
+                    "web.port is 0",
+                )
+            if owner not in (None, self._workers.address):
+                return await self._pass_on(request, owner)
+        # Nobody else has it: this one still does, or says itself that it is not ready.
+        if partition.held or not self._health.readable:
+            return None
+        raise RefusedRequest(
+            503, f"partition {partition.number}, which the user is of, moves between workers"
+        )
+
+    def _of(self, user: str) -> Partition:
+        return self._partitions[partition_of(user, len(self._partitions))]
+
+    async def _pass_on(self, request: web.Request, owner: str) -> web.StreamResponse:
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        headers[FORWARDED_FOR] = request.remote or "unknown"
+        url = URL(f"http://{owner}{request.raw_path}", encoded=True)
+        response = web.StreamResponse()
+        assert self._session is not None
+        try:
+            async with self._session.request(
+                request.method, url, headers=headers, allow_redirects=False
+            ) as heard:
+                response.set_status(heard.status)
+                for name in _PASSED_BACK:
+                    if name in heard.headers:
+                        response.headers[name] = heard.headers[name]
+                await response.prepare(request)
+                async for part in heard.content.iter_any():
+                    await response.write(part)
+                await response.write_eof()
+                return response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if response.prepared:  # whoever asked sees it end too early, and asks again
+                raise ConnectionError(str(error)) from error
+            raise RefusedRequest(
+                503, f"the worker at {owner}, which has the user, does not answer: {error}"
+            ) from None
+
+    async def client(self, request: web.Request) -> str:
+        """The address of who asked; of what another worker has passed on, of who asked that."""
+        found = request.remote or ""
+        named = request.headers.get(FORWARDED_FOR)
+        if named is not None and found in [host(each) for each in await self._workers.known()]:
+            return named
+        return found
