@@ -4,6 +4,10 @@ FROM python:3.11-slim
 WORKDIR /opt/millrace
 COPY pyproject.toml requirements.txt README.md LICENSE ./
 RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt
+# Checkpoints in an object store (worker.checkpoints = "s3://...").
+COPY requirements-extras.txt ./
+RUN sed -n '/^obstore==/,/[^\\]$/p' requirements-extras.txt >object-store.txt \
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement object-store.txt
 COPY engine engine
 COPY streams streams
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .

@@ -39,6 +39,7 @@ from streams.settings import Settings, WebSettings, as_environment
 from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Partition
+from streams.worker.stores import Folder
 
 CHECKPOINTS = 10
 BETWEEN = 100
@@ -75,7 +76,7 @@ def measure_events(
     engine: Recommender, stream: Iterator[Interaction], folder: Path
 ) -> dict[str, Any]:
     """Milliseconds of events, with and without a checkpoint being written."""
-    checkpoints = Checkpoints(folder / "events", 1)
+    checkpoints = Checkpoints(Folder(folder / "events"), 1)
     pauses, quiet, busy, writes = [], [], [], []
     for number in range(CHECKPOINTS):
         quiet += [_timed(engine, next(stream)) for _ in range(BETWEEN)]
@@ -124,7 +125,7 @@ def measure_recovery(engine: Recommender, folder: Path) -> float:
         source = Input.of(settings)
         partitions = {n: Partition(1).notes() for n in source.lows}
         kept = folder / settings.worker.group / source.name
-        Checkpoints(kept, 1).write(engine, Notes(source.name, partitions, {}))
+        Checkpoints(Folder(kept), 1).write(engine, Notes(source.name, partitions, {}))
         started = time.monotonic()
         with Child(
             [sys.executable, "-m", "streams.cli", "worker"],

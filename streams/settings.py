@@ -178,7 +178,8 @@ class WorkerSettings(Section):
     )
     checkpoints: str = Field(
         str(user_state_path("millrace") / "checkpoints"),
-        description="folder of checkpoints, which all workers reach; empty: none",
+        description="folder of checkpoints, which all workers reach, or the URL of an object store "
+        "as in s3://bucket/prefix, with credentials from the environment; empty: none",
     )
     checkpoint_seconds: float = Field(30.0, gt=0, description="seconds between checkpoints")
     checkpoints_kept: int = Field(3, ge=1, description="newest checkpoints that are kept")
@@ -195,6 +196,19 @@ class WorkerSettings(Section):
         60.0, ge=1, description="seconds without progress while events wait, after which to exit; "
         "after half of them /health/ready says no",
     )  # fmt: skip
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _folder_or_object_store(cls, checkpoints: str) -> str:
+        """What has :// is a URL; it is shown and logged, and so may hold no credentials."""
+        scheme, _, rest = checkpoints.partition("://")
+        if rest and "@" in rest.partition("/")[0]:
+            raise ValueError("credentials come from the environment, as AWS_ACCESS_KEY_ID does")
+        if "://" in checkpoints and not (
+            scheme in ("s3", "gs", "az") and re.fullmatch(r"[\w.-]+(/[^?#\s]*)?", rest)
+        ):
+            raise ValueError("a URL is written s3://bucket/prefix, gs://... or az://...")
+        return checkpoints
 
 
 class WebSettings(Section):
@@ -366,7 +380,8 @@ def _told(place: tuple[int | str, ...], value: Any, message: str) -> str:
     misspelt = field not in _fields(section) and bool(secrets)
     if len(place) < 2 or field in secrets or misspelt:
         return f"{name}: {message}"
-    return f"{name} = {value!r}: {message}"
+    shown = re.sub(r"://[^/]*@", "://***@", repr(value))  # a login in a URL
+    return f"{name} = {shown}: {message}"
 
 
 def _nested(overrides: list[str]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from streams.web.server import serve
 from streams.web.workers import Workers, address_of
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
-from streams.worker.checkpoints import Checkpoints, Notes, Writing, folder_of
+from streams.worker.checkpoints import Checkpoints, Notes, Writing
 from streams.worker.engine_thread import EngineThread
 from streams.worker.health import Health
 from streams.worker.input_log import Input
@@ -53,6 +53,7 @@ from streams.worker.item_deltas import ItemDeltas, first_mentions
 from streams.worker.ledger import GapError, Ledger
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
+from streams.worker.stores import store_of
 from streams.worker.topic_watch import EXIT_STATUS as START_AGAIN
 from streams.worker.topic_watch import TopicWatch, grow_outputs
 from streams.worker.user_side import UserSide
@@ -110,8 +111,8 @@ class Worker:
         self.assignment.tell = self.tell
         self.assignment.may_learn = lambda: self.deltas.has_room
         self.access = EngineAccess()
-        if found:
-            log.info("going on from checkpoint %s", found.path)
+        if found and self.checkpoints:
+            log.info("going on from checkpoint %s", self.checkpoints.store.place(found.name))
         if len(partitions) > 1:
             at = self._notes.deltas if self._notes.deltas_id else self.input.deltas[0]
             self._share(Ledger(self._notes.positions, self._notes.owners), at)
@@ -511,23 +512,23 @@ def wait_for_broker(settings: Settings) -> None:
 
 
 def _checkpoints(settings: Settings, log_: Input, writer: str = "") -> Checkpoints | None:
-    """The folder of this group's checkpoints. The embedded broker's log dies with it.
+    """This group's checkpoints. The embedded broker's log dies with it.
 
     Raises
     ------
     SettingsError
-        If a folder that the settings name cannot be used; without the default one it goes on.
+        If what the settings name cannot be used; without the default folder it goes on.
     """
     if not settings.worker.checkpoints or settings.broker.embedded:
         return None
     try:
-        return Checkpoints(folder_of(settings, log_.name), settings.worker.checkpoints_kept, writer)
+        return Checkpoints(store_of(settings, log_.name), settings.worker.checkpoints_kept, writer)
     except OSError as error:
         name = settings.worker.checkpoints
         if name != WorkerSettings().checkpoints:
             raise SettingsError(
-                f"worker.checkpoints = {name!r} cannot be used: {error}; name a folder that can be "
-                "written, or an empty one for no checkpoints"
+                f"worker.checkpoints = {name!r} cannot be used: {error}; name a folder or a bucket "
+                "that can be written, or nothing for no checkpoints"
             ) from None
         log.warning(
             "no checkpoints: %s; a restart reads the log again. worker.checkpoints names a folder",

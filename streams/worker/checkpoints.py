@@ -1,8 +1,9 @@
 """Checkpoints: a worker's whole state in one file: all items, and the users of its partitions.
 
-All workers write to one folder. A file's name says how many events its items know of, and who wrote
-it; so the newest items are in the file whose name sorts last. The users of a partition are in the
-files of whoever had it: a worker that takes it over loads them from the newest of these.
+All workers write to one store (`streams.worker.stores`). A file's name says how many events its
+items know of, and who wrote it; so the newest items are in the file whose name sorts last. The
+users of a partition are in the files of whoever had it: a worker that takes it over loads them from
+the newest of these.
 
 Writing takes a fork: the child has the state as it was at that moment, and the event path waits
 for nothing but the fork itself, which takes an eighth of the time when memory is in huge pages.
@@ -12,11 +13,10 @@ that starts from it would give none of them again.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-import stat
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,20 +30,14 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
-from streams.settings import Settings
 from streams.worker.partition import Offset, PartitionNotes
+from streams.worker.stores import SUFFIX, Store, Stored
 
 log = logging.getLogger("millrace.worker")
 
-SUFFIX = ".millrace"
-_ABANDONED_SECONDS = 600.0
-"""After so long without a byte more nobody writes a file any more."""
 _NICENESS = 10
-
-
-def folder_of(settings: Settings, log_name: str) -> Path:
-    """Where the workers of a group keep the checkpoints of a log (`Notes.log`)."""
-    return Path(settings.worker.checkpoints) / settings.worker.group / log_name
+_LOOK_SECONDS = 30.0
+"""How old what is known of others' checkpoints may be, for metrics."""
 
 
 class Notes(msgspec.Struct):
@@ -85,6 +79,19 @@ class Notes(msgspec.Struct):
         """How many events the items know of."""
         return sum(self.positions.values())
 
+
+class _Where(msgspec.Struct):
+    """What is read of a partition's notes to find its users."""
+
+    next_offset: Offset
+    forgotten: Offset = 0
+
+
+class _Partitions(msgspec.Struct):
+    """What is read of a file's notes to find the users of partitions."""
+
+    partitions: dict[int, _Where]
+
     @property
     def forgotten(self) -> dict[int, int]:
         """The offset after the latest `forget` of each partition that has had one."""
@@ -98,23 +105,17 @@ class Notes(msgspec.Struct):
         )
 
 
-class _Where(msgspec.Struct):
-    """What is read of a partition's notes to find its users."""
-
-    next_offset: Offset
-
-
-class _Partitions(msgspec.Struct):
-    """What is read of a file's notes to find the users of partitions."""
-
-    partitions: dict[int, _Where]
-
-
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state that was read, and what is noted of it."""
+    """A state that was read, and what is noted of it.
 
-    path: Path
+    Attributes
+    ----------
+    name
+        Of its file in the store.
+    """
+
+    name: str
     engine: Recommender
     notes: Notes
 
@@ -164,7 +165,7 @@ class Writing:
 
 
 class Checkpoints:
-    """A folder of them.
+    """A store of them.
 
     Parameters
     ----------
@@ -176,25 +177,45 @@ class Checkpoints:
     Raises
     ------
     OSError
-        If there is no such folder and none can be made, or none can write to it.
+        If the store cannot be used.
     """
 
-    def __init__(self, folder: Path, kept: int, writer: str = "") -> None:
-        self.folder = folder
+    def __init__(self, store: Store, kept: int, writer: str = "") -> None:
+        self.store = store
         self._kept = kept
         self._ending = (f"-{writer}" if writer else "") + SUFFIX
-        self._where: dict[tuple[str, float], dict[int, _Where]] = {}
+        self._where: dict[Stored, _Partitions | None] = {}
         self._told: dict[int, int] = {}
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(PermissionError):  # of a folder that is somebody else's
-            folder.chmod(0o700)
-        if not os.access(folder, os.W_OK):
-            raise OSError(f"{folder} cannot be written to; worker.checkpoints names another")
-        self._remove_abandoned()
+        self._written = float("-inf")
+        store.open()
+        store.remove_abandoned()
+        self._looking: threading.Thread | None = None
+        self._look()
 
     def age(self) -> float:
-        """Seconds since the newest was written, by whichever worker; infinite without one."""
-        return time.time() - max(map(_written, self._newest_first()), default=float("-inf"))
+        """Seconds since the newest was written, by whichever worker; infinite without one.
+
+        Does not wait for the store: what others wrote is known half a minute later.
+        """
+        busy = self._looking is not None and self._looking.is_alive()
+        if not busy and time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looking = threading.Thread(target=self._look, name="checkpoints", daemon=True)
+            self._looking.start()
+        return time.time() - self._written
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        try:
+            self._files()
+        except OSError as error:
+            log.warning("checkpoints: %s", error)
+
+    def _files(self) -> list[Stored]:
+        """All that are there."""
+        files = self.store.files()
+        self._looked = time.monotonic()
+        self._written = max((file.written for file in files), default=float("-inf"))
+        return files
 
     def newest(
         self, settings: EngineSettings, fits: Callable[[Notes], str | None]
@@ -205,43 +226,76 @@ class Checkpoints:
         ----------
         fits
             Says why a checkpoint does not go with the topics, if it does not.
+
+        Raises
+        ------
+        OSError
+            If the store does not say what it has.
         """
-        found = (self.load(path, settings, fits) for path in self._newest_first())
+        found = (self.load(file, settings, fits) for file in self.newest_first())
         return next(filter(None, found), None)
 
     def load(
-        self, path: Path, settings: EngineSettings, fits: Callable[[Notes], str | None]
+        self, file: Stored, settings: EngineSettings, fits: Callable[[Notes], str | None]
     ) -> Checkpoint | None:
         """One of them; None, and a line of the log, if it is not sound or does not fit."""
+        path: Path | None = None
         try:
-            notes = read_notes(path, Notes)
+            with self.store.header_and_notes(file) as path:
+                notes = read_notes(path, Notes)
             if reason := fits(notes):
                 raise SavedStateError(f"{path}: {reason}")
-            return Checkpoint(path, Recommender.load(path, settings), notes)
+            with self.store.whole(file) as path:
+                return Checkpoint(file.name, Recommender.load(path, settings), notes)
         except FileNotFoundError:
             return None
         except (SavedStateError, OSError) as error:
-            log.warning("checkpoint passed over: %s", error)
+            told = str(error)
+            if path is not None:  # a copy here, of what the store has
+                told = told.replace(str(path), self.store.place(file.name))
+            log.warning("checkpoint passed over: %s", told)
             return None
 
-    def holding(self, partition: int, beyond: int) -> list[Path]:
-        """Files with a partition's users of later than an offset, the furthest first."""
-        found = [
-            (there.next_offset, path)
-            for path in self._newest_first()
-            if (there := self._partitions(path).get(partition)) and there.next_offset > beyond
-        ]
-        return [path for _, path in sorted(found, reverse=True)]
+    def holding(self, partition: int, beyond: int) -> list[Stored]:
+        """Files with a partition's users of later than an offset, the furthest first.
 
-    def _partitions(self, path: Path) -> dict[int, _Where]:
-        """Of which partitions a file has the users; none of one that cannot be read."""
-        key = (path.name, _written(path))
-        if key not in self._where:
+        Raises
+        ------
+        OSError
+            If the store does not say what it has.
+        """
+        found = [
+            (there.next_offset, file)
+            for file in self.newest_first()
+            if (known := self._partitions(file))
+            and (there := known.partitions.get(partition))
+            and there.next_offset > beyond
+        ]
+        return [file for _, file in sorted(found, key=lambda one: one[0], reverse=True)]
+
+    def newest_first(self) -> list[Stored]:
+        """All files, that with the most events first.
+
+        Raises
+        ------
+        OSError
+            If the store does not say what it has.
+        """
+        return sorted(self._files(), key=lambda file: file.name, reverse=True)
+
+    def _partitions(self, file: Stored) -> _Partitions | None:
+        """Where the partitions of a file stand; None of one that cannot be read."""
+        if file not in self._where:
             try:
-                self._where[key] = read_notes(path, _Partitions).partitions
-            except (SavedStateError, OSError):
-                self._where[key] = {}
-        return self._where[key]
+                with self.store.header_and_notes(file) as path:
+                    self._where[file] = read_notes(path, _Partitions)
+            except FileNotFoundError:  # another worker has removed it
+                return _Partitions({})
+            except SavedStateError:
+                self._where[file] = None
+            except OSError:  # it may be read later
+                return None
+        return self._where[file]
 
     def begin(
         self, engine: Recommender, positions: dict[int, int], notes: Callable[[], Notes]
@@ -256,7 +310,7 @@ class Checkpoints:
             Called in the child: they hold all known event ids.
         """
         started = time.perf_counter()
-        temporary = self.folder / f"{sum(positions.values()):016d}.{os.getpid()}.tmp"
+        temporary = self.store.scratch / f"{sum(positions.values()):016d}.{os.getpid()}.tmp"
         failure, tell = os.pipe()
         try:
             pid = os.fork()
@@ -271,7 +325,7 @@ class Checkpoints:
 
     def write(self, engine: Recommender, notes: Notes) -> None:
         """Write one here and now."""
-        temporary = self.folder / f"{notes.progress:016d}.{os.getpid()}.tmp"
+        temporary = self.store.scratch / f"{notes.progress:016d}.{os.getpid()}.tmp"
         engine.save(temporary, notes)
         self._publish(temporary, notes.progress)
 
@@ -280,77 +334,52 @@ class Checkpoints:
         self._publish(writing.temporary, sum(writing.positions.values()))
 
     def _publish(self, temporary: Path, progress: int) -> None:
-        path = self.folder / f"{progress:016d}{self._ending}"
-        temporary.replace(path)
-        folder = os.open(self.folder, os.O_RDONLY)
+        newest = f"{progress:016d}{self._ending}"
+        forgotten = read_notes(temporary, _Partitions).forgotten
+        self.store.publish(temporary, newest)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        self._remove_old()
-        self._forget(path)
+            self._remove_old()
+            if forgotten:
+                self._forget(newest, forgotten)
+        except OSError as error:
+            log.warning("checkpoints that are too many were not removed: %s", error)
 
     def _remove_old(self) -> None:
         """Keep the newest files, and the newest that have the users of each partition."""
         # By when they were written: one that goes with no log of today would stay for ever.
-        files = [path for path in self.folder.glob(f"*{SUFFIX}") if path.is_file()]
-        files.sort(key=_written, reverse=True)
+        files = [file for file in self._files() if file.written]
+        files.sort(key=lambda file: (file.written, file.name), reverse=True)  # stores say seconds
         of_partition: dict[int, int] = {}
-        for place, path in enumerate(files):
-            partitions = self._partitions(path)
+        for place, file in enumerate(files):
+            known = self._partitions(file)
+            partitions = known.partitions if known else {}
             needed = any(of_partition.get(number, 0) < self._kept for number in partitions)
             if place >= self._kept and not needed:
-                path.unlink(missing_ok=True)
+                self.store.remove(file.name)
             for number in partitions:
                 of_partition[number] = of_partition.get(number, 0) + 1
-        names = {path.name for path in files}
-        self._where = {key: found for key, found in self._where.items() if key[0] in names}
+        self._where = {file: self._where[file] for file in files if file in self._where}
 
-    def _forget(self, newest: Path) -> None:
+    def _forget(self, newest: str, forgotten: dict[int, int]) -> None:
         """Remove the checkpoints that may hold somebody who is forgotten in the newest."""
-        forgotten = read_notes(newest, Notes).forgotten
-        if not forgotten:
-            return
-        self._remove_abandoned()
-        left = []
-        for path in self.folder.iterdir():
-            if path == newest:
+        self.store.remove_abandoned()
+        left = [path.name for path in self.store.scratch.iterdir() if path.suffix != SUFFIX]
+        for file in self._files():
+            if file.name == newest:
                 continue
-            try:
-                if path.suffix == SUFFIX and not read_notes(path, Notes).is_before(forgotten):
-                    continue
-                if path.suffix == SUFFIX:
-                    path.unlink(missing_ok=True)
-                    continue
-            except FileNotFoundError:
-                continue
-            except (SavedStateError, OSError):  # of what it holds nothing is known
-                pass
-            left.append(path.name)
+            known = self._partitions(file)
+            if known is None:  # of what it holds nothing is known
+                left.append(file.name)
+            elif known.is_before(forgotten):
+                self.store.remove(file.name)
         if left:
             log.info("checkpoints: whom events up to %s forget may still be in %s",
                      forgotten, ", ".join(sorted(left)))  # fmt: skip
         elif forgotten != self._told:
-            log.info("checkpoints: whom events up to %s forget is in none any more", forgotten)
+            unseen = f" ({self.store.unseen})" if self.store.unseen else ""
+            log.info("checkpoints: whom events up to %s forget is in none any more%s",
+                     forgotten, unseen)  # fmt: skip
             self._told = forgotten
-
-    def _remove_abandoned(self) -> None:
-        for left in self.folder.glob("*.tmp"):
-            if time.time() - _written(left) > _ABANDONED_SECONDS:
-                with contextlib.suppress(IsADirectoryError):
-                    left.unlink(missing_ok=True)
-
-    def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)
-
-
-def _written(path: Path) -> float:
-    """When a file was written; long ago, if it is none or another worker has removed it."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return 0.0
-    return found.st_mtime if stat.S_ISREG(found.st_mode) else 0.0
 
 
 def _write_and_exit(

@@ -1,6 +1,6 @@
 """The users of this worker's partitions: how they come, from checkpoints, and how they go.
 
-A partition's users move as a file: whoever has them writes checkpoints to the folder that all
+A partition's users move as a file: whoever has them writes checkpoints to the store that all
 workers reach, and the next owner loads them from the newest and reads the log from there.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from pathlib import Path
 
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.engine_thread import EngineThread
 from streams.worker.partition import Partition
+from streams.worker.stores import Stored
 
 log = logging.getLogger("millrace.worker")
 
@@ -54,26 +54,36 @@ class UserSide:
         Blocks while files are read. For another thread than the engine's.
         """
         self._thread.do(partial(self._let_go, set(numbers)))
-        loaded: dict[Path, Checkpoint | None] = {}
+        loaded: dict[Stored, Checkpoint | None] = {}
         for number in sorted(numbers):
             partition = self._partitions[number]
             beyond = partition.next_offset if partition.held else -1
-            for path in self._checkpoints.holding(number, beyond) if self._checkpoints else ():
-                if path not in loaded:
-                    loaded = {path: self._load(path)}  # one at a time: it is a whole state
-                if (found := loaded[path]) is not None:
+            for file in self._holding(number, beyond):
+                if file not in loaded:
+                    loaded = {file: self._load(file)}  # one at a time: it is a whole state
+                if (found := loaded[file]) is not None:
                     self._thread.do(partial(self._take_in, partition, found))
                     log.info(
                         "partition %d: its users as of offset %d are here, from %s",
-                        number, partition.next_offset, path,
+                        number, partition.next_offset, file.name,
                         extra={"partition": number, "offset": partition.next_offset},
                     )  # fmt: skip
                     break
             partition.held = True
 
-    def _load(self, path: Path) -> Checkpoint | None:
+    def _holding(self, number: int, beyond: int) -> list[Stored]:
+        if self._checkpoints is None:
+            return []
+        try:
+            return self._checkpoints.holding(number, beyond)
+        except OSError as error:
+            log.warning("partition %d: its users are learnt from its log alone, for there are no "
+                        "checkpoints: %s", number, error)  # fmt: skip
+            return []
+
+    def _load(self, file: Stored) -> Checkpoint | None:
         assert self._checkpoints is not None
-        return self._checkpoints.load(path, self._settings, self._fits())
+        return self._checkpoints.load(file, self._settings, self._fits())
 
     def _take_in(self, partition: Partition, found: Checkpoint) -> None:
         theirs = found.engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, as_environment
 from streams.tools.replay import partition_of
+from tests.streams.object_store import BUCKET, object_store
 from tests.streams.served import PARTITIONS, Served
 from tests.streams.waiting import until
 
@@ -171,6 +173,21 @@ def worker(path: Path) -> Iterator[Child]:
     """A worker on `path`, stopped after the test."""
     with path.worker() as child:
         yield child
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """One S3 server for all tests: the environment that reaches it."""
+    with object_store() as environment:
+        yield environment
+
+
+@pytest.fixture
+def bucket_url(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL for `worker.checkpoints` that no other test has; the environment reaches it."""
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="module")

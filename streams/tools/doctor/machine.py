@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,13 +15,16 @@ from pathlib import Path
 from engine.compiled import cache_folder
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
-from streams.settings import Settings, WebSettings, WorkerSettings
+from streams.settings import Settings, SettingsError, WebSettings, WorkerSettings
 from streams.tools.doctor.finding import Finding
-from streams.worker.checkpoints import SUFFIX, Notes, folder_of
+from streams.worker.checkpoints import Notes
 from streams.worker.input_log import Input
+from streams.worker.stores import SUFFIX, is_url, store_of
 
 _FIRST_BYTES = 256 * 1024 * 1024
 """Room for the checkpoints of a worker that has none yet."""
+_PROBED_LOG = "doctor"
+"""Where the doctor writes and removes an empty object."""
 
 
 def checkpoint_folder(settings: Settings) -> Iterator[Finding]:
@@ -31,6 +35,9 @@ def checkpoint_folder(settings: Settings) -> Iterator[Finding]:
             "worker.checkpoints is empty" if not name else "the embedded broker's log dies with it"
         )
         yield Finding("checkpoints", "ok", f"none are written ({why}): a restart reads the log")
+        return
+    if is_url(name):
+        yield from _object_store(settings)
         return
     folder = Path(name)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -47,6 +54,29 @@ def checkpoint_folder(settings: Settings) -> Iterator[Finding]:
     state = "exists" if folder.exists() else f"can be made in {there}"
     yield Finding("checkpoints", "ok", f"{folder} {state}, and can be written to")
     yield _space(settings, folder, there)
+
+
+def _object_store(settings: Settings) -> Iterator[Finding]:
+    """Whether an object store can be listed and written to, and what is not seen of it."""
+    name = settings.worker.checkpoints
+    try:
+        store_of(settings, _PROBED_LOG).open()
+    except (SettingsError, OSError) as error:
+        yield Finding("checkpoints", "fail", str(error))
+        return
+    yield Finding(
+        "checkpoints",
+        "ok",
+        f"{name} can be listed and written to; how much more it takes, its lifecycle rules and "
+        "whether it keeps old versions are not seen",
+    )
+    here = Path(tempfile.gettempdir())
+    free = shutil.disk_usage(here).free
+    yield Finding(
+        "disk",
+        "ok" if free >= 2 * _FIRST_BYTES else "warn",
+        f"{_size(free)} in {here} (TMPDIR), where a checkpoint lies while it is sent or fetched",
+    )
 
 
 def _space(settings: Settings, folder: Path, there: Path) -> Finding:
@@ -74,7 +104,13 @@ def retention(settings: Settings) -> Iterator[Finding]:
     """
     log = Input.of(settings)
     starts = dict.fromkeys(log.lows, 0)
-    checkpoints = list(_notes(settings, log))
+    try:
+        checkpoints = list(_notes(settings, log))
+    except (SettingsError, OSError) as error:
+        yield Finding(
+            "log", "warn", f"not compared with checkpoints, for there is no list: {error}"
+        )
+        return
     for notes in checkpoints:  # each has the partitions of the worker that wrote it
         for number, partition in notes.partitions.items():
             starts[number] = max(starts[number], partition.next_offset)
@@ -98,9 +134,11 @@ def _notes(settings: Settings, log: Input) -> Iterator[Notes]:
     """What the checkpoints that go with the log say of it."""
     if not settings.worker.checkpoints:
         return
-    for path in folder_of(settings, log.name).glob(f"*{SUFFIX}"):
+    store = store_of(settings, log.name)
+    for file in store.files():
         try:
-            notes = read_notes(path, Notes)
+            with store.header_and_notes(file) as path:
+                notes = read_notes(path, Notes)
         except (SavedStateError, OSError):
             continue
         if log.fits(notes) is None:

@@ -17,8 +17,9 @@ from streams.messages.schemas import RankedItem
 from streams.settings import Settings
 from streams.tools.torture.account import Place, Sent
 from streams.worker.catalogue import Catalogue
-from streams.worker.checkpoints import SUFFIX, Checkpoint, Checkpoints, Notes
+from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.partition import Progress
+from streams.worker.stores import SUFFIX, Folder
 
 _NAMED = 10
 """How many of what differs are named in the report."""
@@ -80,24 +81,24 @@ class Left:
         found = sorted(Path(settings.worker.checkpoints).rglob(f"*{SUFFIX}"))
         if not found:
             return None
-        folder = Checkpoints(found[-1].parent, settings.worker.checkpoints_kept)
+        folder = Checkpoints(Folder(found[-1].parent), settings.worker.checkpoints_kept)
         newest = folder.newest(settings.engine, _fits)
         return cls(settings, newest, folder) if newest else None
 
     def of_partition(self, number: int) -> Checkpoint | None:
         """The furthest with the users of a partition."""
-        for path in self._folder.holding(number, -1)[:1]:
-            if path == self.newest.path:
+        for file in self._folder.holding(number, -1)[:1]:
+            if file.name == self.newest.name:
                 return self.newest
-            return self._folder.load(path, self._settings.engine, _fits)
+            return self._folder.load(file, self._settings.engine, _fits)
         return None
 
     def as_far(self) -> list[Checkpoint]:
         """Those whose items know of as many events as the newest's: one a worker that was stopped
         in order."""
         progress = f"{self.newest.notes.progress:016d}"
-        paths = sorted(self._folder.folder.glob(f"{progress}*{SUFFIX}"))
-        loaded = (self._folder.load(path, self._settings.engine, _fits) for path in paths)
+        files = [f for f in self._folder.newest_first() if f.name.startswith(progress)]
+        loaded = (self._folder.load(file, self._settings.engine, _fits) for file in files[::-1])
         return [checkpoint for checkpoint in loaded if checkpoint is not None]
 
 
@@ -182,7 +183,7 @@ def _differing_state(
                       for user in found.engine.users_of(number)}  # fmt: skip
     counts = _item_counts(expected)
     return differing(there, users) + [
-        f"{name} ({found.path.name})"
+        f"{name} ({found.name})"
         for found in workers
         for name in differing(_item_counts(commuting_state(found.engine)), counts)
     ]

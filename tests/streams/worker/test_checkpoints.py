@@ -20,9 +20,38 @@ from streams.worker import app
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import PartitionNotes, Progress
+from streams.worker.stores import Folder, Objects, Store
 from tests.streams.conftest import interaction
 
 SETTINGS = EngineSettings()
+
+
+@pytest.fixture(params=["folder", "object store"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each kind of store in turn, empty."""
+    if request.param == "folder":
+        return Folder(tmp_path / "kept")
+    return Objects(request.getfixturevalue("bucket_url"))
+
+
+def names(store: Store) -> list[str]:
+    return sorted(file.name for file in store.files())
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """The bytes of all files."""
+    found = {}
+    for file in store.files():
+        with store.whole(file) as path:
+            found[file.name] = path.read_bytes()
+    return found
+
+
+def replace(store: Store, name: str, data: bytes) -> None:
+    """What somebody else put there."""
+    temporary = store.scratch / "others.tmp"
+    temporary.write_bytes(data)
+    store.publish(temporary, name)
 
 
 def engine(events: int) -> Recommender:
@@ -50,8 +79,8 @@ def same_state(first: Recommender, second: Recommender, tmp_path: Path) -> bool:
     return files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
-    folder = Checkpoints(tmp_path / "kept", 3)
+def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path, store: Store) -> None:
+    folder = Checkpoints(store, 3)
     state = engine(60)
     cut = engine(60)
     writing = folder.begin(state, {0: 60}, lambda: notes(60))
@@ -60,6 +89,7 @@ def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
     writing.wait()
     assert newest(folder) is None, "it is taken before what it has answered is written"
     folder.publish(writing)
+    assert list(store.scratch.glob("*.tmp")) == []
     found = newest(folder)
     assert found is not None
     assert same_state(found.engine, cut, tmp_path)
@@ -79,21 +109,35 @@ def test_it_holds_the_state_of_the_moment_it_was_begun(tmp_path: Path) -> None:
 
 
 def test_a_damaged_one_is_named_and_the_one_before_it_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Checkpoints(tmp_path / "kept", 3)
+    folder = Checkpoints(store, 3)
     folder.write(engine(20), notes(20))
     folder.write(engine(30), notes(30))
-    damaged = folder.folder / f"{30:016d}.millrace"
-    whole = bytearray(damaged.read_bytes())
+    damaged = f"{30:016d}.millrace"
+    whole = bytearray(contents(store)[damaged])
     whole[len(whole) // 2] ^= 1
-    damaged.write_bytes(whole)
+    replace(store, damaged, whole)
     with caplog.at_level(logging.WARNING, "millrace.worker"):
         found = newest(folder)
     assert found is not None
     assert found.notes.progress == 20
-    assert str(damaged) in caplog.text
+    assert store.place(damaged) in caplog.text
     assert "damaged" in caplog.text
+
+
+def test_one_that_is_cut_short_is_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Checkpoints(store, 9)
+    folder.write(engine(20), notes(20))
+    [whole] = contents(store).values()
+    for at, length in ((30, len(whole) - 1), (40, 9), (50, 0)):
+        replace(store, f"{at:016d}.millrace", whole[:length])
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        found = newest(folder)
+    assert found is not None
+    assert found.notes.progress == 20
+    for at in (30, 40, 50):
+        assert store.place(f"{at:016d}.millrace") in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +147,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_used(
 def test_one_of_another_log_is_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, log: str, high: int, said: str
 ) -> None:
-    folder = Checkpoints(tmp_path / "kept", 3)
+    folder = Checkpoints(Folder(tmp_path / "kept"), 3)
     folder.write(engine(5), notes(20))
     with caplog.at_level(logging.WARNING, "millrace.worker"):
         assert newest(folder, log, high) is None
@@ -113,7 +157,7 @@ def test_one_of_another_log_is_passed_over(
 def test_settings_that_shape_the_state_must_agree_and_others_apply(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Checkpoints(tmp_path / "kept", 3)
+    folder = Checkpoints(Folder(tmp_path / "kept"), 3)
     folder.write(engine(20), notes(20))
     fits = Input("log", "", {0: 0}, {0: 1_000}).fits
     found = folder.newest(EngineSettings(k=3), fits)
@@ -124,24 +168,36 @@ def test_settings_that_shape_the_state_must_agree_and_others_apply(
     assert "engine.dimensions = 32, here it is 64" in caplog.text
 
 
-def test_the_last_few_are_kept(tmp_path: Path) -> None:
-    folder = Checkpoints(tmp_path / "kept", 2)
+def test_the_last_few_are_kept(store: Store) -> None:
+    folder = Checkpoints(store, 2)
     for at in (10, 20, 30):
         folder.write(engine(5), notes(at))
-        os.utime(folder.folder / f"{at:016d}.millrace", (at, at))
-    names = sorted(path.name for path in folder.folder.iterdir())
-    assert names == [f"{at:016d}.millrace" for at in (20, 30)]
+    assert names(store) == [f"{at:016d}.millrace" for at in (20, 30)]
+    assert folder.age() < 60
+
+
+def test_the_last_few_of_each_partition_are_kept_and_found(store: Store) -> None:
+    """Two workers; one has written nothing for long, and nobody else has its users."""
+    one, other = Checkpoints(store, 1, "one"), Checkpoints(store, 1, "other")
+    partition = Progress(window=3, next_offset=5).notes()
+    one.write(engine(5), Notes("log", {0: partition}, {}))
+    for at in (10, 20, 30):
+        other.write(engine(5), Notes("log", {1: Progress(window=3, next_offset=at).notes()}, {}))
+    assert names(store) == [f"{5:016d}-one.millrace", f"{30:016d}-other.millrace"]
+    assert [file.name for file in other.holding(0, -1)] == [f"{5:016d}-one.millrace"]
+    assert [file.name for file in one.holding(1, 29)] == [f"{30:016d}-other.millrace"]
+    assert one.holding(1, 30) == []
 
 
 def test_one_that_cannot_be_written_is_told_with_the_reason(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = Checkpoints(tmp_path / "kept", 2)
+    folder = Checkpoints(Folder(tmp_path / "kept"), 2)
     writing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
     writing.wait()
     writing.discard()
-    assert list(folder.folder.iterdir()) == []
-    folder.folder.rmdir()
+    assert list(folder.store.scratch.iterdir()) == []
+    folder.store.scratch.rmdir()
     failing = folder.begin(engine(5), {0: 10}, lambda: notes(10))
     with pytest.raises(OSError, match=r"no checkpoint was written \(.*No such file"):
         failing.wait()
@@ -150,23 +206,24 @@ def test_one_that_cannot_be_written_is_told_with_the_reason(
 
 def test_nobody_else_may_look(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir(mode=0o755)
-    folder = Checkpoints(tmp_path / "kept", 2)
+    folder = Checkpoints(Folder(tmp_path / "kept"), 2)
     folder.write(engine(5), notes(10))
-    (file,) = folder.folder.iterdir()
-    assert folder.folder.stat().st_mode & 0o777 == 0o700
+    (file,) = folder.store.scratch.iterdir()
+    assert folder.store.scratch.stat().st_mode & 0o777 == 0o700
     assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_whom_a_checkpoint_forgets_none_before_it_holds(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A byte search over the folder, once the log says that it is done."""
-    folder = Checkpoints(tmp_path / "kept", 9)
+    """A byte search over all files, once the log says that it is done."""
+    folder = Checkpoints(store, 9)
     state, progress = engine(20), Progress(window=100)
     who = b"somebody-known-by-this"
 
     def holds() -> list[str]:
-        return sorted(p.name for p in folder.folder.iterdir() if who in p.read_bytes())
+        here = {path.name: path.read_bytes() for path in store.scratch.glob("*.tmp")}
+        return sorted(name for name, data in (here | contents(store)).items() if who in data)
 
     def write(at: int) -> None:
         progress.next_offset = at
@@ -180,7 +237,7 @@ def test_whom_a_checkpoint_forgets_none_before_it_holds(
     assert len(holds()) == 2
     state.forget(who.decode())
     progress.forgotten = 13
-    stale = folder.folder / "0000000000000012.7.tmp"
+    stale = store.scratch / "0000000000000012.7.tmp"
     stale.write_bytes(who)
     with caplog.at_level(logging.INFO, "millrace.worker"):
         write(13)
@@ -190,13 +247,12 @@ def test_whom_a_checkpoint_forgets_none_before_it_holds(
         os.utime(stale, (0, 0))  # nobody writes it any more
         write(14)
         write(15)
-    assert caplog.messages[1:] == [
-        "checkpoints: whom events up to {0: 13} forget is in none any more"
-    ]
-    names = sorted(path.name for path in folder.folder.iterdir())
-    assert names == [f"{at:016d}.millrace" for at in (13, 14, 15)]
+    (told,) = caplog.messages[1:]
+    assert told.startswith("checkpoints: whom events up to {0: 13} forget is in none any more")
+    assert store.unseen in told
+    assert names(store) == [f"{at:016d}.millrace" for at in (13, 14, 15)]
     assert holds() == []
-    assert not any(b"an-id-of-theirs" in path.read_bytes() for path in folder.folder.iterdir())
+    assert not any(b"an-id-of-theirs" in data for data in contents(store).values())
 
 
 @pytest.mark.parametrize(
@@ -213,9 +269,9 @@ def test_whom_a_checkpoint_forgets_none_before_it_holds(
 def test_offsets_that_cannot_be_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], said: str
 ) -> None:
-    folder = Checkpoints(tmp_path / "kept", 3)
+    folder = Checkpoints(Folder(tmp_path / "kept"), 3)
     folder.write(engine(5), notes(10))
-    (file,) = folder.folder.iterdir()
+    (file,) = folder.store.scratch.iterdir()
     whole = file.read_bytes()
     told = msgspec.json.decode(msgspec.json.encode(notes(10)))
     good = told["partitions"]["0"]
@@ -233,10 +289,10 @@ def test_offsets_that_cannot_be_are_told(
 def test_a_pipe_and_a_folder_with_a_checkpoint_s_name_are_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Checkpoints(tmp_path / "kept", 9)
+    folder = Checkpoints(Folder(tmp_path / "kept"), 9)
     folder.write(engine(5), notes(10))
-    os.mkfifo(folder.folder / f"{20:016d}.millrace")
-    (folder.folder / f"{30:016d}.millrace").mkdir()
+    os.mkfifo(folder.store.scratch / f"{20:016d}.millrace")
+    (folder.store.scratch / f"{30:016d}.millrace").mkdir()
     with caplog.at_level(logging.WARNING, "millrace.worker"):
         found = newest(folder)
     assert found is not None
@@ -256,7 +312,7 @@ def test_a_checkpoint_of_each_format_is_read_or_refused_by_name(
 ) -> None:
     files = sorted(KEPT.iterdir())
     assert [path.name for path in files] == [f"format-{n + 1}.millrace" for n in range(VERSION)]
-    folder = Checkpoints(tmp_path, 1)
+    folder = Checkpoints(Folder(tmp_path), 1)
     for path in files:
         (tmp_path / f"{30:016d}.millrace").write_bytes(path.read_bytes())
         caplog.clear()
