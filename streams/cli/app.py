@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import doctor, health, paper, research, stream, training
+from streams.cli import doctor, health, paper, plan, research, stream, training
 from streams.cli.torture import torture
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(stream.replay)
 app.command()(stream.watch)
 app.command()(health.health)
 app.command()(doctor.doctor)
+app.command()(plan.plan)
 app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
