@@ -61,6 +61,8 @@ from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
 
+_AWAY_SECONDS = 5.0
+"""Pause between two attempts to reach the store of checkpoints at the start."""
 _STEP_SECONDS = 0.02
 """How often it is looked whether the answers of a collected delta are written."""
 
@@ -512,7 +514,7 @@ def wait_for_broker(settings: Settings) -> None:
 
 
 def _checkpoints(settings: Settings, log_: Input, writer: str = "") -> Checkpoints | None:
-    """This group's checkpoints. The embedded broker's log dies with it.
+    """This group's checkpoints, once their store answers. The embedded broker's log dies with it.
 
     Raises
     ------
@@ -522,7 +524,13 @@ def _checkpoints(settings: Settings, log_: Input, writer: str = "") -> Checkpoin
     if not settings.worker.checkpoints or settings.broker.embedded:
         return None
     try:
-        return Checkpoints(store_of(settings, log_.name), settings.worker.checkpoints_kept, writer)
+        while True:
+            try:
+                store = store_of(settings, log_.name)
+                return Checkpoints(store, settings.worker.checkpoints_kept, writer)
+            except ConnectionError as error:  # a store that is away comes back, as a broker does
+                log.warning("%s; the worker waits for it", error)
+                time.sleep(_AWAY_SECONDS)
     except OSError as error:
         name = settings.worker.checkpoints
         if name != WorkerSettings().checkpoints:

@@ -338,6 +338,7 @@ class Checkpoints:
         forgotten = read_notes(temporary, _Partitions).forgotten
         self.store.publish(temporary, newest)
         try:
+            self.store.remove_abandoned()
             self._remove_old()
             if forgotten:
                 self._forget(newest, forgotten)
@@ -362,7 +363,6 @@ class Checkpoints:
 
     def _forget(self, newest: str, forgotten: dict[int, int]) -> None:
         """Remove the checkpoints that may hold somebody who is forgotten in the newest."""
-        self.store.remove_abandoned()
         left = [path.name for path in self.store.scratch.iterdir() if path.suffix != SUFFIX]
         for file in self._files():
             if file.name == newest:

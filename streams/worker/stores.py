@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import struct
@@ -89,8 +90,8 @@ class Stored:
 class Store(ABC):
     """Files with the suffix of checkpoints, which all workers reach. All methods block.
 
-    What goes wrong is an `OSError` of one line, without credentials; of a file that is not there,
-    a `FileNotFoundError`.
+    What goes wrong is an `OSError` of one line, without credentials: of a file that is not there a
+    `FileNotFoundError`, of a store that does not answer a `ConnectionError`.
 
     Attributes
     ----------
@@ -200,7 +201,7 @@ class Objects(Store):
         If the extra object-store is not installed.
     """
 
-    unseen = "uploads that have not ended, and versions that the bucket keeps, are not seen"
+    unseen = "uploads under way or broken off, and versions that the bucket keeps, are not seen"
 
     def __init__(self, url: str) -> None:
         try:
@@ -225,10 +226,6 @@ class Objects(Store):
                     "read_timeout": timedelta(seconds=_READ_SECONDS),
                 },
             )
-        # What a worker that was killed left says what people like.
-        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-            with contextlib.suppress(OSError):  # another user's
-                remove_abandoned(left)
         self.scratch = Path(tempfile.mkdtemp(prefix=_PREFIX))
         weakref.finalize(self, _remove_own, self.scratch, os.getpid())
 
@@ -317,6 +314,12 @@ class Objects(Store):
         with self._told("remove", name), contextlib.suppress(FileNotFoundError):
             self._library.delete(self._store, name)
 
+    def remove_abandoned(self) -> None:
+        # Each worker has a folder of its own; nobody else looks after that of one that was killed.
+        for folder in self.scratch.parent.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # another user's
+                remove_abandoned(folder)
+
     @contextlib.contextmanager
     def _copy(self, stored: Stored) -> Iterator[tuple[Path, int]]:
         """A new private file, and its descriptor; it is removed at the end."""
@@ -335,9 +338,8 @@ class Objects(Store):
         except OSError:
             raise
         except Exception as error:  # its classes have no base but this one
-            kind = FileNotFoundError if _is_missing(error) else OSError
-            raise kind(f"{self.place(name) if name else self._url}: cannot {doing} it: "
-                       f"{_one_line(error)}") from None  # fmt: skip
+            place = self.place(name) if name else self._url
+            raise _kind(error)(f"{place}: cannot {doing} it: {_one_line(error)}") from None
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -364,8 +366,13 @@ def _remove_own(folder: Path, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_missing(error: Exception) -> bool:
-    return type(error).__name__ == "NotFoundError"
+def _kind(error: Exception) -> type[OSError]:
+    """What an error of the library is to us; a refusal is an `OSError`."""
+    name = type(error).__name__
+    if name == "NotFoundError":
+        return FileNotFoundError
+    refused = name != "GenericError" or re.search(r"status code: 4\d\d", str(error))
+    return OSError if refused else ConnectionError
 
 
 def _one_line(error: Exception) -> str:

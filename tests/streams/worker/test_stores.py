@@ -24,7 +24,7 @@ from streams.worker import app
 from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Progress
-from streams.worker.stores import ABANDONED_SECONDS, Objects, store_of
+from streams.worker.stores import ABANDONED_SECONDS, Objects, Store, store_of
 from tests.streams.asking import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.object_store import BUCKET, SECRET
@@ -100,7 +100,7 @@ def test_what_a_killed_worker_left_on_this_machine_is_removed(bucket_url: str) -
     fresh.write_bytes(b"being written")
     long_ago = left.stat().st_mtime - ABANDONED_SECONDS - 1
     os.utime(left, (long_ago, long_ago))
-    Objects(bucket_url)
+    Checkpoints(Objects(bucket_url), 3)
     assert (left.exists(), fresh.exists()) == (False, True)
     scratch = first.scratch
     del first
@@ -176,6 +176,27 @@ def test_a_store_that_is_gone_costs_a_line_and_no_worker(
         checkpoints.write(Recommender(), a_checkpoint(20))
 
 
+def test_a_worker_that_starts_waits_for_a_store_that_is_away(
+    bucket_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = os.environ["AWS_ENDPOINT_URL"]
+    made = app.store_of
+
+    def back_after_once(settings: Settings, log_name: str) -> Store:
+        away = not caplog.messages
+        endpoint = f"http://127.0.0.1:{free_port()}" if away else there
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        return made(settings, log_name)
+
+    monkeypatch.setattr(app, "store_of", back_after_once)
+    monkeypatch.setattr(app, "_AWAY_SECONDS", 0.0)
+    settings = Settings(worker={"checkpoints": bucket_url})
+    with caplog.at_level(logging.WARNING, "millrace.worker"):
+        assert app._checkpoints(settings, Input("log", "", {0: 0}, {0: 0})) is not None
+    (told,) = caplog.messages
+    assert told.endswith("the worker waits for it")
+
+
 # ------------------------------------------------------------------ workers
 
 
@@ -195,6 +216,7 @@ def test_a_worker_that_never_saw_them_takes_users_over_from_the_bucket(
     bucket_url: str,
     tmp_path: FilePath,
     capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     timing = {"session_seconds": 6.0, "checkpoint_seconds": 0.5, "checkpoints": bucket_url}
     path = Path(settings(topics={"partitions": 2}, worker=timing))
@@ -228,3 +250,9 @@ def test_a_worker_that_never_saw_them_takes_users_over_from_the_bucket(
     assert sorted(answer["event_id"] for answer in answers) == sorted(e.event_id for e in events)
     assert not any("learnt from its log alone" in line or SECRET in line for line in told)
     assert list((tmp_path / "second").rglob("*.millrace*")) == [], "nothing stays on its disk"
+    (finding,) = machine.retention(path.settings)
+    assert finding.text == "all events since the newest checkpoint are there: 0 to read at start"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    (finding,) = machine.retention(path.settings)
+    assert finding.state == "warn"
+    assert "not compared with checkpoints" in finding.text
