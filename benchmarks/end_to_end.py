@@ -94,9 +94,10 @@ class Bench:
     def environment(self) -> dict[str, str]:
         return os.environ | as_environment(self.settings)
 
-    def worker(self) -> Child:
-        """Start a worker."""
-        return Child([sys.executable, "-m", "streams.cli", "worker"], env=self.environment)
+    def worker(self, port: int = 0) -> Child:
+        """Start a worker, with a web server at a port unless that is 0."""
+        environment = self.environment | {"MILLRACE_WEB__PORT": str(port)}
+        return Child([sys.executable, "-m", "streams.cli", "worker"], env=environment)
 
     def send(self, topic: str, interaction: Interaction) -> None:
         """Send one event to its user's partition, with the time."""

@@ -25,8 +25,9 @@ most
   taught; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
   broker, which serves each delta to W readers. What another's event costs is taken as measured with
   two workers; deltas of fewer events each cost more by event.
-- `engines`: quality and costs of engines that share their items in this process
-  (`benchmarks.shared_items`).
+- `own_feedback_other_worker_ms`, `item_freshness_ms`: `benchmarks.through_workers`.
+- `flush_us`, `ndcg_ratio`, `engines`: quality and costs of engines that share their items in this
+  process (`benchmarks.shared_items`); `flush_us` of the largest number of engines.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks import shared_items
+from benchmarks import shared_items, through_workers
 from benchmarks.end_to_end import Bench, publish_catalogue
+from benchmarks.http_peers.services import free_ports
 from engine.datasets import Dataset, Synthetic, open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
@@ -89,6 +91,10 @@ def main() -> None:
                 console.print(f"round {number + 1} of {arguments.rounds}: {workers} workers")
                 bench = Bench(kafka.bootstrap, f"{workers}.{number}", partitions=PARTITIONS)
                 found.append(measure(bench, dataset, events, workers))
+        console.print("what is known through another worker")
+        bench = Bench(kafka.bootstrap, "through", partitions=PARTITIONS)
+        known_through_others = through_workers.measure(bench, free_ports(2))
+    engines = shared_items.measure(dataset, arguments.events, arguments.engines)
     measured = {workers: median(found) for workers, found in runs.items()}
     own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
     following = max(0.0, both - own)
@@ -105,13 +111,17 @@ def main() -> None:
         "delta_bytes_per_event": measured[2]["delta_bytes"],
         "load": LOAD,
         "delta_seconds": delta_seconds,
-        "simulated": {
-            str(workers): simulate(
-                workers, own / 1e6, following / 1e6, delta_seconds, arguments.seed
-            )
+        "simulated": [
+            {
+                "workers": workers,
+                **simulate(workers, own / 1e6, following / 1e6, delta_seconds, arguments.seed),
+            }
             for workers in WORKERS
-        },
-        "engines": shared_items.measure(dataset, arguments.events, arguments.engines),
+        ],
+        **known_through_others,
+        "flush_us": engines["flush_us"][str(max(arguments.engines))],
+        "ndcg_ratio": engines["ndcg_ratio"],
+        "engines": engines,
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
     }
     text = json.dumps(report, indent=2)

@@ -41,7 +41,7 @@ from engine.events import item_text
 from engine.sharing import ItemDelta
 from engine.text.encoder import TextEncoder
 
-EVENTS_A_SECOND, FLUSHES_A_SECOND = 1_000, 4
+EVENTS_A_SECOND, FLUSHES_A_SECOND = 1_000, 10
 EVENTS_A_FLUSH = EVENTS_A_SECOND // FLUSHES_A_SECOND
 LARGE, LARGE_EVENTS = 100_000, 10_000
 console = Console(stderr=True)

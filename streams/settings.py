@@ -188,9 +188,10 @@ class WorkerSettings(Section):
         0.2, gt=0, description="seconds between commits of offsets, which renew the worker's lease"
     )
     delta_seconds: float = Field(
-        0.25,
+        0.1,
         gt=0,
-        description="seconds between two messages that tell other workers what events taught items",
+        description="seconds between two messages that tell other workers what events taught "
+        "items; more with more than 25 workers",
     )
     stalled_seconds: float = Field(
         60.0, ge=1, description="seconds without progress while events wait, after which to exit; "

@@ -193,8 +193,9 @@ class Worker:
             while not app.should_stop:
                 await app.sleep(min(_STEP_SECONDS, worker.delta_seconds))
                 if time.monotonic() > due and self.deltas.collect():
-                    due = time.monotonic() + worker.delta_seconds
                     self._checkpoint_if_due()
+                    if self.deltas.is_telling:  # what comes after a quiet time is told at once
+                        due = time.monotonic() + self.deltas.interval
                 self.deltas.publish()
 
         @app.timer(1.0)  # type: ignore[untyped-decorator]

@@ -40,6 +40,9 @@ _HEADER = "millrace.delta"
 _MOST_UNTOLD = 10_000
 """Events that are learnt and not collected, before no more are taken: some 400 bytes each, and less
 the more there are (`topics.DELTA_BYTES`)."""
+_MOST_A_SECOND = 250
+"""Deltas of all workers together. One costs each reader some .2 ms whatever it holds
+(`python -m benchmarks.shared_items`): so many are 5 % of a core."""
 _STEP_SECONDS = 0.005
 _AGAIN_SECONDS = 5.0
 """After so long without being read back a claim is sent once more."""
@@ -74,6 +77,11 @@ class Header(msgspec.Struct, omit_defaults=True):
             return msgspec.json.decode(clients.headers(message)[_HEADER], type=cls)
         except (KeyError, msgspec.MsgspecError):
             return None
+
+
+def seconds_between(delta_seconds: float, workers: int) -> float:
+    """Time between two deltas of a worker, so that readers of many workers are not kept busy."""
+    return max(delta_seconds, workers / _MOST_A_SECOND)
 
 
 def input_of(settings: Settings, topic_id: str) -> str:
@@ -198,6 +206,17 @@ class ItemDeltas:
     def is_told(self) -> bool:
         """Whether all that own events taught is told: the items here are as others have them."""
         return not self.spoilt and self._under_way is None and not self._untold()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two deltas."""
+        workers = len(set(self.ledger.owners.values()))
+        return seconds_between(self._settings.worker.delta_seconds, workers)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether a delta is under way."""
+        return self._under_way is not None
 
     @property
     def has_room(self) -> bool:

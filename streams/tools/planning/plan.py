@@ -14,6 +14,7 @@ from typing import Any
 from streams.settings import Settings
 from streams.tools.planning import costs
 from streams.tools.planning.costs import Cost
+from streams.worker.item_deltas import seconds_between
 
 LOAD = 0.6
 """Of a core, how much of the time a worker is busy at most."""
@@ -94,13 +95,14 @@ class _Load:
         self.own, self.telling = costs.OWN_EVENT.at(items), costs.TELLING.at(items)
         self.event_us = self.own.value + costs.OUTSIDE_ENGINE.value
         self.follow = costs.FOLLOWING.at(items)
-        self._deltas_a_second = 1 / delta_seconds
+        self._delta_seconds = delta_seconds
 
     def following(self, events: float, workers: int) -> float:
         """Of a core, what others' events take."""
         others = workers - 1
         rows = events * others / workers * self.follow.value
-        return (rows + others * self._deltas_a_second * costs.DELTA.value) / 1e6
+        deltas = others / seconds_between(self._delta_seconds, workers)
+        return (rows + deltas * costs.DELTA.value) / 1e6
 
     def busy(self, events: float, workers: int) -> float:
         """Of a core, all."""
