@@ -15,6 +15,7 @@ from streams.settings import Settings
 from streams.tools.planning import costs
 from streams.tools.planning.costs import Cost, Curve
 from streams.tools.planning.plan import LOAD, LOAD_ONE_GONE, MOST_KNOWN, plan
+from streams.worker.item_deltas import seconds_between
 
 ROOT = Path(__file__).parents[3]
 ALL = [value for value in vars(costs).values() if isinstance(value, Cost | Curve)]
@@ -128,3 +129,10 @@ def test_the_page_shows_what_the_command_says() -> None:
     for flags, output in shown:
         result = CliRunner().invoke(app, ["plan", *flags.split()], env={"COLUMNS": "100"})
         assert output.split() == result.output.split()
+
+
+def test_all_workers_together_tell_no_more_often_than_readers_can_bear() -> None:
+    assert [seconds_between(0.1, workers) for workers in (1, 25)] == [0.1, 0.1]
+    for workers in (26, 64, 1_000):
+        assert workers / seconds_between(0.1, workers) == pytest.approx(250)
+    assert seconds_between(2.0, 64) == 2.0

@@ -21,7 +21,7 @@ from streams.kafka.tail import Change
 from streams.settings import Settings
 from streams.tools.replay import partition_of
 from streams.worker.app import Worker
-from streams.worker.item_deltas import _HEADER, seconds_between
+from streams.worker.item_deltas import _HEADER
 from streams.worker.leased import now
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
@@ -369,10 +369,3 @@ def test_a_delta_says_its_ranges_where_they_are_read_without_unpacking(
         delta = ItemDelta.decode(message.value() or b"", fleet.path.settings.engine.dimensions)
         assert delta.ranges == {n: (0, end) for n, end in fleet.ends.items()}
         assert delta.events == 12
-
-
-def test_all_workers_together_tell_no_more_often_than_readers_can_bear() -> None:
-    assert [seconds_between(0.1, workers) for workers in (1, 25)] == [0.1, 0.1]
-    for workers in (26, 64, 1_000):
-        assert workers / seconds_between(0.1, workers) == pytest.approx(250)
-    assert seconds_between(2.0, 64) == 2.0
