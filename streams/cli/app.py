@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import doctor, health, paper, research, stream, training
+from streams.cli import doctor, health, paper, past, research, stream, training
 from streams.cli.torture import torture
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
 app.command()(torture)
+app.command()(past.audit)
+app.command()(past.at)
+app.command()(past.explain)
 app.command()(research.evaluate)
 app.command()(paper.paper)
 app.command()(training.train)

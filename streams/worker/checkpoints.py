@@ -30,6 +30,7 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
+from streams.messages.state_mark import CatalogueStep
 from streams.settings import Settings
 from streams.worker.partition import Offset, PartitionNotes
 
@@ -63,6 +64,8 @@ class Notes(msgspec.Struct):
     deltas, deltas_id
         The next offset of the topic of deltas, and the topic's id; empty where items are not
         shared.
+    steps
+        What was applied of the catalogue, and no answer tells of yet (`StateMarks.untold`).
     """
 
     log: str
@@ -73,6 +76,7 @@ class Notes(msgspec.Struct):
     owners: dict[int, str] = {}
     deltas: Offset = 0
     deltas_id: str = ""
+    steps: list[CatalogueStep] = []
 
     @property
     def positions(self) -> dict[int, int]:
