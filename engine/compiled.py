@@ -178,6 +178,17 @@ not: a kernel that is part of two others would give each other last bits."""
 _compile: Any = numba.njit(fastmath=_FAST_MATH, nogil=True, error_model="numpy")
 
 
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a function as a part of the one kernel that calls it.
+
+    A kernel is optimised with all that it calls, and so is what calls that: each kernel between the
+    outermost and what does the work is one more time to compile the same.
+    """
+    return numba.njit(fastmath=_FAST_MATH, nogil=True, error_model="numpy", inline="always")(
+        function
+    )
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function: vectorised, on the calling thread, the interpreter's lock released.
 

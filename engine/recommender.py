@@ -26,6 +26,7 @@ from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
 from engine.step.calls import observe_events, take_in_one
 from engine.step.events import EVENT, GRAPH, STAGES
+from engine.step.explaining import explain
 from engine.step.forgetting import take_back
 from engine.step.ranking import Ranked, best, competing, named
 from engine.text.encoder import TextEncoder
@@ -507,6 +508,28 @@ class Recommender(Knowledge):
         items = best(self, number, now or 0, k or self.settings.k, rules or self.rules)
         clock.lap("rank")
         return Answer(items, clock.laps)
+
+    def explain(
+        self, user: str, ranked: Sequence[Ranked], now: int | None = None
+    ) -> list[dict[str, float]]:
+        """What each feature adds to the scores of a user's list, with nothing learnt since.
+
+        A dict for each item: the names of features (`engine.features.table.TABLE`) and what they
+        add, and `bias`, the item's own; together the score, but for its rounding to four decimals.
+        For somebody without history the score is `recent_share` alone.
+
+        Parameters
+        ----------
+        ranked
+            What `observe` or `recommend` returned.
+        now
+            As of `recommend`.
+        """
+        number = self.users.find(user)
+        if number is not None:
+            self.purge(number)
+            now = self.graph.users.latest_time(number) if now is None else now
+        return explain(self, number, now or 0, ranked)
 
     # ------------------------------------------------------------------ what it is kept in
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# As `streams.cli` sets it for workers: how many threads add up a sum decides its last bits.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 import signal
 import subprocess

@@ -11,10 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiled import kernel
+from engine.compiled import kernel, part
 from engine.graph import recent_ids
-from engine.step.clock import lap
-from engine.step.events import EVENT, STAGES, has_room, observe, purge, take_in
+from engine.step.events import EVENT, STAGES, observe, purge
 from engine.step.model import (
     holds_contest,
     place,
@@ -26,7 +25,9 @@ from engine.step.model import (
 )
 from engine.step.tables import Hold
 
-_OBSERVE, _TAKE_IN, _PURGE, _SCORE, _TELL_BEST, _TELL, _TRENDING = range(7)
+_OBSERVE, _PURGE, _SCORE, _TELL_BEST, _TELL, _TRENDING = range(6)
+_NO_ITEM = np.int64(-1)
+_EVERY = -1
 _NO_EVENTS = np.empty(0, EVENT)
 _NO_LISTS = np.empty((0, 3, 0))
 _NO_STAGES = np.empty((0, len(STAGES)), np.int64)
@@ -39,25 +40,19 @@ def _call(  # type: ignore[no-untyped-def]
 ):
     t = held.tables
     if what == _OBSERVE:
-        return observe(t, events, first, history, exact, k, told, found, stages)
-    if what == _TAKE_IN:
-        if not has_room(t, events[0], history):
-            return 0
-        lap(t.scratch.clock, stages[0], -1)
-        take_in(t, events[0], history, n, exact, stages[0])
-        return 1
+        return observe(t, events, first, history, n, exact, k, told, found, stages)
     if what == _PURGE:
-        purge(t, user, -1)
+        purge(t, user, _NO_ITEM)
     elif what == _TRENDING:
-        place(t, numbers)
+        place(t.position, numbers)
         score_trending(t, user, numbers, t.position, scores)
-        take_away(t, numbers)
+        take_away(t.position, numbers)
     else:
         return _of_contest(t, what, user, now, history, n, exact, k, told, numbers)
     return 0
 
 
-@kernel
+@part
 def _of_contest(t, what, user, now, history, n, exact, k, told, numbers):  # type: ignore[no-untyped-def]
     s = t.scratch
     own = s.history[: recent_ids(t.users, user, history, 0, s.history)]
@@ -103,7 +98,7 @@ def observe_events(
     """
     return int(
         _call(
-            held, _OBSERVE, -1, 0, history, 0, True, k, events, first, told, found, stages,
+            held, _OBSERVE, -1, 0, history, _EVERY, True, k, events, first, told, found, stages,
             _NO_NUMBERS, _NO_SCORES,
         )
     )  # fmt: skip
@@ -112,13 +107,13 @@ def observe_events(
 def take_in_one(
     held: Hold, events: NDArray[np.void], history: int, n: int, exact: bool, laps: NDArray[np.int64]
 ) -> bool:
-    """`engine.step.events.take_in` of a single event (EVENT[1]); False if there is no room for it.
+    """Learn from a single event (EVENT[1]) and note it, n candidates competing, and no more.
 
-    laps : int64[5], written.
+    laps : int64[5], written. False if there is no room for it.
     """
     return bool(
         _call(
-            held, _TAKE_IN, -1, 0, history, n, exact, 0, events, 0, _NO_LISTS, _NO_NUMBERS,
+            held, _OBSERVE, -1, 0, history, n, exact, 0, events, 0, _NO_LISTS, _NO_NUMBERS,
             laps[None], _NO_NUMBERS, _NO_SCORES,
         )
     )  # fmt: skip

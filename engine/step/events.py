@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.compiled import kernel
+from engine.compiled import part
 from engine.features import user_items
 from engine.features.context import move_levels
 from engine.features.dislikes import judge
@@ -79,26 +79,31 @@ teaches
     what it taught is known already (`engine.sharing`).
 """
 STAGES = ("learn", "graph", "propagate", "text", "rank")
-LEARN, GRAPH, PROPAGATE, TEXT, RANK = range(len(STAGES))
+LEARN, GRAPH, PROPAGATE, TEXT, RANK = map(np.int64, range(len(STAGES)))
+_NOWHERE = np.int64(-1)
+_LATEST = np.int64(0)
 _TEXT_ROW = row("text")
 _ITEM = NODES - 1
 
 
-@kernel
-def observe(t, events, first, history, exact, k, told, found, stages):  # type: ignore[no-untyped-def]
+@part
+def observe(t, events, first, history, n, exact, k, told, found, stages):  # type: ignore[no-untyped-def]
     """Take in the events from `first` on, and answer each that asks for it.
 
-    As `engine.step.calls.observe_events`, which says what the arguments are; `exact` is true.
+    As `engine.step.calls.observe_events`, which says what the arguments are, where n is -1: every
+    item competes. With n candidates it ends with what `take_in` does, and the rest is the caller's.
     """
     clock = t.scratch.clock
-    lap(clock, stages[0], -1)
+    lap(clock, stages[0], _NOWHERE)
     for e in range(first, len(events)):
         event = events[e]
         # As wide as the interpreter's numbers: for each width, what is called is compiled again.
         user, item = np.int64(event.user), np.int64(event.item)
         if not has_room(t, event, history):
             return e
-        take_in(t, event, history, np.int64(event.known), exact, stages[e])
+        take_in(t, event, history, n if n >= 0 else np.int64(event.known), exact, stages[e])
+        if n >= 0:
+            continue
         if event.units > 0:
             propagate(t.users, t.items, t.embeddings, user, item)
             encode(t.codes, SECOND_HOPS, item, t.embeddings.second_hop[item])
@@ -113,7 +118,7 @@ def observe(t, events, first, history, exact, k, told, found, stages):  # type: 
     return len(events)
 
 
-@kernel
+@part
 def has_room(t, event, history):  # type: ignore[no-untyped-def]
     """Whether the arrays have room for what an event may add; see `observe`."""
     user, demand = np.int64(event.user), t.scratch.demand
@@ -130,7 +135,7 @@ def has_room(t, event, history):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@part
 def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     """Learn from an event, and note it; `n` candidates compete, `exact` as in `score_contest`.
 
@@ -181,7 +186,7 @@ def take_in(t, event, most, n, exact, stages):  # type: ignore[no-untyped-def]
     lap(s.clock, stages, GRAPH)
 
 
-@kernel
+@part
 def _place(s, item, n, exact):  # type: ignore[no-untyped-def]
     """Where an item is among the contest's n candidates; -1 if nowhere."""
     if exact:
@@ -190,7 +195,7 @@ def _place(s, item, n, exact):  # type: ignore[no-untyped-def]
     return target if target < n and s.candidates[target] == item else np.int64(-1)
 
 
-@kernel
+@part
 def _count(t, event, history, weight, later, mark):  # type: ignore[no-untyped-def]
     """Count what a user took for the first time, in transitions, popularity and context.
 
@@ -201,15 +206,15 @@ def _count(t, event, history, weight, later, mark):  # type: ignore[no-untyped-d
     length = max(0, t.contexts.lengths[user] - later)
     events = p.clock[EVENTS] + 1
     if event.teaches:
-        record_transitions(t.transitions, history, item, weight, 0, t.position)
-        note_transitions(t.journal, history, item, weight, 0)
+        record_transitions(t.transitions, history, item, weight, _LATEST, t.position)
+        note_transitions(t.journal, history, item, weight, _LATEST)
         record_own(t.own, item, weight, event.time, mark, events)
         record_popularity(p, item, length, event.known, weight, event.rated, event.value, mark)
     user_items.mark_latest(t.taken, user, mark_of(events, event.units))
     move_levels(t.contexts, user, level, p.features[QUALITY, item], later)
 
 
-@kernel
+@part
 def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
     """Count that the last `later` items of the user's row followed one that is told late."""
     order = t.scratch.history
@@ -231,7 +236,7 @@ def _count_before(t, user, item, later, most):  # type: ignore[no-untyped-def]
             note_transitions(t.journal, source, other, units / WEIGHTS, between)
 
 
-@kernel
+@part
 def answer(t, event, most, exact, k, told):  # type: ignore[no-untyped-def]
     """Tell of the k best items for an event's user, all competing; returns how many there are."""
     s, user, n = t.scratch, np.int64(event.user), np.int64(event.known)
@@ -243,7 +248,7 @@ def answer(t, event, most, exact, k, told):  # type: ignore[no-untyped-def]
     return tell_best(t, history, s.kept[1], exact, k, told)
 
 
-@kernel
+@part
 def purge(t, user, item):  # type: ignore[no-untyped-def]
     """Drop what left from the rows that an event of a user on an item (or -1) will use."""
     now = t.departures[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.compiled import kernel
+from engine.compiled import kernel, part
 from engine.features.context import context_of
 from engine.features.cooccurrence import gather_cooccurrence, gather_disliked, without
 from engine.features.feature import GRAPH_PART, TEXT_PART
@@ -99,17 +99,17 @@ def score_contest(t, user, history, n, exact, now):  # type: ignore[no-untyped-d
     )  # fmt: skip
     if not exact:
         candidates, position, columns = s.candidates[:n], t.position, s.gathered
-        place(t, candidates)
+        place(t.position, candidates)
         _gather(t, candidates, stage)
         stage = 0  # what is gathered of the stages is this one and the next
     # Called in one place: what it calls is optimised as a whole, and takes long to compile.
     _score(t, user, history, candidates, position, exact, now, stage, share, columns)
     if not exact:
-        take_away(t, candidates)
+        take_away(t.position, candidates)
     s.kept[0], s.kept[1], s.kept[2] = user, n, now
 
 
-@kernel
+@part
 def _gather(t, candidates, stage):  # type: ignore[no-untyped-def]
     """Copy what is scored of the candidates to `scratch.gathered`."""
     g, e = t.scratch.gathered, t.embeddings
@@ -126,7 +126,7 @@ def _gather(t, candidates, stage):  # type: ignore[no-untyped-def]
             g.second_hop[c, d] = e.second_hop[j, d]
 
 
-@kernel
+@part
 def _score(  # type: ignore[no-untyped-def]
     t, user, history, candidates, position, exact, now, stage, share, columns
 ):
@@ -171,10 +171,10 @@ def _score(  # type: ignore[no-untyped-def]
             t, SECOND_HOPS, columns.second_hop, e.directions[user], n, exact, features[SECOND_HOP]
         )
     combine(features, s.weights, columns.bias, n, scores)
-    exclude(t, user, candidates, position, scores)
+    exclude(t.hidden, t.taken, user, candidates, position, scores)
 
 
-@kernel
+@part
 def _multiply(t, part, rows, vector, n, exact, out):  # type: ignore[no-untyped-def]
     """Multiply the rows of n candidates with a vector; those of all items are read in 8 bits."""
     if exact:
@@ -184,33 +184,33 @@ def _multiply(t, part, rows, vector, n, exact, out):  # type: ignore[no-untyped-
 
 
 @kernel
-def place(t, candidates):  # type: ignore[no-untyped-def]
+def place(position, candidates):  # type: ignore[no-untyped-def]
     """Write the positions of candidates (int32[n]) to `position`, until `take_away`."""
     for c in range(len(candidates)):
-        t.position[candidates[c]] = c
+        position[candidates[c]] = c
 
 
 @kernel
-def take_away(t, candidates):  # type: ignore[no-untyped-def]
+def take_away(position, candidates):  # type: ignore[no-untyped-def]
     """Undo `place`."""
     for c in range(len(candidates)):
-        t.position[candidates[c]] = -1
+        position[candidates[c]] = -1
 
 
 @kernel
-def exclude(t, user, candidates, position, scores):  # type: ignore[no-untyped-def]
+def exclude(hidden, taken, user, candidates, position, scores):  # type: ignore[no-untyped-def]
     """Mark hidden items, and those that the user has taken for good, as not to be recommended.
 
     `user` is -1 for somebody unknown; `position` finds an item among the candidates.
     """
     for c in range(len(candidates)):
-        if t.hidden[candidates[c]]:
+        if hidden[candidates[c]]:
             scores[c] = EXCLUDED
     if user < 0:
         return
-    first = t.taken.start[user]
-    for slot in range(first, first + t.taken.length[user]):
-        entry = t.taken.entries[slot]
+    first = taken.start[user]
+    for slot in range(first, first + taken.length[user]):
+        entry = taken.entries[slot]
         c = position[entry & _ITEM]
         if c >= 0 and c < len(candidates) and entry & REPEATABLE == 0:
             scores[c] = EXCLUDED
@@ -241,7 +241,7 @@ def tell(t, history, n, exact, best, told):  # type: ignore[no-untyped-def]
             told[2, i] = numbers[i]
 
 
-@kernel
+@part
 def tell_best(t, history, n, exact, k, told):  # type: ignore[no-untyped-def]
     """`tell` of the k best; returns how many there are."""
     found = top_k(t.scratch.scores[:n], k, t.scratch.best)
@@ -249,18 +249,18 @@ def tell_best(t, history, n, exact, k, told):  # type: ignore[no-untyped-def]
     return found
 
 
-@kernel
+@part
 def score_trending(t, user, candidates, position, scores):  # type: ignore[no-untyped-def]
     """Score candidates (int32[n]) for somebody without history: float32[n]; see `exclude`."""
     recent_shares(t.popularity, candidates, len(candidates), scores)
-    exclude(t, user, candidates, position, scores)
+    exclude(t.hidden, t.taken, user, candidates, position, scores)
     if len(t.not_for_strangers) > 0:
         for c in range(len(candidates)):
             if t.not_for_strangers[candidates[c]]:
                 scores[c] = EXCLUDED
 
 
-@kernel
+@part
 def tell_trending(t, user, n, k, told):  # type: ignore[no-untyped-def]
     """`tell` of the k best of the first n items by `score_trending`; returns how many there are."""
     s = t.scratch
@@ -275,7 +275,7 @@ def tell_trending(t, user, n, k, told):  # type: ignore[no-untyped-def]
     return found
 
 
-@kernel
+@part
 def learn(t, user, history, target, n, exact):  # type: ignore[no-untyped-def]
     """One step of the softmax cross-entropy: on the head, the taste's maps and the embeddings.
 

@@ -20,6 +20,8 @@ CATEGORY_DIMENSIONS = 32
 _CATEGORY_WEIGHT = 0.7
 _MOST_CATEGORIES = 10_000
 """Categories that are remembered by name, so that a sender of new ones does not fill the memory."""
+_LEAST_VARIANCE = 1e-9
+"""Share of the greatest variance below which a direction's is rounding."""
 _FIRST_FIT = 4
 _LAST_FIT = 4**7
 # Years that an item's own is told apart by, closer together where most catalogues are denser.
@@ -192,8 +194,7 @@ class ItemVectors:
         embeddings = self._embeddings[[self._rows[item] for item in known]].astype(np.float32)
         self._mean = embeddings.mean(0)
         centred = (embeddings - self._mean).astype(np.float64)
-        directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T
-        basis = directions[: self._text_dimensions].astype(np.float32)
+        basis = _principal_directions(centred, self._text_dimensions).astype(np.float32)
         rotation = np.eye(self.width, dtype=np.float32)
         if self._basis.any():
             d = self._text_dimensions
@@ -207,6 +208,24 @@ class ItemVectors:
             self._rows = {item: row for row, item in enumerate(kept)}
             self._free_rows = []
         return rotation
+
+
+def _principal_directions(centred: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The directions along which rows vary most, orthonormal: float64[count, columns].
+
+    Few rows vary along few directions. The others that a solver returns are arbitrary: which they
+    are depends on rounding, and so on how many threads the linear algebra library has. In their
+    place stand fixed directions, made orthogonal to those that rows vary along.
+    """
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    found = vectors[:, ::-1].T[:count]
+    found = found[values[::-1][:count] > _LEAST_VARIANCE * max(values[-1], 0.0)]
+    if len(found) == count:
+        return found
+    fixed = np.random.default_rng(0).standard_normal((count - len(found), centred.shape[1]))
+    fixed -= (fixed @ found.T) @ found
+    rest = np.linalg.qr(fixed.T)[0].T
+    return np.concatenate([found, rest])
 
 
 def _near_years(year: float | None) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import doctor, health, paper, plan, research, stream, training
+from streams.cli import doctor, health, paper, past, plan, research, stream, training
 from streams.cli.torture import torture
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ app.command()(stream.broker)
 app.command()(stream.board)
 app.add_typer(stream.topics_app, name="topics")
 app.command()(torture)
+app.command()(past.audit)
+app.command()(past.at)
+app.command()(past.explain)
 app.command()(research.evaluate)
 app.command()(paper.paper)
 app.command()(training.train)

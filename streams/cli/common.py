@@ -164,10 +164,11 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(status) from None
 
     from streams.tools.demo import DemoError  # noqa: PLC0415
+    from streams.tools.past.error import PastError  # noqa: PLC0415
 
     wrong = (
         SettingsError, DatasetError, BrokerError, BackendError,
-        TrainedModelError, RecipeError, TrainingError,
+        TrainedModelError, RecipeError, TrainingError, PastError,
     )  # fmt: skip
     try:
         yield

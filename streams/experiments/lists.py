@@ -9,6 +9,7 @@ from engine import lookup
 from engine.events import Interaction
 from engine.recommender import Answer, Recommender
 from engine.rules import Rules
+from engine.step.ranking import Ranked
 from streams.experiments.arms import Arms, Treatment, fraction
 
 
@@ -73,3 +74,10 @@ def recommend(
         order = sorted(answer.items, key=lambda ranked: fraction(f"{user}/{seed}", ranked.item))
         return Answer(order, answer.stages_ns)
     return answer
+
+
+def explain(
+    engine: Recommender, treatment: Treatment, user: str, ranked: Sequence[Ranked], now: int
+) -> list[dict[str, float]]:
+    """What each feature adds to the scores of a user's list (`Recommender.explain`)."""
+    return engine.explain("" if treatment.list == "noop" else user, ranked, now)

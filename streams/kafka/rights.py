@@ -69,6 +69,11 @@ def of_watch(settings: Settings) -> Needed:
     }
 
 
+def of_audit(settings: Settings) -> Needed:
+    """What whoever computes the past again does to the topics: read."""
+    return {topic: {READ} for topic in of_worker(settings)}
+
+
 def require(settings: Settings, needed: Needed, member: bool = False) -> None:
     """Return when the broker grants all that is needed; see `missing`.
 

@@ -23,11 +23,16 @@ class RankedItem(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Model(msgspec.Struct, frozen=True):
-    """What made the ranking."""
+class Model(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What made the ranking.
+
+    `digest` differs when anything differs that decides an answer (`streams.worker.pins`): settings,
+    sources, libraries, the trained model, the text encoder.
+    """
 
     name: str
     version: str
+    digest: str = ""
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):

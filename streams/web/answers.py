@@ -9,13 +9,17 @@ from streams.messages.schemas import Model
 from streams.web.errors import Reason
 
 
-class RecommendedItem(msgspec.Struct, frozen=True):
-    """One recommended item, the score it was ranked by (a logit) and why."""
+class RecommendedItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recommended item, the score it was ranked by (a logit) and why.
+
+    `features`, left out unless asked for: what each feature adds to the score, by its name.
+    """
 
     item: str
     title: str
     score: float
     reason: str
+    features: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class UserRecommendations(msgspec.Struct, frozen=True, omit_defaults=True):

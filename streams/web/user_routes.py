@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 from msgspec import Meta
+from msgspec.structs import replace as replaced
 
 from engine import lookup
 from engine.events import Id, Interaction
@@ -17,7 +18,7 @@ from engine.lookup import Taken
 from engine.recommender import Recommender
 from engine.rules import Rules
 from streams.experiments.arms import Arms, Treatment
-from streams.experiments.lists import recommend
+from streams.experiments.lists import explain, recommend
 from streams.messages.bad_message import shown
 from streams.messages.schemas import Model, encode
 from streams.web.answers import Accepted, UserInteractions, UserRecommendations
@@ -54,6 +55,8 @@ class Wanted(msgspec.Struct, frozen=True):
         Leave out whatever the user took, viewed or disliked.
     context
         An item: only what goes with it is wanted, and never itself.
+    explain
+        Say of each item what each feature adds to its score.
     """
 
     k: Count | None = None
@@ -62,6 +65,7 @@ class Wanted(msgspec.Struct, frozen=True):
     exclude_item: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
     exclude_seen: bool = False
     context: Id | None = None
+    explain: bool = False
 
 
 class UserRoutes:
@@ -119,6 +123,12 @@ class UserRoutes:
             rules = _rules(engine, treatment, wanted)
             found = recommend(engine, treatment, user, now, "asked", wanted.k, rules)
             known, items = lookup.knows_user(engine, user), with_titles(engine, found.items)
+            if wanted.explain:
+                features = explain(engine, treatment, user, found.items, now)
+                items = [
+                    replaced(item, features=added)
+                    for item, added in zip(items, features, strict=True)
+                ]
             return UserRecommendations(user, known, items, self._model, arms)
 
         return answer(await self._asking.ask(look))

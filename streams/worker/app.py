@@ -14,7 +14,6 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from typing import Any, cast
 
 import faust
@@ -32,7 +31,7 @@ from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.stretch import records_between
 from streams.kafka.tail import Change
-from streams.messages.schemas import Model
+from streams.messages.state_mark import Source, StateMarks
 from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.web import metrics
 from streams.web.api import Api
@@ -52,8 +51,9 @@ from streams.worker.input_log import Input
 from streams.worker.item_deltas import ItemDeltas, first_mentions
 from streams.worker.ledger import GapError, Ledger
 from streams.worker.partition import Partition
+from streams.worker.pins import model_of
 from streams.worker.pipeline import Pipeline
-from streams.worker.stores import store_of
+from streams.worker.stores import SUFFIX, store_of
 from streams.worker.topic_watch import EXIT_STATUS as START_AGAIN
 from streams.worker.topic_watch import TopicWatch, grow_outputs
 from streams.worker.user_side import UserSide
@@ -90,10 +90,12 @@ class Worker:
         self.outbox = Outbox(settings)
         self.assignment = Assignment(settings, self.input)
         partitions = self.assignment.partitions
-        self.checkpoints = _checkpoints(settings, self.input, uuid.uuid4().hex[:8])
+        writer = uuid.uuid4().hex[:8]
+        self.checkpoints = _checkpoints(settings, self.input, writer)
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
-        self.model = Model(f"millrace-{settings.engine.model}", version("millrace-recommender"))
+        self.model = model_of(settings)
+        log.info("model %s %s, digest %s", self.model.name, self.model.version, self.model.digest)
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.thread = EngineThread()
         self.deltas = ItemDeltas(
@@ -108,6 +110,9 @@ class Worker:
             partitions[number].resume(notes)
             partitions[number].held = True
         self.catalogue = Catalogue(settings, self.engine, self._notes.catalogue, self._notes.items)
+        self.catalogue.on_change = self._note_change
+        began = found.name.removesuffix(SUFFIX) if found else ""
+        self.marks = self.pipeline.marks = StateMarks(writer, began, self._notes.steps)
         self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
         self.assignment.bring = self.bring
         self.assignment.tell = self.tell
@@ -209,6 +214,10 @@ class Worker:
         """In the event loop: from now on the engine is its, and others' deltas are applied."""
         self.thread.open(asyncio.get_running_loop())
         self.deltas.follow(self._hand_over)
+
+    def _note_change(self, source: Source, partition: int, end: int) -> None:
+        at = sum(each.next_offset for each in self.assignment.partitions.values())
+        self.marks.applied(at, source, partition, end)
 
     def _hand_over(self, change: Change) -> None:
         loop = self.thread.loop
@@ -352,6 +361,7 @@ class Worker:
         """What a checkpoint of now says beside the engine's state."""
         partitions = {n: p.notes() for n, p in self.assignment.partitions.items() if p.held}
         notes = Notes(self.input.name, partitions, *self.catalogue.positions)
+        notes.steps = self.marks.untold
         if self.deltas.is_open:
             notes.told, notes.owners = self.deltas.positions, dict(self.deltas.ledger.owners)
             notes.deltas, notes.deltas_id = self.deltas.at, self.input.deltas_id

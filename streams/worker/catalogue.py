@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -32,12 +33,53 @@ from streams.messages.decoding import decode_item_update
 from streams.messages.limits import check_size, check_work, check_written
 from streams.messages.packing import pack, unpack
 from streams.messages.schemas import ItemEmbedding, encode
+from streams.messages.state_mark import Source
 from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 
 log = logging.getLogger("millrace.catalogue")
 
 _EMBEDDING = msgspec.json.Decoder(ItemEmbedding)
+
+
+class CatalogueChanges:
+    """What the messages of both topics change in an engine.
+
+    Attributes
+    ----------
+    caught_up
+        Whether the items that embeddings are of are known already: a worker that starts learns
+        them from the embeddings, which say what an item was when it was encoded, and then from the
+        items topic, which is newer.
+    """
+
+    def __init__(self, settings: Settings, engine: Recommender) -> None:
+        self.caught_up = False
+        self._engine = engine
+        self._message_bytes = settings.topics.message_bytes
+
+    def facts(self, message: Message) -> Change | None:
+        """What an item's message says; nothing of one that cannot be read: the group buries it."""
+        record = Record.of(message)
+        try:
+            item, given = item_facts(record, self._message_bytes)
+        except BadMessage:
+            return None
+        if given is None:
+            return partial(self._engine.remove_item, item.item)
+        return partial(self._engine.describe_item, item, given)
+
+    def embedding(self, message: Message) -> Change | None:
+        """What an item's embedding says."""
+        found = decode_embedding(message)
+        if found is None:
+            return None
+        item, embedding = found
+        if not self.caught_up:
+            return partial(self._engine.upsert_item, item, embedding)
+        if embedding is None:
+            return None
+        return partial(self._engine.embed_item, item.item, embedding)
 
 
 class Catalogue:
@@ -47,6 +89,11 @@ class Catalogue:
     ----------
     embeddings, items
         The next offsets to apply of each topic, by partition.
+
+    Attributes
+    ----------
+    on_change
+        Called after each change, in that thread, with what `CatalogueStep` says of it.
     """
 
     def __init__(
@@ -57,9 +104,8 @@ class Catalogue:
         items: dict[int, int] | None = None,
     ) -> None:
         topics = settings.topics
-        self._engine = engine
-        self._message_bytes = topics.message_bytes
-        self._caught_up = False
+        self.on_change: Callable[[Source, int, int], object] = lambda source, partition, end: None
+        self._changes = CatalogueChanges(settings, engine)
         self._embeddings = TopicTail(settings, topics.item_embeddings, self._embedding, embeddings)
         self._items = TopicTail(settings, topics.items, self._facts, items)
 
@@ -77,7 +123,7 @@ class Catalogue:
         """Apply what the topics hold now; returns how many messages that were."""
         # Embeddings hold their items as these were when encoded: what the items say now is newer.
         embeddings = self._embeddings.read_to_end()
-        self._caught_up = True
+        self._changes.caught_up = True
         return embeddings + self._items.read_to_end()
 
     def follow(self, hand_over: HandOver) -> None:
@@ -91,26 +137,22 @@ class Catalogue:
         self._items.thread.stop()
 
     def _facts(self, message: Message) -> Change | None:
-        """What an item's message says; nothing of one that cannot be read: the group buries it."""
-        record = Record.of(message)
-        try:
-            item, given = item_facts(record, self._message_bytes)
-        except BadMessage:
-            return None
-        if given is None:
-            return partial(self._engine.remove_item, item.item)
-        return partial(self._engine.describe_item, item, given)
+        return self._noted("items", message, self._changes.facts(message))
 
     def _embedding(self, message: Message) -> Change | None:
-        found = decode_embedding(message)
-        if found is None:
+        source: Source = "embeddings" if self._changes.caught_up else "listed"
+        return self._noted(source, message, self._changes.embedding(message))
+
+    def _noted(self, source: Source, message: Message, change: Change | None) -> Change | None:
+        if change is None:
             return None
-        item, embedding = found
-        if not self._caught_up:
-            return partial(self._engine.upsert_item, item, embedding)
-        if embedding is None:
-            return None
-        return partial(self._engine.embed_item, item.item, embedding)
+        partition, end = cast(int, message.partition()), cast(int, message.offset()) + 1
+
+        def apply() -> None:
+            change()
+            self.on_change(source, partition, end)
+
+        return apply
 
 
 def item_facts(record: Record, message_bytes: int) -> tuple[Item, frozenset[str] | None]:

@@ -30,6 +30,7 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
+from streams.messages.state_mark import CatalogueStep
 from streams.worker.partition import Offset, PartitionNotes
 from streams.worker.stores import SUFFIX, Store, Stored
 
@@ -57,6 +58,8 @@ class Notes(msgspec.Struct):
     deltas, deltas_id
         The next offset of the topic of deltas, and the topic's id; empty where items are not
         shared.
+    steps
+        What was applied of the catalogue, and no answer tells of yet (`StateMarks.untold`).
     """
 
     log: str
@@ -67,6 +70,7 @@ class Notes(msgspec.Struct):
     owners: dict[int, str] = {}
     deltas: Offset = 0
     deltas_id: str = ""
+    steps: list[CatalogueStep] = []
 
     @property
     def positions(self) -> dict[int, int]:

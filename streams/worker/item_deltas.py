@@ -221,8 +221,11 @@ class ItemDeltas:
     @property
     def has_room(self) -> bool:
         """Whether more may be learnt before the next delta, which must not become too large; any
-        thread may ask."""
-        return sum(end - first for first, end in self._untold().values()) < _MOST_UNTOLD
+        thread may ask. Where items are not shared, there is none."""
+        return (
+            not self.is_open
+            or sum(end - first for first, end in self._untold().values()) < _MOST_UNTOLD
+        )
 
     @property
     def positions(self) -> dict[int, int]:

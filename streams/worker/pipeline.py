@@ -33,6 +33,7 @@ from streams.messages.schemas import (
     Source,
     encode,
 )
+from streams.messages.state_mark import HEADER, StateMarks
 from streams.settings import Settings
 from streams.worker.counts import Counts
 from streams.worker.delivery import Output
@@ -57,6 +58,8 @@ class Pipeline:
         Whether the engine is told of which partition each user is.
     arms
         Those of the experiments, which the lists of answers follow.
+    marks
+        Writes the header of each answer that says which state gave it.
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -67,6 +70,7 @@ class Pipeline:
         self.counts = Counts()
         self.settles = False
         self.on_news: Callable[[News], object] = lambda news: None
+        self.marks: StateMarks | None = None
         self.durations = StageDurations()
         self.arms = Arms(settings.experiments, settings.engine)
         self._engine = engine
@@ -262,13 +266,17 @@ class Pipeline:
                     self._topics.recommendations,
                     encode(message),
                     record.key,
-                    carried_headers(record.headers),
+                    self._headers(record),
                 )
             )
             self.counts.recommendations += 1
             self.durations.observe(message.latency_us)
             self.on_news((event, message))
         return outputs
+
+    def _headers(self, record: Record) -> Headers:
+        headers = carried_headers(record.headers)
+        return [*headers, (HEADER, self.marks.next())] if self.marks else headers
 
     def _dead_letter(self, record: Record, error: BadMessage) -> Output:
         found = dead_letter(

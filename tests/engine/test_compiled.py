@@ -20,12 +20,9 @@ from engine.features.head import top_k
 from engine.features.user_items import UserItems
 from engine.graph import NeighbourRows, recent_ids
 from engine.step.model import exclude
-from engine.step.tables import Tables
 
 number, scores = np.zeros(1, np.int32), np.zeros(1, np.float32)
-other = dict.fromkeys(Tables._fields, number)
-read = {"hidden": np.ones(1, np.bool_), "taken": UserItems().arrays}
-exclude(Tables(**other | read), 0, number, number, scores)
+exclude(np.ones(1, np.bool_), UserItems().arrays, 0, number, number, scores)
 top_k(scores, 1, number)
 recent_ids(NeighbourRows(8).arrays, 0, 1, 0, number)
 used = (exclude, top_k, recent_ids)

@@ -52,6 +52,31 @@ def test_a_basis_keeps_the_directions_in_which_the_texts_differ_most() -> None:
     np.testing.assert_allclose(products, embeddings @ embeddings.T, atol=1e-3)
 
 
+def test_fewer_texts_than_directions_make_no_basis_of_rounding_errors() -> None:
+    """What a solver makes of directions without variance is as many threads as it has: any."""
+
+    def of(order: list[int]) -> NDArray[np.float32]:
+        made = ItemVectors(12, ENCODED)
+        for item in order:
+            made.set_item(item, texts(6)[item], [])
+        for item in (6, 7):
+            made.set_item(item, texts(8)[item], [])
+        return made.vectors[:8]
+
+    first = [0, 1, 2, 3, 4, 5]
+    np.testing.assert_allclose(of(first), of([3, 1, 0, 2, 4, 5]), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(of(first), axis=1)[6:], 1.0, atol=1e-4)
+
+
+def test_texts_that_are_all_the_same_are_fitted() -> None:
+    made = ItemVectors(TEXT, ENCODED)
+    for item in range(4):
+        made.set_item(item, texts(1)[0], [])
+    made.set_item(4, texts(2)[1], [])
+    assert np.isfinite(made.vectors).all()
+    np.testing.assert_allclose(np.linalg.norm(made.vectors[4]), 1.0, atol=1e-4)
+
+
 def test_a_refit_keeps_the_scores_of_texts_in_the_old_span() -> None:
     made = vectors()
     taste = Taste(made.width)

@@ -90,6 +90,21 @@ def test_trending_is_the_list_of_a_stranger(shop: Served) -> None:
         assert shop.get(f"/trending?{query}").body["items"] == stranger
 
 
+def test_features_add_up_to_the_scores(shop: Served) -> None:
+    for query in ("k=10", "k=5&exclude_seen=true", f"context={segment(ODD)}"):
+        path = f"/users/u1/recommendations?{query}"
+        plain = shop.get(path).body["items"]
+        explained = shop.get(f"{path}&explain=true").body["items"]
+        assert plain
+        for item, told in zip(plain, explained, strict=True):
+            features = told.pop("features")
+            assert told == item
+            assert sum(features.values()) == pytest.approx(item["score"], abs=1e-4)
+            assert len(features) > 1
+    stranger = shop.get("/users/stranger/recommendations?explain=true").body["items"]
+    assert stranger[0]["features"] == {"recent_share": stranger[0]["score"]}
+
+
 def test_asking_for_any_list_teaches_nothing(shop: Served) -> None:
     before = state_digest(shop.engine)
     for path in (
