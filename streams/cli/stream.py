@@ -115,7 +115,7 @@ def worker(
     Example: millrace worker --broker localhost:9092 --set engine.k=20
     """
     with one_line_errors():
-        from streams.worker.app import run  # noqa: PLC0415
+        from streams.worker.run import run  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker, model)
         log_to_stderr(settings.log.format)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import logging
 import os
 import signal
-import sys
-import threading
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
@@ -22,47 +17,31 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from engine.recommender import Recommender
-from engine.state import huge_pages
-from engine.warm_up import warm_up
-from streams.brokers import BrokerError, topic_partitions
-from streams.brokers.errors import RefusedError
-from streams.kafka import clients, driver, group, rights, topics
+from streams.kafka import clients, driver, group
 from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.stretch import records_between
 from streams.kafka.tail import Change
 from streams.messages.state_mark import Source, StateMarks
-from streams.settings import Settings, SettingsError, WorkerSettings
-from streams.web import metrics
-from streams.web.api import Api
+from streams.settings import Settings
 from streams.web.engine_access import EngineAccess
-from streams.web.feed import Feed
-from streams.web.forwarding import Forwarding
-from streams.web.page import Page
-from streams.web.posting import MessageWriter
-from streams.web.server import serve
-from streams.web.workers import Workers, address_of
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue, ItemEncoder
-from streams.worker.checkpoints import Checkpoints, Notes, Writing
+from streams.worker.checkpointing import Checkpointing, checkpoints_of
+from streams.worker.checkpoints import Notes
 from streams.worker.engine_thread import EngineThread
-from streams.worker.health import Health
 from streams.worker.input_log import Input
 from streams.worker.item_deltas import ItemDeltas, first_mentions
 from streams.worker.ledger import GapError, Ledger
 from streams.worker.partition import Partition
 from streams.worker.pins import model_of
 from streams.worker.pipeline import Pipeline
-from streams.worker.stores import SUFFIX, store_of
+from streams.worker.stores import SUFFIX
 from streams.worker.topic_watch import EXIT_STATUS as START_AGAIN
-from streams.worker.topic_watch import TopicWatch, grow_outputs
 from streams.worker.user_side import UserSide
-from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
 log = logging.getLogger("millrace.worker")
 
-_AWAY_SECONDS = 5.0
-"""Pause between two attempts to reach the store of checkpoints at the start."""
 _STEP_SECONDS = 0.02
 """How often it is looked whether the answers of a collected delta are written."""
 
@@ -91,7 +70,7 @@ class Worker:
         self.assignment = Assignment(settings, self.input)
         partitions = self.assignment.partitions
         writer = uuid.uuid4().hex[:8]
-        self.checkpoints = _checkpoints(settings, self.input, writer)
+        self.checkpoints = checkpoints_of(settings, self.input, writer)
         found = self.checkpoints and self.checkpoints.newest(settings.engine, self.input.fits)
         self.engine = found.engine if found else Recommender.new(settings.engine)
         self.model = model_of(settings)
@@ -125,9 +104,10 @@ class Worker:
             self._share(Ledger(self._notes.positions, self._notes.owners), at)
         self._admin = AdminClient(clients.common(settings))
         self._items_committed: dict[int, int] = {}
-        self._checkpointing: asyncio.Task[None] | None = None
-        self._next_checkpoint = time.monotonic() + settings.worker.checkpoint_seconds
-        self._saved = self._progress()
+        self.checkpointing = Checkpointing(
+            settings, self.checkpoints, self.input, self.engine, self.assignment, self.deltas,
+            self.catalogue, self.marks, self.pipeline.counts,
+        )  # fmt: skip
         self._disowned_since: float | None = None
 
     def app(self) -> faust.App:
@@ -198,7 +178,7 @@ class Worker:
             while not app.should_stop:
                 await app.sleep(min(_STEP_SECONDS, worker.delta_seconds))
                 if time.monotonic() > due and self.deltas.collect():
-                    self._checkpoint_if_due()
+                    self.checkpointing.if_due()
                     if self.deltas.is_telling:  # what comes after a quiet time is told at once
                         due = time.monotonic() + self.deltas.interval
                 self.deltas.publish()
@@ -206,7 +186,7 @@ class Worker:
         @app.timer(1.0)  # type: ignore[untyped-decorator]
         async def checkpoint() -> None:
             if not self.deltas.is_open:  # else `tell` cuts it where all is told
-                self._checkpoint_if_due()
+                self.checkpointing.if_due()
 
         return app
 
@@ -355,205 +335,13 @@ class Worker:
         if await _commit(app, self.settings.topics.items, read):
             self._items_committed |= read
 
-    # ------------------------------------------------------------------ checkpoints
-
-    def notes(self) -> Notes:
-        """What a checkpoint of now says beside the engine's state."""
-        partitions = {n: p.notes() for n, p in self.assignment.partitions.items() if p.held}
-        notes = Notes(self.input.name, partitions, *self.catalogue.positions)
-        notes.steps = self.marks.untold
-        if self.deltas.is_open:
-            notes.told, notes.owners = self.deltas.positions, dict(self.deltas.ledger.owners)
-            notes.deltas, notes.deltas_id = self.deltas.at, self.input.deltas_id
-        return notes
-
-    def positions(self) -> dict[int, int]:
-        """By partition, up to where its events are in the items here, once all that is collected
-        is told."""
-        return self.deltas.positions if self.deltas.is_open else self.assignment.positions()
-
-    def _progress(self) -> tuple[int, int]:
-        """Of how many events the users here know, and the items; a checkpoint of equal ones would
-        hold nothing new."""
-        held = (p.next_offset for p in self.assignment.partitions.values() if p.held)
-        return sum(held), sum(self.positions().values())
-
-    def _checkpoint_if_due(self) -> None:
-        try:
-            self.checkpoint_if_due()
-        except OSError as error:  # no descriptor or no process left: others may end theirs
-            self.pipeline.counts.checkpoint_failures += 1
-            log.warning("no checkpoint: %s", error)
-
-    def checkpoint_if_due(self) -> None:
-        """Cut one, off the event path; of a worker that waits for partitions, none."""
-        busy = self._checkpointing is not None and not self._checkpointing.done()
-        if self.checkpoints is None or busy or time.monotonic() < self._next_checkpoint:
-            return
-        if not self.assignment.ours():
-            return
-        # Where none can be written, one line says so each time, and not each second.
-        self._next_checkpoint = time.monotonic() + self.settings.worker.checkpoint_seconds
-        writing = self.checkpoints.begin(self.engine, self.positions(), self.notes)
-        self._saved = self._progress()
-        self.pipeline.counts.checkpoints += 1
-        self.pipeline.counts.checkpoint_pause_seconds += writing.pause_seconds
-        self._checkpointing = asyncio.get_running_loop().create_task(self._publish(writing))
-
-    def _are_out(self, positions: dict[int, int]) -> bool:
-        """Whether what a state of these positions has answered is written, and what it learnt
-        told."""
-        if self.deltas.is_open:
-            return all(self.deltas.ledger.told(n) >= offset for n, offset in positions.items())
-        return self.assignment.are_out(positions)
-
-    async def _publish(self, writing: Writing) -> None:
-        assert self.checkpoints is not None
-        counts, begun = self.pipeline.counts, time.monotonic()
-        try:
-            await asyncio.to_thread(writing.wait)
-            deadline = time.monotonic() + self.settings.worker.session_seconds
-            while not self._are_out(writing.positions):
-                if time.monotonic() > deadline or self.deltas.spoilt:
-                    raise OSError(
-                        "answers up to the checkpoint were not written, or what it learnt was not "
-                        "told, within worker.session_seconds"
-                    )
-                await asyncio.sleep(0.01)
-            await asyncio.to_thread(self.checkpoints.publish, writing)
-            counts.checkpoints_written += 1
-            counts.checkpoint_write_seconds += time.monotonic() - begun
-        except OSError as error:
-            counts.checkpoint_failures += 1
-            log.warning("no checkpoint: %s", error)
-            with contextlib.suppress(OSError):
-                writing.discard()
-
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
         self.catalogue.stop()
         self.deltas.stop()
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
-        whole = self.deltas.is_told if self.deltas.is_open else self._are_out(self.positions())
-        if self.checkpoints is not None and whole and self._progress() != self._saved:
-            try:
-                self.checkpoints.write(self.engine, self.notes())
-            except OSError as error:
-                log.warning("no checkpoint: %s", error)
-
-
-def run(settings: Settings) -> None:
-    """Run a worker in the foreground until SIGINT or SIGTERM."""
-    wait_for_broker(settings)
-    rights.require(settings, rights.of_worker(settings), member=True)
-    grow_outputs(settings)
-    topics.require(settings)
-    # Threads that write answers must not wait 5 ms each time until an event lets them.
-    sys.setswitchinterval(0.0005)
-    # Loading a checkpoint is mostly reading and adding up, beside which kernels can be loaded.
-    with ThreadPoolExecutor(1, "warm-up") as beside:
-        warm = beside.submit(warm_up, settings.engine)
-        worker = Worker(settings)
-        warm.result()
-    health = Health()
-    if settings.web.port:
-        _serve(worker, health)
-    worker.catch_up()
-    # What is here now stays: the collector need not look at it again while events wait.
-    gc.freeze()
-    if worker.checkpoints is not None:
-        # Before the first fork; some 2 s of another thread's time for a gigabyte.
-        threading.Thread(target=huge_pages.collapse, name="huge-pages", daemon=True).start()
-    app = worker.app()
-    watchdog = Watchdog(
-        settings, worker.assignment.our_positions, worker.assignment.all_have_room, health
-    )
-    watch = TopicWatch(
-        settings, worker.input, health, worker.assignment.abandon, worker.assignment.know
-    )
-    try:
-        runner = faust.Worker(
-            app, loglevel="warn", quiet=True, redirect_stdouts=False, override_logging=False
-        )
-        runner.spinner = None  # its escape codes would stand among the lines of the log
-        runner.execute_from_commandline()
-    finally:
-        worker.stop()
-        watchdog.close()
-        watch.close()
-        if watchdog.stuck or watch.status or worker.status:
-            sys.exit(watch.status or worker.status or EXIT_STATUS)
-
-
-def _serve(worker: Worker, health: Health) -> None:
-    """The page, the HTTP API, metrics and health, from a thread of their own."""
-    settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
-    partitions, web = worker.assignment.partitions, settings.web
-    workers = Workers(worker.members)
-    forwarding = Forwarding(partitions, workers, health)
-    writer = MessageWriter(settings, lambda: len(partitions))
-    api = Api(engine, worker.model, worker.access, health, writer, settings, workers, forwarding)
-    feed = Feed(pipeline, health, worker.model)
-    page = Page(feed, engine, worker.access, forwarding, web.pages_per_client)
-    told = metrics.registry(
-        pipeline, worker.assignment, health, settings.engine, worker.checkpoints
-    )
-    told.register(metrics.ExperimentMetrics(pipeline, feed.comparison))
-    server = serve(settings, told, health, api.routes(), (page, forwarding))
-    worker.address = workers.address = address_of(settings, server.port)
-
-
-def wait_for_broker(settings: Settings) -> None:
-    """Return once the broker answers; say every five seconds that it does not.
-
-    Raises
-    ------
-    RefusedError
-        If it answers and does not let us in.
-    """
-    started = time.monotonic()
-    while True:
-        try:
-            topic_partitions(settings.broker.bootstrap, seconds=5.0, security=settings.security)
-        except RefusedError:
-            raise
-        except BrokerError as error:
-            log.warning("%s (%d s)", error, time.monotonic() - started)
-        else:
-            return
-
-
-def _checkpoints(settings: Settings, log_: Input, writer: str = "") -> Checkpoints | None:
-    """This group's checkpoints, once their store answers. The embedded broker's log dies with it.
-
-    Raises
-    ------
-    SettingsError
-        If what the settings name cannot be used; without the default folder it goes on.
-    """
-    if not settings.worker.checkpoints or settings.broker.embedded:
-        return None
-    try:
-        while True:
-            try:
-                store = store_of(settings, log_.name)
-                return Checkpoints(store, settings.worker.checkpoints_kept, writer)
-            except ConnectionError as error:  # a store that is away comes back, as a broker does
-                log.warning("%s; the worker waits for it", error)
-                time.sleep(_AWAY_SECONDS)
-    except OSError as error:
-        name = settings.worker.checkpoints
-        if name != WorkerSettings().checkpoints:
-            raise SettingsError(
-                f"worker.checkpoints = {name!r} cannot be used: {error}; name a folder or a bucket "
-                "that can be written, or nothing for no checkpoints"
-            ) from None
-        log.warning(
-            "no checkpoints: %s; a restart reads the log again. worker.checkpoints names a folder",
-            error,
-        )
-        return None
+        self.checkpointing.at_end()
 
 
 def _skip_what_is_gone(settings: Settings, partition: Partition, low: int) -> None:

@@ -16,7 +16,7 @@ from engine import EngineSettings, Recommender
 from engine.datasets import Synthetic
 from engine.state.snapshot import VERSION
 from streams.settings import Settings, SettingsError, WorkerSettings
-from streams.worker import app
+from streams.worker import checkpointing
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import PartitionNotes, Progress
@@ -343,12 +343,12 @@ def test_a_folder_that_cannot_be_used_costs_checkpoints_and_no_traceback(
     log = Input("log", "", {0: 0}, {0: 0})
     named = Settings(worker=WorkerSettings(checkpoints=str(file / "x")))
     with pytest.raises(SettingsError, match=r"worker\.checkpoints = '.*' cannot be used"):
-        app._checkpoints(named, log)
+        checkpointing.checkpoints_of(named, log)
     monkeypatch.setattr(WorkerSettings.model_fields["checkpoints"], "default", str(file / "x"))
     WorkerSettings.model_rebuild(force=True)
     try:
         with caplog.at_level(logging.WARNING, "millrace.worker"):
-            assert app._checkpoints(Settings(worker=WorkerSettings()), log) is None
+            assert checkpointing.checkpoints_of(Settings(worker=WorkerSettings()), log) is None
     finally:
         monkeypatch.undo()
         WorkerSettings.model_rebuild(force=True)

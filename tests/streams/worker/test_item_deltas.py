@@ -296,7 +296,7 @@ def test_users_move_by_checkpoint_and_are_let_go(settings: Callable[..., Setting
         one.tell()
         worker = one.worker
         assert worker.checkpoints is not None
-        worker.checkpoints.write(worker.engine, worker.notes())
+        worker.checkpoints.write(worker.engine, worker.checkpointing.notes())
         fleet.send(20)  # behind the checkpoint, and told: of these users alone learn again
         fleet.read_all(one)
         one.tell()

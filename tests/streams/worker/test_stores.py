@@ -20,7 +20,7 @@ from streams.processes import Child
 from streams.settings import Settings, SettingsError, as_environment, load_settings
 from streams.tools.doctor import machine
 from streams.tools.replay import partition_of
-from streams.worker import app
+from streams.worker import checkpointing
 from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Progress
@@ -111,7 +111,7 @@ def test_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "obstore", None)
     settings = Settings(worker={"checkpoints": "s3://bucket/x"})
     with pytest.raises(SettingsError, match=r"pip install '\.\[object-store\]'") as told:
-        app._checkpoints(settings, Input("log", "", {0: 0}, {0: 0}))
+        checkpointing.checkpoints_of(settings, Input("log", "", {0: 0}, {0: 0}))
     assert "\n" not in str(told.value)
     (finding,) = machine.checkpoint_folder(settings)
     assert (finding.state, finding.text) == ("fail", str(told.value))
@@ -138,7 +138,7 @@ def test_a_url_that_is_none_is_refused_and_a_login_in_it_not_said(url: str, said
 def test_a_bucket_that_is_not_there_is_told_in_one_line(bucket_url: str) -> None:
     settings = Settings(worker={"checkpoints": "s3://there-is-none/x"})
     with pytest.raises(SettingsError, match=r"cannot be used: .*NoSuchBucket") as told:
-        app._checkpoints(settings, Input("log", "", {0: 0}, {0: 0}))
+        checkpointing.checkpoints_of(settings, Input("log", "", {0: 0}, {0: 0}))
     assert "\n" not in str(told.value)
     assert SECRET not in str(told.value)
     (finding,) = machine.checkpoint_folder(settings)
@@ -180,7 +180,7 @@ def test_a_worker_that_starts_waits_for_a_store_that_is_away(
     bucket_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = os.environ["AWS_ENDPOINT_URL"]
-    made = app.store_of
+    made = checkpointing.store_of
 
     def back_after_once(settings: Settings, log_name: str) -> Store:
         away = not caplog.messages
@@ -188,11 +188,11 @@ def test_a_worker_that_starts_waits_for_a_store_that_is_away(
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         return made(settings, log_name)
 
-    monkeypatch.setattr(app, "store_of", back_after_once)
-    monkeypatch.setattr(app, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpointing, "store_of", back_after_once)
+    monkeypatch.setattr(checkpointing, "_AWAY_SECONDS", 0.0)
     settings = Settings(worker={"checkpoints": bucket_url})
     with caplog.at_level(logging.WARNING, "millrace.worker"):
-        assert app._checkpoints(settings, Input("log", "", {0: 0}, {0: 0})) is not None
+        assert checkpointing.checkpoints_of(settings, Input("log", "", {0: 0}, {0: 0})) is not None
     (told,) = caplog.messages
     assert told.endswith("the worker waits for it")
 

@@ -34,7 +34,7 @@ from streams.worker import watchdog
 from streams.cli.logs import log_to_stderr
 from streams.worker.pipeline import Pipeline
 from streams.settings import load_settings
-from streams.worker.app import run
+from streams.worker.run import run
 
 handle = Pipeline.handle
 
