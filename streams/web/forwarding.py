@@ -6,14 +6,19 @@ the one that learnt from the user's last event.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from yarl import URL
 
 from streams.tools.replay import partition_of
-from streams.web.errors import RefusedRequest
+from streams.web.engine_access import PATIENCE_SECONDS
+from streams.web.errors import Error, RefusedRequest
 from streams.web.workers import Workers, host
 from streams.worker.health import Health
 from streams.worker.partition import Partition
@@ -21,6 +26,7 @@ from streams.worker.partition import Partition
 FORWARDED_FOR = "Millrace-Forwarded-For"
 """Header of a request that was passed on once, and is not again: the address of who asked."""
 _CONNECT_SECONDS = 2.0
+_AGAIN_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
 _PASSED_ON = ("Authorization", "Accept", "User-Agent", "traceparent", "tracestate")
 _PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "X-Content-Type-Options")
@@ -75,14 +81,35 @@ class Forwarding:
             return False
         return was_here or (self._health.readable and not self._of(user).held)
 
-    async def elsewhere(self, request: web.Request, user: str) -> web.StreamResponse | None:
+    async def elsewhere(
+        self, request: web.Request, user: str, or_here: bool = False
+    ) -> web.StreamResponse | None:
         """What the worker answers that has the user; None if that is this one.
+
+        While the user's partition moves it is asked again, for `PATIENCE_SECONDS`.
+
+        Parameters
+        ----------
+        or_here
+            Whether this worker may answer after that by what it knows.
 
         Raises
         ------
         RefusedRequest
-            503, if no worker has the user now, or the one that has them cannot be asked.
+            503, if no worker has the user, or the one that has them cannot be asked.
         """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._once(request, user)
+            except RefusedRequest:
+                if time.monotonic() > deadline or FORWARDED_FOR in request.headers:
+                    if or_here:
+                        return None
+                    raise
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _once(self, request: web.Request, user: str) -> web.StreamResponse | None:
         if self.is_here(user):
             return None
         partition = self._of(user)
@@ -116,6 +143,9 @@ class Forwarding:
             async with self._session.request(
                 request.method, url, headers=headers, allow_redirects=False
             ) as heard:
+                if heard.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    told = msgspec.json.decode(await heard.read(), type=Error)
+                    raise RefusedRequest(503, f"the worker at {owner}: {told.error.message}")
                 response.set_status(heard.status)
                 for name in _PASSED_BACK:
                     if name in heard.headers:
@@ -125,7 +155,7 @@ class Forwarding:
                     await response.write(part)
                 await response.write_eof()
                 return response
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
             if response.prepared:  # whoever asked sees it end too early, and asks again
                 raise ConnectionError(str(error)) from error
             raise RefusedRequest(

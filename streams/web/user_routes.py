@@ -113,7 +113,9 @@ class UserRoutes:
     async def recommendations(self, request: web.Request) -> web.StreamResponse:
         """The user's list; of somebody unknown, what is trending."""
         user, wanted = of_path(request, OfUser).user, of_query(request, Wanted)
-        if (heard := await self._forwarding.elsewhere(request, user)) is not None:
+        # While the user moves between workers, what is trending is better than nothing.
+        heard = await self._forwarding.elsewhere(request, user, or_here=True)
+        if heard is not None:
             return heard
         engine, now = self._asking.engine, time.time_ns() // 1_000_000
 

@@ -218,6 +218,9 @@ def test_whose_worker_died_is_asked_for_in_vain_until_another_has_them(workers: 
     until(lambda: ask(left, f"/users/{user}").body["known"], 60, "the event is learnt")
     workers.children[dead].process.kill()
     workers.children[dead].process.wait()
+    listed = ask(left, f"/users/{user}/recommendations")
+    assert (listed.status, listed.body["known"]) == (200, False)
+    assert listed.body["items"]  # what is trending
     heard = ask(left, f"/users/{user}")
     assert heard.status == 503
     assert f"the worker at 127.0.0.1:{dead}" in heard.body["error"]["message"]
