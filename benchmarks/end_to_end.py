@@ -94,9 +94,11 @@ class Bench:
     def environment(self) -> dict[str, str]:
         return os.environ | as_environment(self.settings)
 
-    def worker(self, port: int = 0) -> Child:
-        """Start a worker, with a web server at a port unless that is 0."""
-        environment = self.environment | {"MILLRACE_WEB__PORT": str(port)}
+    def worker(self, port: int | None = None) -> Child:
+        """Start a worker, its web server at a port in place of that of the settings."""
+        environment = dict(self.environment)
+        if port is not None:
+            environment["MILLRACE_WEB__PORT"] = str(port)
         return Child([sys.executable, "-m", "streams.cli", "worker"], env=environment)
 
     def send(self, topic: str, interaction: Interaction) -> None:
