@@ -200,6 +200,7 @@ def test_the_document_tells_every_route_and_none_else(served: Served) -> None:
         ("get", "/items/{item}/similar"),
         ("get", "/popular"),
         ("get", "/trending"),
+        ("get", "/workers"),
         ("post", "/interactions"),
     }
     schemas = document["components"]["schemas"]
