@@ -57,6 +57,10 @@ log4j.appender.stdout.layout.ConversionPattern=%d %p %m (%c)%n
 QUICK_START = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 
+_ATTEMPTS = 3
+"""Starts with other ports, where nobody has named one and another process was faster."""
+
+
 def find_jars() -> Path:
     """The folder with Kafka's jars, when a server can be started from it.
 
@@ -119,21 +123,31 @@ class KafkaServer:
         self._new_archive = self._home / "server.jsa"
         self._log = self._home / "server.log"
         try:
-            client, controller = _free_ports(port)
-            self.bootstrap = f"127.0.0.1:{client}"
             data = (data or self._home / "data").absolute()
-            (self._home / "log4j.properties").write_text(LOGGING)
-            (self._home / "server.properties").write_text(
-                (PROPERTIES + properties).format(
-                    port=client, controller=controller, data=data, message_bytes=MESSAGE_BYTES
-                )
-            )
-            if not (data / "meta.properties").exists():
-                self._format()
-            self._start()
+            for again in reversed(range(_ATTEMPTS)):
+                try:
+                    self._begin(port, data, properties)
+                    break
+                except BrokerError as error:
+                    # A port that was free a second ago: another process has taken it.
+                    if port or not again or "Address already in use" not in str(error):
+                        raise
         except BaseException:
             self.close()
             raise
+
+    def _begin(self, port: int, data: Path, properties: str) -> None:
+        client, controller = _free_ports(port)
+        self.bootstrap = f"127.0.0.1:{client}"
+        (self._home / "log4j.properties").write_text(LOGGING)
+        (self._home / "server.properties").write_text(
+            (PROPERTIES + properties).format(
+                port=client, controller=controller, data=data, message_bytes=MESSAGE_BYTES
+            )
+        )
+        if not (data / "meta.properties").exists():
+            self._format()
+        self._start()
 
     @property
     def pid(self) -> int:

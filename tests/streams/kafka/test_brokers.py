@@ -223,6 +223,18 @@ def test_a_port_in_use(kafka_jars):
             KafkaServer(port)
 
 
+def test_a_port_that_another_process_takes_first_is_no_failure(kafka_jars, monkeypatch):
+    free = kafka_module._free_ports
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answers = [(free(0)[0], taken.getsockname()[1])]
+        monkeypatch.setattr(
+            kafka_module, "_free_ports", lambda port: answers.pop() if answers else free(0)
+        )
+        with KafkaServer() as server:
+            assert topic_partitions(server.bootstrap) == {}
+    assert not answers
+
+
 def test_the_embedded_broker_takes_neither_port_nor_folder(tmp_path: Path):
     with pytest.raises(BrokerError, match="9092"):
         open_broker("embedded", Settings(), port=9092)

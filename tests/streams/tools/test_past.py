@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -96,14 +97,27 @@ def lived(path: Path) -> int:
     return answers
 
 
-@pytest.fixture(scope="module", params=["leased", "transactional"])
+@pytest.fixture(scope="module")
+def logs(
+    kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, int]]:
+    """A log that was lived through once with a way of delivery, and how many answers it has."""
+    made = settings_on(kafka, tmp_path_factory.mktemp("past"))
+
+    @cache
+    def log_of(delivery: str) -> tuple[Path, int]:
+        path = Path(made(topics={"partitions": 1}, worker=WORKER | {"delivery": delivery}))
+        return path, lived(path)
+
+    return log_of
+
+
+@pytest.fixture(params=["leased", "transactional"])
 def log(
-    request: pytest.FixtureRequest, kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, logs: Callable[[str], tuple[Path, int]]
 ) -> tuple[Path, int]:
     """A log that was lived through, and how many answers it has."""
-    made = settings_on(kafka, tmp_path_factory.mktemp("past"))
-    path = Path(made(topics={"partitions": 1}, worker=WORKER | {"delivery": request.param}))
-    return path, lived(path)
+    return logs(request.param)
 
 
 def without_checkpoints(settings: Settings) -> Settings:

@@ -97,6 +97,7 @@ def test_partitions_that_are_added_are_answered(settings: Callable[..., Settings
     finally:
         running.terminate()
         _, text = running.communicate(timeout=60)
+        print(text)
     answers = path.answers(22)
     placed = {answer["user"]: answer["source"]["partition"] for answer in answers}
     assert {user: placed[user] for user in ("u0", "u1", "u2")} == {"u0": 0, "u1": 1, "u2": 2}
