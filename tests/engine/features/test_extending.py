@@ -96,6 +96,7 @@ def extended(folder: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_feature_takes_its_module_and_the_table(tmp_path: Path) -> None:
     before = Recommender(EngineSettings(model="gnn", dimensions=8))
     before.upsert_item(Item(item="coffee"))

@@ -206,6 +206,7 @@ for path in sorted(Path(sys.argv[1]).iterdir(), key=lambda path: int(path.name))
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("told_so", [told_lies, single_lies])
 def test_no_contents_of_a_sound_file_crash_the_kernels(
     tmp_path: Path, whole: bytes, told_so: Callable[[bytes], Iterator[tuple[str, bytes]]]
