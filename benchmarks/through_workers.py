@@ -11,8 +11,6 @@ millisecond or so, until it knows. Both times are from sending the event to Kafk
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 
 from benchmarks.end_to_end import Bench
+from benchmarks.http_peers.client import JsonClient
 from engine.evaluation.measures import percentiles
 from engine.events import Interaction
 from streams.tools.replay import partition_of
@@ -33,44 +32,23 @@ _LONGEST_PAUSE_SECONDS = 0.5
 """Between two events a random time passes: else each would come right after a delta."""
 
 
-class Asked:
-    """A worker, asked over one connection."""
-
-    def __init__(self, port: int) -> None:
-        self.address = f"127.0.0.1:{port}"
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-
-    def get(self, path: str) -> tuple[int, Any]:
-        """The status and the body of an answer."""
-        try:
-            self._connection.request("GET", path)
-            response = self._connection.getresponse()
-            return response.status, json.loads(response.read() or b"null")
-        except (ConnectionError, http.client.HTTPException):
-            self._connection.close()
-            return 0, None
-
-
 def measure(bench: Bench, ports: Sequence[int], probes: int = PROBES) -> dict[str, Any]:
     """Both figures, by percentile, in milliseconds, of two workers with these ports."""
     with ExitStack() as stack:
         for port in ports:
             stack.enter_context(bench.worker(port))
-        first, second = map(Asked, ports)
+        first, second = (JsonClient(f"http://127.0.0.1:{port}") for port in ports)
         partitions = bench.settings.topics.partitions
 
         def both_have_some() -> bool:
-            status, body = first.get("/workers")
-            of_each = [len(each["partitions"]) for each in body["workers"]] if status == 200 else []
+            if not all(asked.answers("/health/ready") for asked in (first, second)):
+                return False
+            of_each = [len(each["partitions"]) for each in first.ask("GET", "/workers")["workers"]]
             return len(of_each) == len(ports) and all(of_each) and sum(of_each) == partitions
 
         _until(both_have_some, _READY_SECONDS)
-        for asked in (first, second):
-            _until(lambda asked=asked: asked.get("/health/ready")[0] == 200, _READY_SECONDS)
         owned = next(
-            each["partitions"]
-            for each in first.get("/workers")[1]["workers"]
-            if each["address"] == second.address
+            each["partitions"] for each in second.ask("GET", "/workers")["workers"] if each["asked"]
         )
         pauses = np.random.default_rng(0).uniform(0, _LONGEST_PAUSE_SECONDS, 2 * probes)
         users = (
@@ -82,14 +60,14 @@ def measure(bench: Bench, ports: Sequence[int], probes: int = PROBES) -> dict[st
             "own_feedback_other_worker_ms": [
                 _seconds(
                     bench, pauses[n], f"feedback {n}", next(users), "an item that all know",
-                    lambda user, _item: bool(first.get(f"/users/{quote(user)}")[1]["interactions"]),
+                    lambda user, _item: first.ask("GET", f"/users/{quote(user)}")["interactions"],
                 )
                 for n in range(probes)
             ],
             "item_freshness_ms": [
                 _seconds(
                     bench, pauses[-n], f"freshness {n}", next(users), f"item {n}",
-                    lambda _user, item: first.get(f"/items/{quote(item)}")[0] == 200,
+                    lambda _user, item: first.answers(f"/items/{quote(item)}"),
                 )
                 for n in range(probes)
             ],
@@ -103,7 +81,7 @@ def _seconds(
     event_id: str,
     user: str,
     item: str,
-    is_known: Callable[[str, str], bool],
+    is_known: Callable[[str, str], object],
 ) -> float:
     """From sending an event to its being known."""
     time.sleep(pause)
@@ -117,7 +95,7 @@ def _seconds(
     return time.monotonic() - began
 
 
-def _until(holds: Callable[[], bool], seconds: float) -> None:
+def _until(holds: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:

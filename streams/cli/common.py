@@ -22,6 +22,7 @@ from streams.tools.printable import printable
 
 if TYPE_CHECKING:
     from engine.datasets import Dataset
+    from streams.kafka.rights import Needed
 
 out = Console()
 err = Console(stderr=True)
@@ -138,6 +139,15 @@ def report_problems(dataset: Dataset) -> None:
         err.print(f"[yellow]{problems.count:,} malformed rows were skipped, such as")
         for row in problems.malformed[:5]:
             _print_text(f"  {row}")
+
+
+def require_rights(settings: Settings, needed: Needed) -> None:
+    """Return when a broker answers and grants what is needed; else say what to do."""
+    from streams.brokers import topic_partitions  # noqa: PLC0415
+    from streams.kafka import rights  # noqa: PLC0415
+
+    topic_partitions(settings.broker.bootstrap, security=settings.security)
+    rights.require(settings, needed)
 
 
 def write_json(file: Path | None, report: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from streams.cli.common import (
     err,
     one_line_errors,
     out,
+    require_rights,
     write_json,
 )
 from streams.settings import Settings
@@ -124,12 +125,9 @@ def explain(
 
 def _readable(settings: Settings) -> Settings:
     """The settings, when their broker answers and lets the topics be read."""
-    from streams.brokers import topic_partitions  # noqa: PLC0415
     from streams.kafka import rights  # noqa: PLC0415
 
-    # says what to do when no broker answers
-    topic_partitions(settings.broker.bootstrap, security=settings.security)
-    rights.require(settings, rights.of_audit(settings))
+    require_rights(settings, rights.of_audit(settings))
     return settings
 
 

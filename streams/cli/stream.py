@@ -28,6 +28,7 @@ from streams.cli.common import (
     one_line_errors,
     out,
     report_problems,
+    require_rights,
     write_json,
 )
 from streams.cli.logs import log_to_stderr
@@ -150,7 +151,6 @@ def replay(
     Example: millrace replay ml-100k --rate 200
     """
     with one_line_errors():
-        from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.kafka import rights  # noqa: PLC0415
         from streams.tools.replay import Pace, Replay  # noqa: PLC0415
         from streams.tools.replay_progress import replay_progress  # noqa: PLC0415
@@ -159,9 +159,7 @@ def replay(
             raise typer.BadParameter("give one of --rate, --speedup and --max")
         settings = effective_settings(config, set_, broker)
         dataset = chosen_dataset(path, synthetic, seed, strict, columns, items, settings)
-        # says what to do when no broker answers
-        topic_partitions(settings.broker.bootstrap, security=settings.security)
-        rights.require(settings, rights.of_replay(settings, resume))
+        require_rights(settings, rights.of_replay(settings, resume))
         with replay_progress(json_lines, err) as on_progress:
             job = Replay(
                 settings,
@@ -214,14 +212,11 @@ def watch(
     Example: millrace watch --json | jq '.user, .items[0].item'
     """
     with one_line_errors():
-        from streams.brokers import topic_partitions  # noqa: PLC0415
         from streams.kafka import rights  # noqa: PLC0415
         from streams.tools.watch import show  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
-        # says what to do when no broker answers
-        topic_partitions(settings.broker.bootstrap, security=settings.security)
-        rights.require(settings, rights.of_watch(settings))
+        require_rights(settings, rights.of_watch(settings))
         show(settings, from_beginning, dead_letters, json_lines, out)
 
 

@@ -7,9 +7,13 @@ tidied up, and a worker that dies leaves it when its session ends.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 from confluent_kafka.admin import AdminClient
+
+from streams.kafka import clients
+from streams.settings import Settings
 
 _NAME = "millrace"
 _SECONDS = 2.0
@@ -35,25 +39,36 @@ def client_id(address: str) -> str:
     return f"{_NAME}@{address}" if address else _NAME
 
 
-def members(admin: AdminClient, group: str, topic: str) -> list[Member]:
-    """The group's members by address; blocks for a few milliseconds, 2 s at most.
+class Group:
+    """The workers' consumer group, as its coordinator tells of it."""
 
-    While the group moves partitions, its members have none.
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-    Raises
-    ------
-    KafkaException, TimeoutError
-        If the coordinator cannot be asked.
-    """
-    asked = admin.describe_consumer_groups([group], request_timeout=_SECONDS)
-    return sorted(
-        Member(
-            member.client_id.partition("@")[2] if member.client_id.startswith(_NAME) else "",
-            sorted(
-                place.partition
-                for place in (member.assignment.topic_partitions if member.assignment else ())
-                if place.topic == topic
-            ),
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient(clients.common(self._settings))
+
+    def members(self) -> list[Member]:
+        """Its members by address; blocks for a few milliseconds, 2 s at most.
+
+        While the group moves partitions, its members have none.
+
+        Raises
+        ------
+        KafkaException, TimeoutError
+            If the coordinator cannot be asked.
+        """
+        name, topic = self._settings.worker.group, self._settings.topics.interactions
+        asked = self._admin.describe_consumer_groups([name], request_timeout=_SECONDS)
+        return sorted(
+            Member(
+                member.client_id.partition("@")[2] if member.client_id.startswith(_NAME) else "",
+                sorted(
+                    place.partition
+                    for place in (member.assignment.topic_partitions if member.assignment else ())
+                    if place.topic == topic
+                ),
+            )
+            for member in asked[name].result().members
         )
-        for member in asked[group].result().members
-    )

@@ -19,7 +19,7 @@ HEADER = "millrace.state"
 MOST_STEPS = 5_000
 """Steps that are kept between two answers, some 20 bytes each: a header must not become a load."""
 
-Source = Literal["items", "embeddings", "listed"]
+CatalogueSource = Literal["items", "embeddings", "listed"]
 """Where a change of the catalogue came from. `listed`: from the embeddings, as a worker reads them
 that starts, which takes items from them, too."""
 
@@ -36,7 +36,7 @@ class CatalogueStep(msgspec.Struct, frozen=True, array_like=True):
     """
 
     at: int
-    source: Source
+    source: CatalogueSource
     partition: int
     end: int
 
@@ -95,7 +95,7 @@ class StateMarks:
         """What no answer tells of yet, for a checkpoint."""
         return list(self._steps)
 
-    def applied(self, at: int, source: Source, partition: int, end: int) -> None:
+    def applied(self, at: int, source: CatalogueSource, partition: int, end: int) -> None:
         """Note that a message of the catalogue was applied; as of `CatalogueStep`."""
         step = CatalogueStep(at, source, partition, end)
         if self._steps:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, cast
 
 import faust
-from confluent_kafka.admin import AdminClient
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
@@ -22,7 +21,7 @@ from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.stretch import records_between
 from streams.kafka.tail import Change
-from streams.messages.state_mark import Source, StateMarks
+from streams.messages.state_mark import CatalogueSource, StateMarks
 from streams.settings import Settings
 from streams.web.engine_access import EngineAccess
 from streams.worker.assignment import Assignment
@@ -102,7 +101,6 @@ class Worker:
         if len(partitions) > 1:
             at = self._notes.deltas if self._notes.deltas_id else self.input.deltas[0]
             self._share(Ledger(self._notes.positions, self._notes.owners), at)
-        self._admin = AdminClient(clients.common(settings))
         self._items_committed: dict[int, int] = {}
         self.checkpointing = Checkpointing(
             settings, self.checkpoints, self.input, self.engine, self.assignment, self.deltas,
@@ -195,7 +193,7 @@ class Worker:
         self.thread.open(asyncio.get_running_loop())
         self.deltas.follow(self._hand_over)
 
-    def _note_change(self, source: Source, partition: int, end: int) -> None:
+    def _note_change(self, source: CatalogueSource, partition: int, end: int) -> None:
         at = sum(each.next_offset for each in self.assignment.partitions.values())
         self.marks.applied(at, source, partition, end)
 
@@ -203,13 +201,6 @@ class Worker:
         loop = self.thread.loop
         assert loop is not None
         loop.call_soon_threadsafe(change)
-
-    def members(self) -> list[group.Member]:
-        """The workers of the group; blocks. The embedded broker has this one alone."""
-        if self.settings.broker.embedded:
-            return [group.Member(self.address, [p.number for p in self.assignment.ours()])]
-        names = self.settings.worker.group, self.settings.topics.interactions
-        return group.members(self._admin, *names)
 
     # ------------------------------------------------------------------ the event path
 

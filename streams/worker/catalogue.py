@@ -33,7 +33,7 @@ from streams.messages.decoding import decode_item_update
 from streams.messages.limits import check_size, check_work, check_written
 from streams.messages.packing import pack, unpack
 from streams.messages.schemas import ItemEmbedding, encode
-from streams.messages.state_mark import Source
+from streams.messages.state_mark import CatalogueSource
 from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 
@@ -104,7 +104,9 @@ class Catalogue:
         items: dict[int, int] | None = None,
     ) -> None:
         topics = settings.topics
-        self.on_change: Callable[[Source, int, int], object] = lambda source, partition, end: None
+        self.on_change: Callable[[CatalogueSource, int, int], object] = (
+            lambda source, partition, end: None
+        )
         self._changes = CatalogueChanges(settings, engine)
         self._embeddings = TopicTail(settings, topics.item_embeddings, self._embedding, embeddings)
         self._items = TopicTail(settings, topics.items, self._facts, items)
@@ -140,10 +142,12 @@ class Catalogue:
         return self._noted("items", message, self._changes.facts(message))
 
     def _embedding(self, message: Message) -> Change | None:
-        source: Source = "embeddings" if self._changes.caught_up else "listed"
+        source: CatalogueSource = "embeddings" if self._changes.caught_up else "listed"
         return self._noted(source, message, self._changes.embedding(message))
 
-    def _noted(self, source: Source, message: Message, change: Change | None) -> Change | None:
+    def _noted(
+        self, source: CatalogueSource, message: Message, change: Change | None
+    ) -> Change | None:
         if change is None:
             return None
         partition, end = cast(int, message.partition()), cast(int, message.offset()) + 1

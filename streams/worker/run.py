@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import faust
 
@@ -16,6 +17,7 @@ from engine.warm_up import warm_up
 from streams.brokers import BrokerError, topic_partitions
 from streams.brokers.errors import RefusedError
 from streams.kafka import rights, topics
+from streams.kafka.group import Group, Member
 from streams.settings import Settings
 from streams.web import metrics
 from streams.web.api import Api
@@ -80,7 +82,9 @@ def _serve(worker: Worker, health: Health) -> None:
     """The page, the HTTP API, metrics and health, from a thread of their own."""
     settings, engine, pipeline = worker.settings, worker.engine, worker.pipeline
     partitions, web = worker.assignment.partitions, settings.web
-    workers = Workers(worker.members)
+    # The embedded broker's group is not asked for: this worker is all of it.
+    alone = settings.broker.embedded
+    workers = Workers(partial(_alone, worker) if alone else Group(settings).members)
     forwarding = Forwarding(partitions, workers, health)
     writer = MessageWriter(settings, lambda: len(partitions))
     api = Api(engine, worker.model, worker.access, health, writer, settings, workers, forwarding)
@@ -92,6 +96,10 @@ def _serve(worker: Worker, health: Health) -> None:
     told.register(metrics.ExperimentMetrics(pipeline, feed.comparison))
     server = serve(settings, told, health, api.routes(), (page, forwarding))
     worker.address = workers.address = address_of(settings, server.port)
+
+
+def _alone(worker: Worker) -> list[Member]:
+    return [Member(worker.address, list(worker.assignment.our_positions()))]
 
 
 def wait_for_broker(settings: Settings) -> None:

@@ -243,14 +243,13 @@ def legs(lives: Lives, beginnings: Beginnings, needs: Mapping[str, Need], low: i
         life = _known(lives, worker)
         earliest = wanted[worker].earliest
         start = beginnings.before(earliest, worker)
-        if start is None and life.begins <= earliest and beginnings.has(life.began):
-            start = life.began
         if start is None and life.began:
             start = life.began
-            need = wanted.setdefault(life.parent, Need(life.begins, life.begins))
-            need.saves.add(life.begins)
-            need.first, need.end = min(need.first, earliest), max(need.end, life.begins)
-            open_.append(life.parent)
+            if life.begins > earliest or not beginnings.has(start):
+                need = wanted.setdefault(life.parent, Need(life.begins, life.begins))
+                need.saves.add(life.begins)
+                need.first, need.end = min(need.first, earliest), max(need.end, life.begins)
+                open_.append(life.parent)
         starts[worker] = start
     found = []
     for worker in sorted(wanted, key=lambda worker: (lives.by_worker[worker].begins, worker)):
