@@ -175,7 +175,9 @@ class _NoCache(caching.NullCache):
 _FAST_MATH = {"nnan", "ninf", "nsz", "contract", "reassoc"}
 """All but approximate functions and reciprocals, which a vectorised loop takes and another does
 not: a kernel that is part of two others would give each other last bits."""
-_compile: Any = numba.njit(fastmath=_FAST_MATH, nogil=True, error_model="numpy")
+_OPTIONS: dict[str, Any] = {"fastmath": _FAST_MATH, "nogil": True, "error_model": "numpy"}
+_compile: Any = numba.njit(**_OPTIONS)
+_compile_inlined: Any = numba.njit(**_OPTIONS, inline="always")
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -184,9 +186,7 @@ def part(function: Callable[..., Any]) -> Any:
     A kernel is optimised with all that it calls, and so is what calls that: each kernel between the
     outermost and what does the work is one more time to compile the same.
     """
-    return numba.njit(fastmath=_FAST_MATH, nogil=True, error_model="numpy", inline="always")(
-        function
-    )
+    return _compile_inlined(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
