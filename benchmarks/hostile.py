@@ -1,6 +1,6 @@
 """What hostile clients and messages cost everybody else, on a real Kafka.
 
-    python -m benchmarks.hostile [--seconds 20] [--json FILE]
+    python -m benchmarks.hostile [--seconds 20] [--rest 60] [--json FILE]
 
 One worker answers 50 honest events a second; after that alone (`undisturbed_p99_ms`), each attack
 runs beside the same traffic for as long:
@@ -15,8 +15,9 @@ runs beside the same traffic for as long:
 - `requests`: 20 clients that ask for recommendations without a pause.
 
 Of each: `honest_p50_ms`, `honest_p99_ms` (producer's send to subscriber's receive), `answered` of
-`sent`, each once, `worker_alive`, `memory_mb` (resident, before and after), and what the web
-server answered to `/health/live` meanwhile (`health_answered`, of one a second).
+`sent`, each once, `worker_alive`, `memory_mb` (resident: before, right after, and when it has
+rested, 60 s later), and what the web server answered to `/health/live` meanwhile
+(`health_answered`, of one a second).
 """
 
 from __future__ import annotations
@@ -268,10 +269,16 @@ def run_attack(name: str, port: int, settings: Settings, seconds: float) -> None
 
 
 def beside(
-    bench: Bench, target: Target, honest: Honest, worker: psutil.Process, name: str, seconds: float
+    bench: Bench,
+    target: Target,
+    honest: Honest,
+    worker: psutil.Process,
+    name: str,
+    seconds: float,
+    rest: float = 0.0,
 ) -> dict[str, Any]:
-    """Honest traffic, with the attack of this name beside it, if there is one."""
-    before = worker.memory_info().rss
+    """Honest traffic, with the attack of this name beside it, if there is one, and then a rest."""
+    memory = [_resident_mb(worker)]
     attacker = None
     if name in ATTACKS:
         attacker = get_context("spawn").Process(
@@ -289,6 +296,9 @@ def beside(
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not all(one in honest.took for one in ids):
         time.sleep(0.1)
+    memory.append(_resident_mb(worker))
+    time.sleep(rest)
+    memory.append(_resident_mb(worker))
     took = [honest.took[one][0] for one in ids if one in honest.took]
     alive = worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
     p50, p99 = np.percentile(took, [50, 99]).round(1).tolist() if took else (None, None)
@@ -300,14 +310,23 @@ def beside(
         "answered_twice": sum(len(honest.took.get(one, [])) > 1 for one in ids),
         "worker_alive": alive,
         "health_answered": health,
-        "memory_mb": [round(before / 1e6), round(worker.memory_info().rss / 1e6) if alive else 0],
+        "memory_mb": memory,
     }
+
+
+def _resident_mb(process: psutil.Process) -> int:
+    """Its resident memory; 0 when it has ended."""
+    try:
+        return round(process.memory_info().rss / 1e6)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each attack")
+    parser.add_argument("--rest", type=float, default=60.0, help="seconds after each attack")
     parser.add_argument("--only", choices=ATTACKS, nargs="*", help="these attacks alone")
     parser.add_argument("--port", type=int, default=6166, help="of the worker's web server")
     parser.add_argument("--json", type=Path)
@@ -333,7 +352,9 @@ def main() -> None:
                 report["undisturbed"] = alone
                 for name in chosen:
                     console.print(name)
-                    found = beside(bench, target, honest, worker, name, arguments.seconds)
+                    found = beside(
+                        bench, target, honest, worker, name, arguments.seconds, arguments.rest
+                    )
                     found["undisturbed_p99_ms"] = alone["honest_p99_ms"]
                     report[name] = found
     report |= provenance(f"{dataset.name} ({dataset.format})", 0)

@@ -26,6 +26,8 @@ most
   broker, which serves each delta to W readers. What another's event costs is taken as measured with
   two workers; deltas of fewer events each cost more by event.
 - `own_feedback_other_worker_ms`, `item_freshness_ms`: `benchmarks.through_workers`.
+- `move_seconds`, `longest_answer_ms`, `memory_mb`, `user_side_ratio`: `benchmarks.moving_users`, on
+  a Kafka that waits 3 s for more members of a new group, which is its default.
 - `flush_us`, `ndcg_ratio`, `engines`: quality and costs of engines that share their items in this
   process (`benchmarks.shared_items`); `flush_us` of the largest number of engines.
 """
@@ -46,7 +48,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks import shared_items, through_workers
+from benchmarks import moving_users, shared_items, through_workers
 from benchmarks.end_to_end import Bench, publish_catalogue
 from benchmarks.http_peers.services import free_ports
 from engine.datasets import Dataset, Synthetic, open_dataset
@@ -94,6 +96,10 @@ def main() -> None:
         console.print("what is known through another worker")
         bench = Bench(kafka.bootstrap, "through", partitions=PARTITIONS)
         known_through_others = through_workers.measure(bench, free_ports(2))
+    console.print("a partition's users move")
+    with KafkaServer(properties="group.initial.rebalance.delay.ms=3000\n") as kafka:
+        benches = [Bench(kafka.bootstrap, name, partitions=2) for name in ("moving", "few")]
+        moving = moving_users.measure(*benches)
     engines = shared_items.measure(dataset, arguments.events, arguments.engines)
     measured = {workers: median(found) for workers, found in runs.items()}
     own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
@@ -119,6 +125,7 @@ def main() -> None:
             for workers in WORKERS
         ],
         **known_through_others,
+        **moving,
         "flush_us": engines["flush_us"][str(max(arguments.engines))],
         "ndcg_ratio": engines["ndcg_ratio"],
         "engines": engines,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, Self
 
 # Its standard input ends without a line only when whoever holds the other end has died, however
@@ -40,6 +42,8 @@ class Child:
         Its environment; without it, ours.
     temporary
         A folder that is removed should this process die before the child is stopped.
+    stop_seconds
+        How long it may take to end in order. More than that of its own children, if it has some.
 
     Raises
     ------
@@ -55,16 +59,34 @@ class Child:
         stdout: int | IO[bytes] | None = None,
         env: Mapping[str, str] | None = None,
         temporary: Path | None = None,
+        stop_seconds: float = 10.0,
+    ) -> None:
+        self._ended = False
+        self._stop_seconds = stop_seconds
+        try:
+            with _signals_after():  # or a child could run that nobody watches
+                self._start(command, output if stdout is None else stdout, output, env, temporary)
+        except BaseException:
+            if hasattr(self, "_watch"):  # a signal came meanwhile: nobody will have this object
+                self.kill()
+            raise
+
+    def _start(
+        self,
+        command: list[str],
+        stdout: int | IO[bytes] | None,
+        stderr: IO[bytes] | None,
+        env: Mapping[str, str] | None,
+        temporary: Path | None,
     ) -> None:
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=output if stdout is None else stdout,
-            stderr=output,
+            stdout=stdout,
+            stderr=stderr,
             env=env,
             start_new_session=True,
         )
-        self._ended = False
         try:
             self._watch = subprocess.Popen(
                 ["/bin/sh", "-c", WATCH, "watch", str(self.pid), str(temporary or "")],
@@ -88,8 +110,8 @@ class Child:
         """Whether the child still runs."""
         return self.process.poll() is None
 
-    def stop(self, seconds: float = 10.0) -> int:
-        """End the child: SIGTERM, and SIGKILL when it still runs ``seconds`` later.
+    def stop(self) -> int:
+        """End the child: SIGTERM, and SIGKILL when it still runs ``stop_seconds`` later.
 
         Returns
         -------
@@ -99,7 +121,7 @@ class Child:
         if self.running:
             self._signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
+                self.process.wait(self._stop_seconds)
         return self.kill()
 
     def kill(self) -> int:
@@ -120,3 +142,27 @@ class Child:
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):  # macOS: a zombie's group
             os.killpg(self.process.pid, number)
+
+
+@contextmanager
+def _signals_after() -> Iterator[None]:
+    """Let the handlers of SIGINT and SIGTERM, which may raise, run only after the block."""
+    came: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    # Only handlers in Python can raise, and only in the main thread. What is ignored or ends us
+    # must stay so: a child inherits it.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    ours = threading.current_thread() is threading.main_thread()
+    handlers = {n: h for n in numbers if ours and callable(h := signal.getsignal(n))}
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)

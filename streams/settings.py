@@ -283,6 +283,14 @@ class LogSettings(Section):
     )
 
 
+class TraceSettings(Section):
+    """Where traces of events go that bring a `traceparent` (docs/metrics.md)."""
+
+    endpoint: str = Field(
+        "", description="OTLP/HTTP collector, as http://127.0.0.1:4318; empty: no traces"
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -297,6 +305,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    traces: TraceSettings = Field(default_factory=TraceSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     experiments: dict[str, ExperimentSettings] = Field(
         {}, description="Experiments by name (docs/experiments.md)"

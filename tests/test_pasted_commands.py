@@ -31,6 +31,7 @@ LEFT_OUT = {
     r"export |acls=|for topic|  \$acls|\$acls|done$": "a cluster with logins: test_security.py",
     r"millrace (train|paper) |millrace \w+( \S+)* --model ": "needs the extra train, 5.6 GB",
     r"millrace (audit|at|explain)\b": "of a topic of one partition; test_past.py runs them",
+    r"millrace broker ": "there is a Kafka, that of the tests",
     r"millrace board |millrace worker --set engine.aggregator=pynq": "needs the extra fpga",
 }
 STAYS = ("millrace worker", "millrace watch")
@@ -110,7 +111,8 @@ class Terminal:
 def terminal(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     folder = tmp_path_factory.mktemp("pasted")
     rows = [f"u{n % 9},i{n * 7 % 23},{1_600_000_000 + n},view" for n in range(200)]
-    (folder / "log.csv").write_text("\n".join(("who,what,moment,did", *rows)) + "\n")
+    for name, header in (("log", "who,what,moment,did"), ("events", "user,item,time,kind")):
+        (folder / f"{name}.csv").write_text("\n".join((header, *rows)) + "\n")
     mark = uuid.uuid4().hex[:8]
     settings = Settings(
         broker={"bootstrap": kafka.bootstrap},

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".cache" / "kafka"
 MESSAGE_BYTES = 16 * 1024 * 1024  # the most that `topics.message_bytes` may ask for here
 START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+_STOP_SECONDS = 20.0
 LOG_LINES = 15
 
 # One node that is broker and controller. After a crash it is let in again only when the session of
@@ -200,7 +200,7 @@ class KafkaServer:
             *arguments,
         ]
         with self._log.open("ab") as log:
-            return Child(command, output=log, temporary=self._home)
+            return Child(command, output=log, temporary=self._home, stop_seconds=_STOP_SECONDS)
 
     def _format(self) -> None:
         identifier = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -247,7 +247,7 @@ class KafkaServer:
     def _stop(self) -> None:
         if not self._child:
             return
-        self._child.stop(STOP_SECONDS)
+        self._child.stop()
         self._child = None
         if self._answered and self._new_archive.exists():
             with suppress(OSError):  # a cache that cannot be written costs a second a start

@@ -28,6 +28,8 @@ from streams.tools.answer_stats import Tally
 
 _START_SECONDS = 480.0
 _STALL_SECONDS = 60.0
+_STOP_SECONDS = 40.0
+"""A broker gives Kafka 20 s to end in order."""
 
 
 class DemoError(RuntimeError):
@@ -266,6 +268,7 @@ class _Processes:
             output=log,
             stdout=subprocess.PIPE,
             env=os.environ | as_environment(settings),
+            stop_seconds=_STOP_SECONDS,
         )
         self._children[command] = self._stack.enter_context(child)
         return _Lines(child)

@@ -37,6 +37,7 @@ from streams.worker.pins import model_of
 from streams.worker.pipeline import Pipeline
 from streams.worker.stores import SUFFIX
 from streams.worker.topic_watch import EXIT_STATUS as START_AGAIN
+from streams.worker.traces import Traces
 from streams.worker.user_side import UserSide
 
 log = logging.getLogger("millrace.worker")
@@ -91,6 +92,8 @@ class Worker:
         self.catalogue.on_change = self._note_change
         began = found.name.removesuffix(SUFFIX) if found else ""
         self.marks = self.pipeline.marks = StateMarks(writer, began, self._notes.steps)
+        if settings.traces.endpoint:
+            self.pipeline.traces = Traces(settings.traces.endpoint, self.model.version, writer)
         self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
         self.assignment.bring = self.bring
         self.assignment.tell = self.tell
@@ -333,6 +336,8 @@ class Worker:
         self.assignment.stop()
         self.outbox.producer.flush(clients.TIMEOUT_SECONDS)
         self.checkpointing.at_end()
+        if self.pipeline.traces is not None:
+            self.pipeline.traces.stop()
 
 
 def _skip_what_is_gone(settings: Settings, partition: Partition, low: int) -> None:

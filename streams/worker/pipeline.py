@@ -39,6 +39,7 @@ from streams.worker.counts import Counts
 from streams.worker.delivery import Output
 from streams.worker.durations import StageDurations
 from streams.worker.partition import Partition
+from streams.worker.traces import Traces
 
 log = logging.getLogger("millrace.worker")
 
@@ -60,6 +61,8 @@ class Pipeline:
         Those of the experiments, which the lists of answers follow.
     marks
         Writes the header of each answer that says which state gave it.
+    traces
+        Makes spans of answers, where a collector is named.
     counts, durations
         What became of the events, and how long the stages of the answered ones took.
     """
@@ -71,6 +74,7 @@ class Pipeline:
         self.settles = False
         self.on_news: Callable[[News], object] = lambda news: None
         self.marks: StateMarks | None = None
+        self.traces: Traces | None = None
         self.durations = StageDurations()
         self.arms = Arms(settings.experiments, settings.engine)
         self._engine = engine
@@ -266,7 +270,7 @@ class Pipeline:
                     self._topics.recommendations,
                     encode(message),
                     record.key,
-                    self._headers(record),
+                    self._headers(record, message),
                 )
             )
             self.counts.recommendations += 1
@@ -274,8 +278,10 @@ class Pipeline:
             self.on_news((event, message))
         return outputs
 
-    def _headers(self, record: Record) -> Headers:
-        headers = carried_headers(record.headers)
+    def _headers(self, record: Record, message: Recommendation) -> Headers:
+        headers: Headers = carried_headers(record.headers)
+        if self.traces is not None:
+            headers = self.traces.answered(record, message, headers)
         return [*headers, (HEADER, self.marks.next())] if self.marks else headers
 
     def _dead_letter(self, record: Record, error: BadMessage) -> Output:

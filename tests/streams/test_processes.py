@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,11 @@ def test_stop_asks_first():
 
 def test_stop_ends_a_child_that_does_not_listen_and_its_children(tmp_path: Path):
     note = tmp_path / "grandchild"
-    child = Child(["sh", "-c", STUBBORN, str(note)])
+    child = Child(["sh", "-c", STUBBORN, str(note)], stop_seconds=0.2)
     until(lambda: note.exists() and note.read_text().endswith("\n"))
     grandchild = int(note.read_text())
     assert running(grandchild)
-    assert child.stop(0.2) == -signal.SIGKILL
+    assert child.stop() == -signal.SIGKILL
     until(lambda: not running(grandchild))
 
 
@@ -50,6 +51,25 @@ def test_the_exit_status_of_a_child_that_ended_by_itself():
 def test_a_command_that_is_not_there():
     with pytest.raises(FileNotFoundError):
         Child(["there-is-no-such-command"])
+
+
+def test_no_moment_of_a_start_lets_ctrl_c_leave_a_child_unwatched(monkeypatch):
+    """Ctrl-C comes just as the system has made the child, before anybody knows its process id."""
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, command: list[str], **options: Any) -> None:
+            super().__init__(command, **options)
+            if command == ["sleep", "600"]:
+                started.append(self.pid)
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Child(["sleep", "600"])
+    [child] = started
+    assert not running(child)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_sigkill_of_the_parent_ends_the_child_and_removes_its_folder(tmp_path: Path):

@@ -113,6 +113,7 @@ class Fleet:
                 [sys.executable, "-m", "streams.cli", "worker"],
                 output=slot.log,
                 env=os.environ | as_environment(self.settings),
+                stop_seconds=_LEAVE_SECONDS,
             )
 
     def kill(self, slot: Slot, away: float) -> None:
@@ -164,7 +165,7 @@ class Fleet:
             self._wake(slot)
             if slot.child is not None:
                 self.leave(slot)
-                slot.child.stop(_LEAVE_SECONDS)
+                slot.child.stop()
                 self._count_exit(slot, slot.child)
                 self._end(slot)
             slot.wanted = False
