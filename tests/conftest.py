@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from engine.text.encoder import TextEncoder
 from overlays.sim.model import missing_tool
 from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
 from streams.brokers.kafka import find_jars
@@ -65,6 +68,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         folder = next((part for part in TOGETHER if part in str(item.path)), None)
         item.add_marker(pytest.mark.xdist_group(folder or str(item.path.relative_to(ROOT))))
+
+
+_EMBEDDED: dict[str, NDArray[np.float32]] = {}
+_EMBED = TextEncoder._embed
+
+
+@pytest.fixture(autouse=True)
+def _texts_are_encoded_once(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the real encoder makes of a text, 15 ms of work, serves all engines of this process;
+    but for the tests of the encoder itself."""
+
+    def embed(encoder: TextEncoder, text: str) -> NDArray[np.float32]:
+        if text not in _EMBEDDED:
+            _EMBEDDED[text] = _EMBED(encoder, text)
+        return _EMBEDDED[text].copy()
+
+    if "engine/text/" not in str(request.path):
+        monkeypatch.setattr(TextEncoder, "_embed", embed)
 
 
 @pytest.fixture(scope="session")

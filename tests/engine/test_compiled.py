@@ -70,6 +70,7 @@ def test_a_changed_constant_of_one_file_recompiles_the_kernels_of_all(tree: Path
     assert run(tree, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 3 0"
 
 
+@pytest.mark.long
 def test_folders_of_old_sources_are_removed_but_for_the_latest(tree: Path) -> None:
     kept = tree.parent / "cache"
     for age in range(12):
@@ -93,6 +94,7 @@ def test_a_cache_that_cannot_be_written_is_told_once_and_done_without(tree: Path
     assert "NUMBA_CACHE_DIR" in error
 
 
+@pytest.mark.long
 def test_without_a_home_kernels_are_compiled_all_the_same(tree: Path) -> None:
     blocked = tree.parent / "file"
     blocked.write_text("no folder")
@@ -103,6 +105,7 @@ def test_without_a_home_kernels_are_compiled_all_the_same(tree: Path) -> None:
     assert not list(tree.glob("*millrace*"))
 
 
+@pytest.mark.long
 def test_damaged_files_are_compiled_anew(tree: Path) -> None:
     kept = tree.parent / "cache"
     run(tree, NUMBA_CACHE_DIR=str(kept))
@@ -113,6 +116,7 @@ def test_damaged_files_are_compiled_anew(tree: Path) -> None:
     assert run(tree, NUMBA_CACHE_DIR=str(kept))[0] == "-1e+30 3 0"
 
 
+@pytest.mark.long
 def test_equal_sources_share_their_kernels_wherever_they_are_installed(tree: Path) -> None:
     kept = str(tree.parent / "cache")
     other = tree.parent / "other"

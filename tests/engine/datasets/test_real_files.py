@@ -51,6 +51,7 @@ def test_movielens_1m_without_ratings() -> None:
         open_dataset(real("ml-1m"))
 
 
+@pytest.mark.long
 def test_the_complete_journey_is_parquet() -> None:
     pytest.importorskip("arro3.io", reason="needs the extra parquet")
     dataset = open_dataset(real("complete-journey"), strict=True)

@@ -190,6 +190,7 @@ print(peak() - start)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_bounded_while_a_large_file_streams(tmp_path: Path) -> None:
     text = "word " * 60

@@ -16,7 +16,7 @@ LARGE = EngineSettings(exact_items=50, candidates=200)
 SOURCE = Synthetic(items=300, events=2000)
 FILMS = list(SOURCE.items())
 EVENTS = list(SOURCE.interactions())
-MODELS = ("hybrid", "gnn", "llm")
+MODELS = ("hybrid", *(pytest.param(model, marks=pytest.mark.long) for model in ("gnn", "llm")))
 
 Told = Interaction | Item
 

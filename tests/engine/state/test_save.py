@@ -21,13 +21,13 @@ LLM = EngineSettings(model="llm", exclude_categories=["Horror"], low_value=3.0)
 @pytest.mark.parametrize(
     ("settings", "half"),
     [
-        (HYBRID, 0),
+        pytest.param(HYBRID, 0, marks=pytest.mark.long),
         (HYBRID, 400),
-        (INDEXED, 30),
+        pytest.param(INDEXED, 30, marks=pytest.mark.long),
         (INDEXED, 400),
-        (GNN, 400),
+        pytest.param(GNN, 400, marks=pytest.mark.long),
         (INT8, 400),
-        (LLM, 400),
+        pytest.param(LLM, 400, marks=pytest.mark.long),
     ],
     ids=["empty", "hybrid", "before the indexes", "indexed", "gnn", "int8", "llm"],
 )

@@ -184,7 +184,9 @@ def start(tmp_path: Path, kind: str) -> tuple[subprocess.Popen[str], str]:
 
 
 @pytest.mark.parametrize("kind", ["embedded", "kafka"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_run_broker_serves_until_a_signal_and_leaves_nothing(kind, number, tmp_path, request):
     if kind == "kafka":
         request.getfixturevalue("kafka_jars")
@@ -223,6 +225,7 @@ def test_a_port_in_use(kafka_jars):
             KafkaServer(port)
 
 
+@pytest.mark.long
 def test_a_port_that_another_process_takes_first_is_no_failure(kafka_jars, monkeypatch):
     free = kafka_module._free_ports
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -280,7 +280,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from([METARANK, METARANK_ITEM, GORSE, DATA, STRUCTURED]),
     st.booleans(),

@@ -257,26 +257,26 @@ def is_decoded_or_refused(value: bytes, headers: list[tuple[str, bytes]]) -> Non
             assert decode(encode(outcome)) == outcome
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.binary(max_size=60), headers)
 def test_random_bytes(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     is_decoded_or_refused(value, headers)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(anything, headers)
 def test_random_json(value: object, headers: list[tuple[str, bytes]]) -> None:
     is_decoded_or_refused(json.dumps(value).encode(), headers)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.sampled_from([CLICK, ALIEN]), st.data())
 def test_random_fields(message: dict[str, Any], data: st.DataObject) -> None:
     changes = st.dictionaries(st.sampled_from([*message]) | texts, anything, min_size=1, max_size=2)
     is_decoded_or_refused(json.dumps(message | data.draw(changes)).encode(), [])
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.sampled_from([raw(CLICK), raw(ALIEN)]), st.data())
 def test_mutated_bytes(value: bytes, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 3))):

@@ -54,7 +54,13 @@ def running(mark: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("arguments", [[], ["--kafka"]], ids=["embedded", "kafka"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="embedded", marks=pytest.mark.long),
+        pytest.param(["--kafka"], id="kafka"),
+    ],
+)
 def test_the_demo_accounts_for_every_event(
     arguments: list[str], tmp_path: Path, kafka_jars: Path
 ) -> None:
@@ -77,6 +83,7 @@ def test_the_demo_accounts_for_every_event(
     assert {"seed", "version", "machine"} <= report.keys()
 
 
+@pytest.mark.long
 def test_the_demo_runs_on_a_simulated_board(tmp_path: Path, verilator: None) -> None:
     file, mark = tmp_path / "report.json", uuid.uuid4().hex
     options = ["--aggregator", "pynq", "--events", "60", "--rate", "30", "--json", str(file)]
@@ -92,6 +99,7 @@ def test_the_demo_runs_on_a_simulated_board(tmp_path: Path, verilator: None) -> 
     assert "simulated board: 180 nodes" in out
 
 
+@pytest.mark.long
 def test_opened_it_stays_for_the_page_until_ctrl_c(tmp_path: Path) -> None:
     browser, opened, file = tmp_path / "browser", tmp_path / "opened", tmp_path / "report.json"
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
@@ -134,7 +142,9 @@ def test_a_lost_event_does_not_add_up() -> None:
     assert accounted(report | {"duplicates": 2})
 
 
-@pytest.mark.parametrize("moment", ["broker", "worker", "replay"])
+@pytest.mark.parametrize(
+    "moment", ["worker", *(pytest.param(m, marks=pytest.mark.long) for m in ("broker", "replay"))]
+)
 def test_ctrl_c_at_any_moment_leaves_nothing_running(moment: str) -> None:
     """The moments are those at which the demo has begun to run this command."""
     mark = uuid.uuid4().hex

@@ -112,7 +112,7 @@ def logs(
     return log_of
 
 
-@pytest.fixture(params=["leased", "transactional"])
+@pytest.fixture(params=["leased", pytest.param("transactional", marks=pytest.mark.long)])
 def log(
     request: pytest.FixtureRequest, logs: Callable[[str], tuple[Path, int]]
 ) -> tuple[Path, int]:
@@ -181,7 +181,7 @@ def copied(path: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]
     return settings
 
 
-@pytest.mark.parametrize("what", ["order", "score", "user", "reason"])
+@pytest.mark.parametrize("what", ["order", "score"])
 def test_an_altered_answer_is_found_and_shown(log: tuple[Path, int], what: str) -> None:
     path, answers = log
 
@@ -265,6 +265,7 @@ def test_an_answer_is_explained_by_its_features(log: tuple[Path, int]) -> None:
         explain(path.settings, "e9999")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_a_list_without_an_event_is_that_of_a_log_without_it(
     settings: Callable[..., Settings],
@@ -321,6 +322,7 @@ def test_a_list_without_an_event_is_that_of_a_log_without_it(
         explain(path.settings, f"e{own[0]}", "e149")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_what_a_killed_worker_s_heirs_learnt_again_is_learnt_again(
     settings: Callable[..., Settings],

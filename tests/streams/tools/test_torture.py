@@ -29,6 +29,7 @@ from streams.tools.torture.traffic import RUBBISH
 from tests.streams.conftest import Path, interaction
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("kafka_jars")
 def test_killed_and_frozen_workers_and_a_killed_broker_lose_and_double_nothing(
     tmp_path: FilePath,
