@@ -43,13 +43,14 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
+from streams.kafka.partitioner import partition_of
 from streams.kafka.reader_thread import ReaderThread
 from streams.messages.decoding import decode_interaction
 from streams.messages.schemas import Recommendation, encode
 from streams.processes import Child
 from streams.settings import WebSettings, as_environment, load_settings
 from streams.tools.answer_stats import STAGES
-from streams.tools.replay import SENT_NS, partition_of
+from streams.tools.replay import SENT_NS
 
 RATE = 200.0
 BLOCK_SECONDS = 5.0

@@ -30,10 +30,11 @@ from benchmarks.end_to_end import Bench
 from engine.events import Interaction
 from streams.kafka import clients
 from streams.kafka.group import Group
+from streams.kafka.partitioner import partition_of
 from streams.kafka.reader_thread import ReaderThread
 from streams.messages.state_mark import read_mark
 from streams.processes import Child
-from streams.tools.replay import SENT_NS, partition_of
+from streams.tools.replay import SENT_NS
 
 USERS = 50_000
 EVENTS_A_USER = 4

@@ -23,7 +23,7 @@ from benchmarks.end_to_end import Bench
 from benchmarks.http_peers.client import JsonClient
 from engine.evaluation.measures import percentiles
 from engine.events import Interaction
-from streams.tools.replay import partition_of
+from streams.kafka.partitioner import partition_of
 
 PROBES = 200
 _PATIENCE_SECONDS = 10.0

@@ -36,7 +36,7 @@ _ENGINE = Path(__file__).resolve().parent
 _KEPT_FOLDERS = 8
 """Folders of other states of the sources that stay: workers of another version may use them."""
 _FOLDER = re.compile(r"millrace-[0-9a-f]{16}")
-_WITHOUT_KERNELS = {"training", "datasets", "evaluation"}
+_WITHOUT_KERNELS = {"training", "datasets", "evaluation", "fields"}
 
 
 def sources_digest() -> str:

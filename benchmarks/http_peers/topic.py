@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from benchmarks.http_peers.freshness import Events, spread
 from engine.events import Interaction
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.settings import Settings
-from streams.tools.replay import partition_of
 
 PATIENCE_SECONDS = 30.0
 

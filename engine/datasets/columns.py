@@ -13,9 +13,9 @@ from typing import Any
 
 from engine.datasets.problems import DatasetError
 from engine.datasets.tables import Delimited, Table
-from engine.datasets.times import Clock, is_moment
-from engine.datasets.values import is_blank
 from engine.events import Kinds
+from engine.fields.times import Clock, is_moment
+from engine.fields.values import is_blank
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from engine.datasets.sorting import TimeSorter
 from engine.datasets.sources import OnRead
 from engine.datasets.tables import JsonLines, Row, Table
 from engine.events import BUILT_IN_KINDS, Interaction, Item, Kinds
+from engine.fields.values import is_blank, shown
 
 OnProgress = Callable[[int, int], None]
 
@@ -257,10 +258,10 @@ class _InteractionOf:
     def __call__(self, line: int, row: Row) -> Interaction:
         columns = self._columns
         kind = self._default
-        if self._kind is not None and not values.is_blank(row[self._kind]):
+        if self._kind is not None and not is_blank(row[self._kind]):
             kind = _kind(self._kinds, str(row[self._kind]).strip())
         value = None
-        if self._value is not None and not values.is_blank(row[self._value]):
+        if self._value is not None and not is_blank(row[self._value]):
             value = values.number(self._label["rating"], row[self._value])
         elif self._value is not None and self._kind is None:
             raise ValueError(f"{self._label['rating']} is blank; expected a number")
@@ -269,7 +270,7 @@ class _InteractionOf:
         else:
             timestamp = columns.clock(self._label["timestamp"], row[self._time])
         event_id = ""
-        if self._id is not None and not values.is_blank(row[self._id]):
+        if self._id is not None and not is_blank(row[self._id]):
             event_id = values.identifier(self._label["event_id"], row[self._id])
         # A headline and its text are a line each; a text alone keeps its line breaks.
         cleaned = values.plain if len(self._texts) > 1 else values.written
@@ -290,7 +291,7 @@ def _kind(kinds: Kinds, name: str) -> str:
     kind = kinds.read(name)
     if kind is None:
         raise ValueError(
-            f"kind {values.shown(name)} is unknown: known are {', '.join(kinds.known)}; say what "
+            f"kind {shown(name)} is unknown: known are {', '.join(kinds.known)}; say what "
             f'it weighs, as --set kinds.{name}=0.5, or "dislike", or "ignore"'
         )
     return kind

@@ -12,6 +12,7 @@ from engine.datasets import values
 from engine.datasets.columns import ItemColumns, normal
 from engine.datasets.tables import Delimited, JsonLines, Row, Table
 from engine.events import Item
+from engine.fields.values import is_blank, shown
 
 ItemOf = Callable[[Row], Item]
 
@@ -59,7 +60,7 @@ def without_header(table: Delimited) -> tuple[list[str], ItemOf] | None:
 def _movie_100k(row: Row) -> Item:
     flags = list(row[5:])
     if not set(flags) <= {"0", "1"}:
-        raise ValueError(f"genre flags {values.shown(flags)} are not all 0 or 1")
+        raise ValueError(f"genre flags {shown(flags)} are not all 0 or 1")
     return film(
         row[0], row[1], [n for n, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]
     )
@@ -131,7 +132,7 @@ def _described(
     properties = {}
     for name in columns.properties:
         value = fields[name]
-        if isinstance(value, str | int | float) and not values.is_blank(value) and value:
+        if isinstance(value, str | int | float) and not is_blank(value) and value:
             properties[normal(name)[-1]] = value
     year = next((properties[n] for n in _YEARS if n in properties), None) or (
         int(found[1]) if (found := _YEAR.search(title)) else None

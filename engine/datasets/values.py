@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.events import Interaction, Item
+from engine.fields.values import is_blank, shown
 
 MAX_TEXT = 100_000
 MAX_TITLE = 2_000
 MAX_CATEGORIES = 100
-_SHOWN = 40
 
 _Fact = TypeVar("_Fact", Interaction, Item)
 _FIELD = re.compile(r" - at `\$\.(\w+)")
@@ -48,30 +48,6 @@ def _checked(kind: type[_Fact], fields: dict[str, Any]) -> _Fact:
             raise ValueError(str(error)) from None
         value = fields.get(at[1])
         raise ValueError(f"{at[1]} {shown(value)}: {str(error)[: at.start()]}") from None
-
-
-def shown(value: object) -> str:
-    """``repr`` of a value, short enough for one line."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def is_blank(value: object) -> bool:
-    """Whether nothing is given: null, not a number, or white space."""
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    )
-
-
-def field_at(document: dict[str, Any], name: str, missing: Any = None) -> Any:
-    """A field of a JSON object, or that of an object within (``data.user``); or ``missing``."""
-    if name in document:
-        return document[name]
-    outer, dot, inner = name.partition(".")
-    within = document.get(outer) if dot else None
-    return within.get(inner, missing) if isinstance(within, dict) else missing
 
 
 def identifier(field: str, value: object) -> str:

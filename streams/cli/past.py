@@ -132,7 +132,7 @@ def _readable(settings: Settings) -> Settings:
 
 
 def _moment(name: str, given: str | None) -> int | None:
-    from engine.datasets.times import Clock  # noqa: PLC0415
+    from engine.fields.times import Clock  # noqa: PLC0415
 
     if given is None:
         return None

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.datasets.times import Clock
-from engine.datasets.values import field_at, is_blank
 from engine.events import BUILT_IN_KINDS, Interaction, Kinds
+from engine.fields.times import Clock
+from engine.fields.values import field_at, is_blank
 from streams.messages.bad_message import BadMessage, shown
 from streams.messages.event_kinds import kind_of
 from streams.messages.validation import UNREADABLE, converted

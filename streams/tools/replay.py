@@ -11,17 +11,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import TopicPartition
 
 from engine.datasets import Dataset
 from engine.events import Interaction
 from streams.kafka import clients
 from streams.kafka.outbox import Outbox
+from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.settings import Settings
 
@@ -53,12 +52,6 @@ class Pace:
                 yield (interaction.timestamp - first) / 1000.0 / self.speedup, interaction
             else:
                 yield 0.0, interaction
-
-
-@lru_cache(100_000)
-def partition_of(user: str, partitions: int) -> int:
-    """The partition of a user's events: murmur2 of the key, as Kafka's Java clients choose it."""
-    return int((murmur2(user.encode()) & 0x7FFFFFFF) % partitions)
 
 
 @dataclass

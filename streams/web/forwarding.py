@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from streams.tools.replay import partition_of
+from streams.kafka.partitioner import partition_of
 from streams.web.engine_access import PATIENCE_SECONDS
 from streams.web.errors import Error, RefusedRequest
 from streams.web.workers import Workers, host

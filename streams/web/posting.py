@@ -13,10 +13,10 @@ from urllib.parse import unquote_to_bytes
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.kafka.security import who
 from streams.messages.schemas import Headers, Source
 from streams.settings import Settings
-from streams.tools.replay import partition_of
 from streams.web.errors import RefusedRequest
 
 PATIENCE_SECONDS = 5.0

@@ -26,7 +26,7 @@ _ROOT = Path(__file__).parents[2]
 _OUTSIDE_THE_ENGINE = (
     "streams/messages/*.py", "streams/experiments/*.py", "streams/worker/partition.py",
     "streams/worker/pipeline.py", "streams/worker/catalogue.py",
-    "engine/datasets/times.py", "engine/datasets/values.py",
+    "engine/fields/*.py",
 )  # fmt: skip
 """Sources that decide what is applied, and that the kernels' digest does not cover."""
 _WITHOUT_EFFECT = {"board", "bitstream", "text_cache", "trained"}

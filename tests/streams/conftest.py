@@ -17,10 +17,10 @@ from confluent_kafka.admin import AdminClient
 from engine.events import Interaction, Item
 from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.kafka import clients, topics
+from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, as_environment
-from streams.tools.replay import partition_of
 from tests.streams.object_store import BUCKET, object_store
 from tests.streams.served import PARTITIONS, Served
 from tests.streams.waiting import until

@@ -14,7 +14,7 @@ import msgspec
 from engine.datasets.problems import Problems
 from engine.datasets.sources import OnRead, Source, numbered_lines
 from engine.datasets.tables.table import SAMPLE, Row, Table
-from engine.datasets.values import field_at
+from engine.fields.values import field_at
 
 _CHUNK = 2**20
 _MOST_BUFFERED = 64 * 2**20

@@ -14,10 +14,10 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from engine.events import Interaction
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.kafka.reader_thread import ReaderThread
 from streams.messages.schemas import Source, encode
 from streams.settings import Settings
-from streams.tools.replay import partition_of
 
 BACKLOG = 2_000
 """Events that may wait for an answer: enough to keep the workers busy through every start."""

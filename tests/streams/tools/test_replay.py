@@ -10,8 +10,9 @@ from confluent_kafka import Message
 
 from engine.datasets import Synthetic
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.tools import replay
-from streams.tools.replay import SENT_NS, SEQUENCE, Pace, Progress, Replay, partition_of
+from streams.tools.replay import SENT_NS, SEQUENCE, Pace, Progress, Replay
 from tests.streams.conftest import Path, interaction
 
 

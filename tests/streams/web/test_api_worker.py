@@ -19,10 +19,10 @@ import pytest
 
 from engine.events import Item
 from streams.brokers import KafkaServer
+from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.processes import Child
 from streams.settings import Settings, as_environment
-from streams.tools.replay import partition_of
 from streams.web.forwarding import FORWARDED_FOR
 from tests.conftest import ROOT, TOPICS
 from tests.streams.asking import ask, free_port, segment

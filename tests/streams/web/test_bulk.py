@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.messages.decoding import decode_interaction
-from streams.tools.replay import partition_of
 from streams.web import bodies
 from tests.streams.asking import Heard, ask
 from tests.streams.conftest import interaction

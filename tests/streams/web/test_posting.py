@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
-from streams.tools.replay import partition_of
 from streams.web import posting
 from streams.web.posting import kafka_headers
 from tests.streams.asking import Heard, free_port

@@ -16,10 +16,10 @@ from engine import Interaction, Recommender
 from engine.sharing import ItemDelta
 from engine.state.order_free_digest import commuting_state
 from streams.kafka import clients
+from streams.kafka.partitioner import partition_of
 from streams.kafka.stretch import records_between
 from streams.kafka.tail import Change
 from streams.settings import Settings
-from streams.tools.replay import partition_of
 from streams.worker.app import Worker
 from streams.worker.item_deltas import _HEADER
 from streams.worker.leased import now

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from engine import Recommender
 from engine.state.snapshot import read_notes
+from streams.kafka.partitioner import partition_of
 from streams.processes import Child
 from streams.settings import Settings, SettingsError, as_environment, load_settings
 from streams.tools.doctor import machine
-from streams.tools.replay import partition_of
 from streams.worker import checkpointing
 from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input

@@ -13,9 +13,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from engine.events import Interaction
 from streams.kafka import topics
+from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.settings import Settings, as_environment
-from streams.tools.replay import partition_of
 from streams.worker.topic_watch import EXIT_STATUS
 from tests.streams.asking import ask, free_port
 from tests.streams.conftest import Path, interaction

@@ -13,9 +13,9 @@ import pytest
 from engine.events import Item
 from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.kafka import clients, topics
+from streams.kafka.partitioner import partition_of
 from streams.processes import Child
 from streams.settings import Settings
-from streams.tools.replay import partition_of
 from tests.conftest import TOPICS, settings_on
 from tests.streams.conftest import FIRST_MS, Path, interaction, one_partition
 from tests.streams.waiting import until

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 
-from engine.datasets.values import is_blank, shown
 from engine.events import EARLIEST_MS, LATEST_MS
+from engine.fields.values import is_blank, shown
 
 UNITS = {"s": (1000, 1), "ms": (1, 1), "µs": (1, 1000), "ns": (1, 1_000_000)}
 """How to get milliseconds from a unit: multiply, then divide."""
