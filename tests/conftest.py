@@ -128,9 +128,18 @@ def embedded() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-@pytest.fixture(scope="session", params=["embedded", "kafka"])
+_WITH_KAFKA = shutil.which("java") and shutil.which("mvn")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param("embedded", marks=pytest.mark.long if _WITH_KAFKA else ()), "kafka"],
+)
 def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | KafkaServer:
-    """Each broker in turn. ``parametrize("broker", ["kafka"], indirect=True)`` asks for one."""
+    """Each broker in turn, the embedded one among the long tests where there is a Kafka.
+
+    ``parametrize("broker", ["kafka"], indirect=True)`` asks for one.
+    """
     found: EmbeddedBroker | KafkaServer = request.getfixturevalue(request.param)
     return found
 

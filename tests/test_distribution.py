@@ -97,6 +97,7 @@ def test_the_sdist_holds_what_a_wheel_is_made_of(built: tuple[Path, Path]) -> No
     assert {"pyproject.toml", "README.md", "LICENSE"} <= names
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_installed_command_runs_the_demo_on_a_file(installed: Path, tmp_path: Path) -> None:
     """`installed` has the command and all packages; the folder that it runs in has one data set."""

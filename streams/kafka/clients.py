@@ -36,6 +36,7 @@ _MOVING = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError._UNKNOWN_PARTITION,  # the client has not heard of it yet
 )
 """Codes of errors of a partition that has no leader yet, or another one by now."""
 _PAUSE_SECONDS = 0.05

@@ -126,6 +126,7 @@ def test_equal_sources_share_their_kernels_wherever_they_are_installed(tree: Pat
     assert run(other, NUMBA_CACHE_DIR=kept)[0] == "-1e+30 3 0"
 
 
+@pytest.mark.long
 def test_a_changed_kernel_of_a_script_is_compiled_anew(tree: Path) -> None:
     """The engine's digest does not cover it."""
     kept, script = str(tree.parent / "cache"), tree.parent / "script.py"

@@ -37,7 +37,7 @@ def event(number: int, user: int, item: int, kind: str, back: int) -> Interactio
 
 
 @pytest.mark.parametrize("exact_items", [20_000, 4])
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(events=EVENTS)
 def test_features_add_up_to_the_score(
     exact_items: int, events: list[tuple[int, int, str, int]]
@@ -53,7 +53,7 @@ def test_features_add_up_to_the_score(
             assert math.fsum(parts.values()) == pytest.approx(ranked.score, abs=1e-4)
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(events=EVENTS)
 def test_who_explains_changes_nothing(events: list[tuple[int, int, str, int]]) -> None:
     asked, other = engine(), engine()

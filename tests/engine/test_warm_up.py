@@ -43,7 +43,12 @@ print(*sorted(compiled() - before), sep="\\n")
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"exact_items": 1, "candidates": 100}, {"aggregator": "int8"}, {"max_items": 40}],
+    [
+        {},
+        {"exact_items": 1, "candidates": 100},
+        pytest.param({"aggregator": "int8"}, marks=pytest.mark.long),
+        pytest.param({"max_items": 40}, marks=pytest.mark.long),
+    ],
     ids=str,
 )
 def test_no_event_compiles_a_kernel(settings: dict[str, object]) -> None:

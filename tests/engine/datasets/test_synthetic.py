@@ -136,7 +136,7 @@ def test_tastes_drift(stream: list[Interaction]) -> None:
     assert np.mean(near) > 1.1 * np.mean(far)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_personal_ranking_beats_popularity(seed: int) -> None:
     """Prequential HR@10 over all unseen items: what followed the last ten items, against counts."""
     dataset = Synthetic(seed=seed)

@@ -198,7 +198,13 @@ def test_a_feature_that_is_added_starts_with_its_initial_weight(
     told(loaded, story()[200:250])
 
 
-@pytest.mark.parametrize("lacks", [name for name, _ in entries(Recommender(INDEXED))])
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        pytest.param(name, marks=pytest.mark.long if number % 8 else ())
+        for number, (name, _) in enumerate(entries(Recommender(INDEXED)))
+    ],
+)
 def test_an_engine_goes_on_without_any_one_entry(
     lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_indexed: Recommender
 ) -> None:

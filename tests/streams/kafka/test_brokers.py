@@ -127,6 +127,7 @@ def on(server: KafkaServer) -> Settings:
     return Settings(broker={"bootstrap": server.bootstrap})
 
 
+@pytest.mark.long
 def test_kafka_keeps_its_data_over_restart_crash_and_a_new_server(kafka_jars, tmp_path: Path):
     with KafkaServer(data=tmp_path / "log") as server:
         name = on(server).topics.items

@@ -89,7 +89,7 @@ def millrace(*arguments: str, settings: Settings) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-@pytest.mark.parametrize("listener", ["both", "sasl"])
+@pytest.mark.parametrize("listener", [pytest.param("both", marks=pytest.mark.long), "sasl"])
 def test_each_mechanism_lets_a_user_in(
     secured: Secured, login: Callable[..., Settings], listener: str, mechanism: str
 ) -> None:

@@ -160,6 +160,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing_running(moment: str) -> None:
     assert running(mark) == []
 
 
+@pytest.mark.long
 def test_a_killed_demo_leaves_nothing_running() -> None:
     mark = uuid.uuid4().hex
     with started_demo(mark, "--rate", "50") as demo:

@@ -207,6 +207,7 @@ def test_an_altered_answer_is_found_and_shown(log: tuple[Path, int], what: str) 
     assert difference["computed"]["event_id"] == "e77"
 
 
+@pytest.mark.long
 def test_a_lost_answer_and_one_too_many_are_found(log: tuple[Path, int]) -> None:
     path, answers = log
     lost = audit(copied(path, lambda value: None if value["event_id"] == "e40" else value), Range())
@@ -367,6 +368,7 @@ def millrace(settings: Settings, *words: str) -> subprocess.CompletedProcess[str
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_commands_say_it_in_their_status(log: tuple[Path, int], tmp_path: FilePath) -> None:
     path, answers = log
     file = tmp_path / "report.json"

@@ -180,12 +180,13 @@ def test_a_request_is_passed_on_once(workers: Workers) -> None:
 # ------------------------------------------------------------------ the OpenAPI document
 
 
+@pytest.mark.long
 def test_schemathesis_finds_nothing(workers: Workers, tmp_path: FilePath) -> None:
     """All of its checks, over what the document allows and over what it does not."""
     program = FilePath(sys.executable).with_name("st")
     command = [
         str(program), "run", f"http://127.0.0.1:{workers.ports[0]}/openapi.json",
-        "--checks", "all", "--max-examples", "5", "--seed", "0", "--no-color",
+        "--checks", "all", "--max-examples", "15", "--seed", "0", "--no-color",
         "--generation-database", "none", "--no-shrink",
         # What is written is applied some milliseconds later, and a deleted item stays known.
         "--exclude-checks", "use_after_free,ensure_resource_availability",

@@ -159,7 +159,7 @@ def until_drawn(page: Page, chart: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.long), 360])
 def test_all_is_shown(path: Path, visit: type[Visit], scheme: str, width: int) -> None:
     it = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = it.page

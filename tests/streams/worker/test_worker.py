@@ -106,6 +106,7 @@ def test_bad_input_is_buried_with_its_bytes_and_origin_and_stops_nothing(
         assert headers["error.message"], name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_a_message_as_large_as_the_topic_takes_is_buried_whole(running: Path) -> None:
     running.begin_here()
@@ -202,6 +203,7 @@ def test_a_killed_worker_loses_nothing_and_answers_nothing_twice(path: Path) -> 
     assert counts[path.names.dead_letters] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_a_restarted_worker_answers_as_an_undisturbed_one(path: Path, settings: object) -> None:
     events = [interaction(n, user=f"u{n % 7}", item=f"m{n * 13 % 40}") for n in range(300)]
@@ -279,6 +281,7 @@ def test_every_worker_learns_what_the_others_answer(settings: Callable[..., Sett
         until(learnt, 10)  # what others teach is a second away at most
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_an_event_that_is_too_late_is_buried_if_the_settings_say_so(
     settings: Callable[..., Settings],

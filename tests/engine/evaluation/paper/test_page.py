@@ -62,6 +62,7 @@ def test_charts_are_drawn_from_the_report(report: dict[str, Any]) -> None:
         assert re.findall(r"#[0-9a-f]{6}\b", svg) == [], "colours are the page's, dark or light"
 
 
+@pytest.mark.long
 def test_a_page_without_anything_to_chart_is_a_page(report: dict[str, Any]) -> None:
     for row in report["rows"]:
         row |= {"latency_ms": None, "training_seconds": None}
