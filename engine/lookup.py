@@ -31,6 +31,23 @@ class Neighbour(msgspec.Struct, frozen=True):
     score: float
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """An item that a user took, and how closely another one goes with it.
+
+    Attributes
+    ----------
+    together
+        As of `neighbours`: how much the two are taken by the same users; 0 if by none.
+    text
+        As of `similar`: the cosine of their texts; 0 where one has none, or they differ.
+    """
+
+    item: str
+    title: str
+    together: float
+    text: float
+
+
 class Popular(msgspec.Struct, frozen=True):
     """An item, and how often it was taken: each time counts as much as its kind weighs."""
 
@@ -134,14 +151,19 @@ def neighbours(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     number = engine.items.find(item)
     if number is None:
         return []
+    others, scores = _taken_with(engine, number)
+    shown = ~engine.hidden[others]
+    return _nearest(engine, others[shown], scores[shown], k)
+
+
+def _taken_with(engine: Recommender, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The items that users take around this one (int32[n]), and the scores of `neighbours`."""
     held, counts = engine.transitions, engine.popularity.counts
     row = slice(int(held.start[number]), int(held.start[number] + held.degree[number]))
     others, weights = held.items[row], held.weights[row, 1]
-    there = engine.departures.last[others] <= held._purged[number]
-    shown = there & (weights > 0) & ~engine.hidden[others]
-    others, weights = others[shown], weights[shown]
-    scores = weights / np.sqrt((counts[number] + 1) * (counts[others] + 1))
-    return _nearest(engine, others, scores, k)
+    there = (engine.departures.last[others] <= held._purged[number]) & (weights > 0)
+    others, weights = others[there], weights[there]
+    return others, weights / np.sqrt((counts[number] + 1) * (counts[others] + 1))
 
 
 def similar(engine: Recommender, item: str, k: int) -> list[Neighbour]:
@@ -152,17 +174,52 @@ def similar(engine: Recommender, item: str, k: int) -> list[Neighbour]:
     number = engine.items.find(item)
     if number is None or not engine.vectors.vectors[number].any():
         return []
-    own = engine.vectors.vectors[number]
     if engine.all_compete:
         others = np.arange(len(engine.items), dtype=np.int32)
     else:
         # More than k: hidden items are in the index, too.
-        others = np.unique(engine.retrieval.like_text(own, 4 * k + 1))
+        others = np.unique(engine.retrieval.like_text(engine.vectors.vectors[number], 4 * k + 1))
     others = others[~engine.hidden[others] & (others != number)]
-    vectors = engine.vectors.vectors[others]
+    scores = _cosines(engine, number, others)
+    there = engine.vectors.vectors[others].any(1)
+    return _nearest(engine, others[there], scores[there], k)
+
+
+def _cosines(engine: Recommender, number: int, others: NDArray[np.int32]) -> NDArray[np.float32]:
+    """How alike the texts of an item and others (int32[n]) are; 0 of one without a text."""
+    own, vectors = engine.vectors.vectors[number], engine.vectors.vectors[others]
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
-    scores = np.divide(vectors @ own, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return _nearest(engine, others[lengths > 0], scores[lengths > 0], k)
+    return np.divide(vectors @ own, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def origins(engine: Recommender, user: str, item: str, k: int = 3) -> list[Origin]:
+    """The k of a user's latest items with which an item goes most closely, the closest first.
+
+    They go together because the same users take both, or because their texts are alike; the
+    greater of the two decides the order. Items with which it does not go are left out. Of a user
+    or an item that is unknown there is none.
+    """
+    number, who = engine.items.find(item), engine.users.find(user)
+    if number is None or who is None:
+        return []
+    edges = engine.graph.users.recent(who, engine.graph.users.length)
+    edges = edges[engine.departures.last[edges["id"]] <= engine.purged[who]]
+    own = np.array(list(dict.fromkeys(edges["id"].tolist())), np.int32)
+    own = own[own != number]
+    if not len(own):
+        return []
+    with_it = dict(zip(*(found.tolist() for found in _taken_with(engine, number)), strict=True))
+    together = np.array([with_it.get(other, 0.0) for other in own.tolist()])
+    texts = np.maximum(_cosines(engine, number, own), 0.0)
+    closest = np.argsort(-np.maximum(together, texts), kind="stable")[:k]
+    return [
+        Origin(
+            engine.items.names[other], _title(engine, other),
+            round(float(together[place]), 4), round(float(texts[place]), 4),
+        )
+        for place, other in zip(closest.tolist(), own[closest].tolist(), strict=True)
+        if together[place] > 0 or texts[place] > 0
+    ]  # fmt: skip
 
 
 def _nearest(

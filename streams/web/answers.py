@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.lookup import Neighbour, Popular, Taken
+from engine.lookup import Neighbour, Origin, Popular, Taken
 from streams.messages.schemas import Model
 from streams.web.errors import Reason
 
@@ -12,7 +12,8 @@ from streams.web.errors import Reason
 class RecommendedItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One recommended item, the score it was ranked by (a logit) and why.
 
-    `features`, left out unless asked for: what each feature adds to the score, by its name.
+    Left out unless asked for: `features`, what each feature adds to the score, by its name; and
+    `goes_with`, those of the user's own items with which it goes most closely.
     """
 
     item: str
@@ -20,6 +21,7 @@ class RecommendedItem(msgspec.Struct, frozen=True, omit_defaults=True):
     score: float
     reason: str
     features: dict[str, float] = msgspec.field(default_factory=dict)
+    goes_with: list[Origin] = msgspec.field(default_factory=list)
 
 
 class UserRecommendations(msgspec.Struct, frozen=True, omit_defaults=True):

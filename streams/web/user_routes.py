@@ -56,7 +56,8 @@ class Wanted(msgspec.Struct, frozen=True):
     context
         An item: only what goes with it is wanted, and never itself.
     explain
-        Say of each item what each feature adds to its score.
+        Say of each item what each feature adds to its score, and with which of the user's own
+        items it goes.
     """
 
     k: Count | None = None
@@ -128,7 +129,9 @@ class UserRoutes:
             if wanted.explain:
                 features = explain(engine, treatment, user, found.items, now)
                 items = [
-                    replaced(item, features=added)
+                    replaced(
+                        item, features=added, goes_with=lookup.origins(engine, user, item.item)
+                    )
                     for item, added in zip(items, features, strict=True)
                 ]
             return UserRecommendations(user, known, items, self._model, arms)

@@ -27,6 +27,7 @@ def look(engine: Recommender) -> list[object]:
         [(lookup.knows_user(engine, user), lookup.recent(engine, user)) for user in users],
         [(lookup.knows_item(engine, item), lookup.title(engine, item)) for item in items],
         [lookup.neighbours(engine, item, 100) for item in items],
+        [lookup.origins(engine, user, item) for user in users[:3] for item in items],
     ]
 
 
@@ -182,6 +183,28 @@ def alike(engine: Recommender, item: str) -> dict[str, float]:
         if name != item and length and not engine.hidden[other]:
             found[name] = float(vectors[other] @ vectors[number]) / length
     return found
+
+
+def test_an_item_goes_with_what_its_user_took_as_neighbours_and_texts_say() -> None:
+    made = known(EngineSettings())
+    for event in stream():
+        made.observe(event, answer=False)
+    user = stream()[-1].user
+    own = {each.item for each in lookup.recent(made, user)}
+    for item in made.items.names[:15]:
+        near = {each.item: each.score for each in lookup.neighbours(made, item, 1_000)}
+        like = alike(made, item)
+        found = lookup.origins(made, user, item, 1_000)
+        assert {each.item for each in found} == {
+            other for other in own - {item} if near.get(other, 0) > 0 or like[other] > 0
+        }
+        for each in found:
+            assert each.together == near.get(each.item, 0.0)
+            assert each.text == pytest.approx(max(0.0, like[each.item]), abs=1e-4)
+        closest = [max(each.together, each.text) for each in found]
+        assert closest == sorted(closest, reverse=True)
+        assert lookup.origins(made, user, item, 2) == found[:2]
+    assert lookup.origins(made, "nobody", item) == lookup.origins(made, user, "nothing") == []
 
 
 @pytest.mark.parametrize("exact_items", [20_000, 20])

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine import lookup
 from engine.step.ranking import Ranked
 from streams.experiments.lists import explain as features_of
 from streams.experiments.lists import recommend
@@ -63,7 +64,8 @@ def explain(
     Returns
     -------
     dict
-        ``event_id``, ``user``, ``timestamp``, ``items``, each with its ``features``; ``equal``,
+        ``event_id``, ``user``, ``timestamp``, ``items``, each with its ``features``, and in
+        ``goes_with`` those of the user's items with which it goes; ``equal``,
         whether the list that was computed again is the answer; ``other``, the list without the
         event, if that was asked for; ``model``, ``starts``, ``applied``.
 
@@ -79,14 +81,18 @@ def explain(
             again = read_answer(output.value or b"") if output else None
             listed = items_of(given)
             features = _features(fold, given, listed)
+            goes_with = [
+                msgspec.to_builtins(lookup.origins(fold.engine, given.user, item.item))
+                for item in listed
+            ]
         found = {
             "event_id": event_id,
             "user": given.user,
             "timestamp": given.timestamp,
             "equal": again is not None and are_equal(given, again),
             "items": [
-                msgspec.to_builtins(item) | {"features": parts}
-                for item, parts in zip(listed, features, strict=True)
+                msgspec.to_builtins(item) | {"features": parts, "goes_with": own}
+                for item, parts, own in zip(listed, features, goes_with, strict=True)
             ],
         }
         if without is not None:

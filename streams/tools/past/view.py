@@ -89,11 +89,11 @@ def print_explanation(console: Console, found: dict[str, Any]) -> None:
     """What made the scores of an answer, and the list without an event if that was asked for."""
     title = f"answer to event {found['event_id']} of user {found['user']}"
     console.print(escape(printable(title)), style="bold", highlight=False)
-    table = Table("", "item", "score", "bias and the features that count most")
+    table = Table("", "item", "score", "bias and the features that count most", "goes with")
     for place, item in enumerate(found["items"], 1):
         table.add_row(
             str(place), escape(printable(item["item"])), f"{item['score']:.4f}",
-            _features(item["features"]),
+            _features(item["features"]), _origins(item["goes_with"]),
         )  # fmt: skip
     console.print(table)
     if "other" in found:
@@ -104,6 +104,13 @@ def print_explanation(console: Console, found: dict[str, Any]) -> None:
     if not found["equal"]:
         console.print("computed again, it is not the answer on the topic", style="bold red")
     _print_state(console, found)
+
+
+def _origins(own: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"{escape(printable(each['title']))} ({max(each['together'], each['text']):.2f})"
+        for each in own[:2]
+    )
 
 
 def _features(features: dict[str, float]) -> str:

@@ -1,6 +1,7 @@
 // The chosen user: what they took, what is recommended, and what happens when an item is chosen.
 
 import { byId, element, moment, setText } from "/static/dom.js";
+import { Why } from "/static/why.js";
 import { json, Refused } from "/static/worker.js";
 
 const SHOWN_TAKEN = 10;
@@ -105,13 +106,15 @@ class Place {
     ]);
     this.button.type = "button";
     this.button.addEventListener("click", () => send(ranked[number]));
-    this.row = element("li", "", [this.button]);
+    this.why = new Why(number);
+    this.row = element("li", "", [this.button, this.why.button, this.why.panel]);
   }
 
   /** `before` is the item's place in the list before, null for one that was not in it. */
   show(entry, before) {
     this.row.hidden = !entry;
     if (!entry) return;
+    this.why.is(user, entry);
     setText(this.title, entry.title);
     setText(this.reason, entry.reason);
     setText(this.score, entry.score.toFixed(2));

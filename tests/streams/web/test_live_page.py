@@ -216,6 +216,34 @@ def test_a_title_is_text_and_nothing_else(path: Path, visit: type[Visit]) -> Non
     assert it.context.cookies() == []
 
 
+def test_why_an_item_is_in_the_list_is_shown_below_it(path: Path, visit: type[Visit]) -> None:
+    it = visit(viewport={"width": 360, "height": 900})
+    page = it.page
+    page.goto(address(path, "?user=bob"))
+    taken = page.locator("#taken .title").all_text_contents()
+    [first, *_] = titles(page)
+    button = page.get_by_role("button", name=f"Why {first}?", exact=True)
+    assert button.get_attribute("aria-expanded") == "false"
+    button.click()
+    panel = page.locator(f"#{button.get_attribute('aria-controls')}")
+    expect(panel).to_be_visible()
+    assert button.get_attribute("aria-expanded") == "true"
+    goes_with = panel.locator("li b").all_text_contents()
+    assert goes_with
+    assert set(goes_with) <= set(taken)
+    values = [float(text) for text in panel.locator("td:nth-child(3)").all_text_contents()]
+    assert abs(sum(values[:-1]) - values[-1]) < 0.005 * len(values)
+    assert panel.locator(".bar").first.evaluate("bar => bar.offsetWidth") > 50
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "page-why.png")
+    # Another item in its place has another reason: nothing stale stays open.
+    page.locator("#list .item").first.click()
+    expect(page.locator("#list-note")).to_have_text(_NEW_LIST)
+    expect(panel).to_be_hidden()
+    assert it.wrong == []
+
+
 def test_by_keyboard_a_user_is_chosen_and_an_item_taken(path: Path, visit: type[Visit]) -> None:
     it = visit()
     page, keys = it.page, it.page.keyboard
