@@ -1,13 +1,13 @@
-"""A worker and a real Kafka for two million events: does memory stay flat, and latency what it was?
+"""Workers and a real Kafka for two million events: does memory stay flat, and latency what it was?
 
-    python -m benchmarks.soak [--events 2000000] [--rate 800] [--json FILE]
+    python -m benchmarks.soak [--events 2000000] [--rate 800] [--workers 1] [--json FILE]
 
 The invented stream at a fixed rate, its users and items bounded (what a worker holds grows with
 those, not with the log). Topics keep the last quarter of a gigabyte.
 
-- `slope_mb_per_million_events`: least squares over the worker's resident memory (a child that
-  writes a checkpoint shares it and is not counted), sampled every second, after the first quarter
-  of the run (a full run's window of known event ids is full then).
+- `slope_mb_per_million_events`: least squares over the workers' resident memory together (a child
+  that writes a checkpoint shares it and is not counted), sampled every second, after the first
+  quarter of the run (a full run's window of known event ids is full then).
   What users took is part of it: 8 bytes for each item that is new to its user (`new_pairs_mb`).
 - `total_us`, `end_to_end_ms`: of the second tenth of the answers and of the last, and the ratio of
   their p99. `total` is received to handed to the producer; end to end, sent to received.
@@ -20,6 +20,7 @@ import json
 import time
 from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +45,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients
+from streams.kafka.group import Group
 from streams.kafka.reader_thread import ReaderThread
 from streams.tools.replay import SENT_NS
 
@@ -69,7 +71,8 @@ class Answers:
         self.total_us, self.end_to_end_ms = array("f"), array("f")
         self._consumer = clients.reader(bench.settings, **{"isolation.level": "read_committed"})
         topic = bench.settings.topics.recommendations
-        self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        partitions = range(bench.settings.topics.partitions)
+        self._consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in partitions])
         self._decoder = msgspec.json.Decoder(_Answer)
         self._thread = ReaderThread("answers", self._consumer)
 
@@ -97,15 +100,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--rate", type=float, default=800.0, help="events per second")
+    parser.add_argument("--workers", type=int, default=1, help="with a partition each")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     dataset = Synthetic(arguments.events, users=USERS, items=ITEMS, seed=arguments.seed)
     with KafkaServer() as kafka:
-        bench = Bench(kafka.bootstrap, "soak", partitions=1)
+        bench = Bench(kafka.bootstrap, "soak", partitions=arguments.workers)
         keep_topics_small(bench)
         report = soak(bench, dataset, arguments.rate)
-    report |= {"users": USERS, "items": ITEMS, "rate": arguments.rate}
+    report |= {"users": USERS, "items": ITEMS, "rate": arguments.rate, "workers": arguments.workers}
     report |= provenance(f"{dataset.name} ({dataset.format})", arguments.seed)
     text = json.dumps(report, indent=2)
     print(text)
@@ -130,10 +134,17 @@ def keep_topics_small(bench: Bench) -> None:
 
 
 def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
-    """Send all of the data set to one worker and watch it."""
-    with bench.worker() as worker, Answers(bench) as answers:
+    """Send all of the data set to workers, of which each has a partition, and watch them."""
+    with ExitStack() as stack:
+        workers = range(bench.settings.topics.partitions)
+        processes = [psutil.Process(stack.enter_context(bench.worker()).pid) for _ in workers]
+        answers = stack.enter_context(Answers(bench))
         publish_catalogue(bench, dataset)
-        process = psutil.Process(worker.pid)
+        await_shares(bench, len(workers))
+
+        def resident() -> int:
+            return sum(process.memory_info().rss for process in processes)
+
         samples: list[tuple[int, int]] = []
         pairs: set[tuple[str, str | None]] = set()
         warm_pairs = 0
@@ -146,11 +157,11 @@ def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
                 if number == int(dataset.events * WARM_UP):
                     warm_pairs = len(pairs)
                 if number % max(1, int(rate)) == 0:
-                    samples.append((len(answers), process.memory_info().rss))
+                    samples.append((len(answers), resident()))
                     bars.update(task, completed=number, description=f"{samples[-1][1] / MB:.0f} MB")
         bench.producer.flush()
         _await(answers, dataset.events)
-        samples.append((len(answers), process.memory_info().rss))
+        samples.append((len(answers), resident()))
     report = summary(samples, answers.total_us, answers.end_to_end_ms, dataset.events)
     return report | {"new_pairs_mb": round((len(pairs) - warm_pairs) * 8 / MB, 2)}
 
@@ -189,6 +200,15 @@ def summary(
             "p99_ratio": round(last["p99"] / second["p99"], 3),
         }
     return report
+
+
+def await_shares(bench: Bench, workers: int) -> None:
+    """Return once so many workers have a partition each."""
+    deadline = time.monotonic() + 120
+    while [len(member.partitions) for member in Group(bench.settings).members()] != [1] * workers:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{workers} workers do not share the partitions")
+        time.sleep(0.1)
 
 
 def _paced(
