@@ -39,13 +39,15 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--items", type=int, default=0, help="that change while events come")
     parser.add_argument("--kill", action="store_true", help="kill the worker half-way")
+    parser.add_argument("--partitions", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="at most one a partition")
     parser.add_argument("--checkpoint-seconds", type=float, default=86_400.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     dataset = open_dataset(arguments.data, seed=arguments.seed)
     with KafkaServer() as kafka:
-        bench = Bench(kafka.bootstrap, "audit", partitions=1)
+        bench = Bench(kafka.bootstrap, "audit", partitions=arguments.partitions)
         # The checkpoint of the catalogue is the one to begin with.
         kept = bench.settings.worker.model_copy(
             update={
@@ -61,9 +63,9 @@ def main() -> None:
             Item(item=item.item, title=f"{item.title}, anew", categories=item.categories)
             for item in islice(dataset.items(), arguments.items)
         ]
-        per_second = answer_all(bench, events, changed, arguments.kill)
+        per_second = answer_all(bench, events, changed, arguments.kill, arguments.workers)
         report = audited(bench)
-    asked = ("events", "items", "kill", "checkpoint_seconds")
+    asked = ("events", "items", "kill", "checkpoint_seconds", "partitions", "workers")
     report |= {name: getattr(arguments, name) for name in asked}
     report["worker_events_per_second"] = per_second
     report |= provenance(dataset.name, arguments.seed)
@@ -73,7 +75,9 @@ def main() -> None:
         arguments.json.write_text(text + "\n")
 
 
-def answer_all(bench: Bench, events: list[Interaction], changed: list[Item], kill: bool) -> int:
+def answer_all(
+    bench: Bench, events: list[Interaction], changed: list[Item], kill: bool, workers: int
+) -> int:
     """Have the events answered while these items change; returns how many a second."""
     names = bench.settings.topics
     every = len(events) // (len(changed) + 1) or 1
@@ -89,7 +93,8 @@ def answer_all(bench: Bench, events: list[Interaction], changed: list[Item], kil
         bench.producer.flush()
 
     with ExitStack() as stack:
-        worker = stack.enter_context(bench.worker())
+        worker, *_ = (stack.enter_context(bench.worker()) for _ in range(workers))
+        bench.await_workers(workers)
         send(0, 1)
         bench.await_answered(1)
         started = time.monotonic()  # that of starting is nobody's

@@ -43,6 +43,7 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
+from streams.kafka.group import Group
 from streams.kafka.partitioner import partition_of
 from streams.kafka.reader_thread import ReaderThread
 from streams.messages.decoding import decode_interaction
@@ -119,6 +120,18 @@ class Bench:
     def end_of(self, topic: str) -> int:
         """Messages that a topic has had."""
         return sum(clients.ends(self.reader, topic).values())
+
+    def await_workers(self, count: int, seconds: float = 180.0) -> None:
+        """Wait until so many workers share the partitions."""
+        group = Group(self.settings)
+        deadline = time.monotonic() + seconds
+        while True:
+            shares = [len(member.partitions) for member in group.members()]
+            if len(shares) == count and all(shares):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{count} workers do not share the partitions: {shares}")
+            time.sleep(0.1)
 
     def await_messages(self, topic: str, count: int, seconds: float = 120.0) -> None:
         """Wait until a topic has had that many."""

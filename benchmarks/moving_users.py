@@ -93,14 +93,14 @@ def measure(bench: Bench, few: Bench, users: int = USERS) -> dict[str, Any]:
             return workers[-1]
 
         first = start()
-        _until(lambda: _shares(bench) == [2])
+        bench.await_workers(1)
         _send(bench, numbers, 10, users)  # it answers, so it is ready
         memory["all"] = _resident_mb(first)
         moved = _move(bench, numbers, users, start)
         for worker in workers:  # in order, the last to go would have all users again
             worker.kill()
     with bench.worker() as one, bench.worker() as other:
-        _until(lambda: _shares(bench) == [1, 1])
+        bench.await_workers(2)
         _send(bench, numbers, 100, users)
         memory["half"] = (_resident_mb(one) + _resident_mb(other)) / 2
     above = {name: memory[name] - memory["few"] for name in ("all", "half")}
@@ -181,18 +181,5 @@ def _user(number: int, users: int) -> str:
     return f"user {number % users}"
 
 
-def _shares(bench: Bench) -> list[int]:
-    """How many partitions each member of the group has."""
-    return [len(member.partitions) for member in Group(bench.settings).members()]
-
-
 def _resident_mb(child: Child) -> float:
     return float(psutil.Process(child.pid).memory_info().rss / 1e6)
-
-
-def _until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"it was not so within {_PATIENCE_SECONDS:g} s")
-        time.sleep(0.05)

@@ -45,7 +45,6 @@ from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
 from streams.kafka import clients
-from streams.kafka.group import Group
 from streams.kafka.reader_thread import ReaderThread
 from streams.tools.replay import SENT_NS
 
@@ -140,7 +139,7 @@ def soak(bench: Bench, dataset: Synthetic, rate: float) -> dict[str, Any]:
         processes = [psutil.Process(stack.enter_context(bench.worker()).pid) for _ in workers]
         answers = stack.enter_context(Answers(bench))
         publish_catalogue(bench, dataset)
-        await_shares(bench, len(workers))
+        bench.await_workers(len(workers))
 
         def resident() -> int:
             return sum(process.memory_info().rss for process in processes)
@@ -200,15 +199,6 @@ def summary(
             "p99_ratio": round(last["p99"] / second["p99"], 3),
         }
     return report
-
-
-def await_shares(bench: Bench, workers: int) -> None:
-    """Return once so many workers have a partition each."""
-    deadline = time.monotonic() + 120
-    while [len(member.partitions) for member in Group(bench.settings).members()] != [1] * workers:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{workers} workers do not share the partitions")
-        time.sleep(0.1)
 
 
 def _paced(

@@ -31,7 +31,9 @@ def audit(
         str | None, typer.Option("--from", help=f"Interactions since then, {_MOMENT}")
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help="Interactions up to then.")] = None,
-    last: Annotated[int | None, typer.Option(min=1, help="The last so many.")] = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="The last so many of each partition.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Compare answers of another model, too.")
     ] = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from itertools import islice, takewhile
 
@@ -15,7 +15,7 @@ _AT_ONCE = 500
 
 def records_between(
     settings: Settings, topic: str, partition: int, first: int, end: int
-) -> Iterator[list[Record]]:
+) -> Generator[list[Record], None, None]:
     """The committed records of a partition from `first` to before `end`, in runs of some hundreds.
 
     Raises

@@ -1,14 +1,13 @@
 """The header of an answer that says which state gave it.
 
-An answer is a fold over the interactions, and over the catalogue, which has two topics of its own.
-At which interaction a worker applied which message of the catalogue, no offset tells; nor with
-which checkpoint its process began. With this header a later reader folds the same again
-(`streams.tools.past`, docs/proof.md).
+An answer is a fold over the interactions; but a worker also applies the catalogue and what other
+workers told of items, from topics of their own, it takes events of several partitions in an order
+that no offset tells, and may have begun with a checkpoint. With this header a later reader does the
+same again (`streams.tools.past`, docs/proof.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -22,23 +21,54 @@ MOST_STEPS = 5_000
 CatalogueSource = Literal["items", "embeddings", "listed"]
 """Where a change of the catalogue came from. `listed`: from the embeddings, as a worker reads them
 that starts, which takes items from them, too."""
+StepKind = (
+    CatalogueSource | Literal["learnt", "delta", "collected", "assigned", "taken", "told", "forgot"]
+)
 
 
-class CatalogueStep(msgspec.Struct, frozen=True, array_like=True):
-    """Messages of the catalogue that were applied one after the other.
+class Step(msgspec.Struct, frozen=True, array_like=True):
+    """Something that a worker process did to its state between two answers.
 
     Attributes
     ----------
     at
-        Where the worker stood: the next offset of the interactions, summed over its partitions.
-    source, partition, end
-        Of which topic and partition they are, and the offset after the last of them.
+        How many answers the process had given.
+    kind
+        `items`, `embeddings`, `listed`: messages of the catalogue were applied. `learnt`: events of
+        a partition that another process had answered. `delta`: messages on the topic of item
+        deltas. `collected`: what own events taught was taken out, to be told. `assigned`: these
+        partitions are ours, others are not. `taken`: a partition's users, from a checkpoint.
+        `told`: events of a partition below an offset teach the items nothing. `forgot`: some of
+        the users that left.
+    partition
+        Of the topic that is meant.
+    end
+        The offset after the last that is meant; of `collected`, the number of the delta.
+    name
+        Of `taken`, the checkpoint's; of `assigned`, the partitions.
     """
 
     at: int
-    source: CatalogueSource
-    partition: int
-    end: int
+    kind: StepKind
+    partition: int = 0
+    end: int = 0
+    name: str = ""
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Where in the life of the process that wrote a checkpoint it was cut.
+
+    Attributes
+    ----------
+    answers, steps
+        How many answers and steps are in it.
+    untold
+        The last of these steps, which no answer tells of.
+    """
+
+    answers: int
+    steps: int
+    untold: list[Step] = []
 
 
 class StateMark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,16 +80,25 @@ class StateMark(msgspec.Struct, frozen=True, omit_defaults=True):
         The process: what the names of its checkpoints end with.
     began
         The name of the checkpoint that it began with, without suffix; empty for an empty engine.
+    n
+        How many answers the process had given before this one.
+    first
+        How many steps it had told before these.
     steps
-        What it applied of the catalogue since its last answer, in order.
+        What it did since its last answer, in order.
     gap
         Whether there was more than that, which is not told.
+    cut
+        On a process's first answer, where the checkpoint that it began with was cut.
     """
 
     worker: str
     began: str = ""
-    steps: list[CatalogueStep] = []
+    n: int = 0
+    first: int = 0
+    steps: list[Step] = []
     gap: bool = False
+    cut: Cut | None = None
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -76,41 +115,55 @@ def read_mark(headers: Headers) -> StateMark | None:
 
 
 class StateMarks:
-    """Notes what a worker applies of the catalogue, and writes the header of each answer.
+    """Notes what a worker process does to its state, and writes the header of each answer.
 
     Parameters
     ----------
-    steps
-        What had been applied before the checkpoint was cut, and no answer tells of yet.
+    cut
+        Where the checkpoint was cut that it begins with, if it begins with one.
     """
 
-    def __init__(self, worker: str, began: str = "", steps: Sequence[CatalogueStep] = ()) -> None:
-        self._worker, self._began = worker, began
-        self._usual = _ENCODER.encode(StateMark(worker, began))
-        self._steps = list(steps)
+    def __init__(self, worker: str, began: str = "", cut: Cut | None = None) -> None:
+        self._worker, self._began, self._cut = worker, began, cut
+        usual = _ENCODER.encode(StateMark(worker, began))
+        self._usual = usual.removesuffix(b"}") + b',"n":%d}'
+        self._answers = self._told = 0
+        self._steps: list[Step] = []
         self._gap = False
 
-    @property
-    def untold(self) -> list[CatalogueStep]:
-        """What no answer tells of yet, for a checkpoint."""
-        return list(self._steps)
+    def cut(self) -> Cut:
+        """Where a checkpoint of now is cut."""
+        return Cut(self._answers, self._told + len(self._steps), list(self._steps))
 
-    def applied(self, at: int, source: CatalogueSource, partition: int, end: int) -> None:
-        """Note that a message of the catalogue was applied; as of `CatalogueStep`."""
-        step = CatalogueStep(at, source, partition, end)
-        if self._steps:
+    def note(self, kind: StepKind, partition: int = 0, end: int = 0, name: str = "") -> None:
+        """Note a step; parameters as of `Step`."""
+        step = Step(self._answers, kind, partition, end, name)
+        if self._steps and kind in _GROWING:
             last = self._steps[-1]
-            if (last.at, last.source, last.partition) == (at, source, partition):
+            if (last.at, last.kind, last.partition) == (step.at, kind, partition):
                 self._steps[-1] = step
                 return
         if len(self._steps) == MOST_STEPS:
-            self._steps, self._gap = [], True
+            self.lose()
         self._steps.append(step)
+
+    def lose(self) -> None:
+        """Note that what was done since the last answer cannot be told."""
+        self._told += len(self._steps)
+        self._steps, self._gap = [], True
 
     def next(self) -> bytes:
         """The header of the next answer."""
-        if not self._steps and not self._gap:
-            return self._usual
-        mark = StateMark(self._worker, self._began, self._steps, self._gap)
-        self._steps, self._gap = [], False
+        n, self._answers = self._answers, self._answers + 1
+        if not self._steps and not self._gap and self._cut is None:
+            return self._usual % n
+        mark = StateMark(
+            self._worker, self._began, n, self._told, self._steps, self._gap, self._cut
+        )
+        self._told += len(self._steps)
+        self._steps, self._gap, self._cut = [], False, None
         return _ENCODER.encode(mark)
+
+
+_GROWING = ("items", "embeddings", "listed", "learnt", "delta")
+"""Steps of which two in a row are one."""

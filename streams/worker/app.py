@@ -21,7 +21,7 @@ from streams.kafka.driver import Run
 from streams.kafka.outbox import Outbox
 from streams.kafka.stretch import records_between
 from streams.kafka.tail import Change
-from streams.messages.state_mark import CatalogueSource, StateMarks
+from streams.messages.state_mark import StateMarks
 from streams.settings import Settings
 from streams.web.engine_access import EngineAccess
 from streams.worker.assignment import Assignment
@@ -78,7 +78,7 @@ class Worker:
         self.pipeline = Pipeline(self.engine, settings, self.model, self.input.topic_id)
         self.thread = EngineThread()
         self.deltas = ItemDeltas(
-            settings, self.input.topic_id, self.engine, partitions, self.pipeline.counts
+            settings, self.input.topic_id, self.engine, partitions, self.pipeline.counts, writer
         )
         self.users = UserSide(
             self.engine, partitions, self.checkpoints, settings.engine, self.thread,
@@ -89,9 +89,9 @@ class Worker:
             partitions[number].resume(notes)
             partitions[number].held = True
         self.catalogue = Catalogue(settings, self.engine, self._notes.catalogue, self._notes.items)
-        self.catalogue.on_change = self._note_change
         began = found.name.removesuffix(SUFFIX) if found else ""
-        self.marks = self.pipeline.marks = StateMarks(writer, began, self._notes.steps)
+        self.marks = self.pipeline.marks = StateMarks(writer, began, self._notes.cut)
+        self.catalogue.on_change = self.deltas.note = self.users.note = self.marks.note
         if settings.traces.endpoint:
             self.pipeline.traces = Traces(settings.traces.endpoint, self.model.version, writer)
         self.items = ItemEncoder(settings, self.outbox, self.pipeline.count_dead_item)
@@ -196,10 +196,6 @@ class Worker:
         self.thread.open(asyncio.get_running_loop())
         self.deltas.follow(self._hand_over)
 
-    def _note_change(self, source: CatalogueSource, partition: int, end: int) -> None:
-        at = sum(each.next_offset for each in self.assignment.partitions.values())
-        self.marks.applied(at, source, partition, end)
-
     def _hand_over(self, change: Change) -> None:
         loop = self.thread.loop
         assert loop is not None
@@ -233,6 +229,7 @@ class Worker:
             if end <= partition.next_offset:
                 continue
             log.info("partition %d: events up to %d are learnt, which were told", number, end)
+            self.marks.lose()
             topic = self.settings.topics.interactions
             begin = max(low, partition.next_offset)
             for records in records_between(self.settings, topic, number, begin, end):
@@ -263,10 +260,13 @@ class Worker:
             partition = partitions[number]
             partition.held = True
             partition.told = self.deltas.ledger.told(number) if self.deltas.is_open else 0
+            if self.deltas.is_open:
+                self.thread.do(partial(self.marks.note, "told", number, partition.told))
             _skip_what_is_gone(self.settings, partition, self.input.lows.get(number, 0))
 
     def _begin_to_share(self) -> None:
         """The input had one partition until now, and has several."""
+        self.marks.lose()
         for number, partition in self.assignment.partitions.items():
             if partition.held:
                 self.engine.settle(filter(None, self.engine.users.names), number)

@@ -60,7 +60,7 @@ class Checkpointing:
         """What a checkpoint of now says beside the engine's state."""
         partitions = {n: p.notes() for n, p in self._assignment.partitions.items() if p.held}
         notes = Notes(self._input.name, partitions, *self._catalogue.positions)
-        notes.steps = self._marks.untold
+        notes.cut = self._marks.cut()
         if self._deltas.is_open:
             notes.told, notes.owners = self._deltas.positions, dict(self._deltas.ledger.owners)
             notes.deltas, notes.deltas_id = self._deltas.at, self._input.deltas_id

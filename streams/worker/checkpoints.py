@@ -30,7 +30,7 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
-from streams.messages.state_mark import CatalogueStep
+from streams.messages.state_mark import Cut
 from streams.worker.partition import Offset, PartitionNotes
 from streams.worker.stores import SUFFIX, Store, Stored
 
@@ -58,8 +58,8 @@ class Notes(msgspec.Struct):
     deltas, deltas_id
         The next offset of the topic of deltas, and the topic's id; empty where items are not
         shared.
-    steps
-        What was applied of the catalogue, and no answer tells of yet (`StateMarks.untold`).
+    cut
+        Where in the life of its process it was cut; None in files of before.
     """
 
     log: str
@@ -70,7 +70,7 @@ class Notes(msgspec.Struct):
     owners: dict[int, str] = {}
     deltas: Offset = 0
     deltas_id: str = ""
-    steps: list[CatalogueStep] = []
+    cut: Cut | None = None
 
     @property
     def positions(self) -> dict[int, int]:

@@ -16,10 +16,9 @@ import itertools
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -29,6 +28,7 @@ from engine.sharing import DeltaError, ItemDelta
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients, topics
 from streams.kafka.tail import Change, HandOver, TopicTail
+from streams.messages.state_mark import StepKind
 from streams.settings import Settings
 from streams.worker.counts import Counts
 from streams.worker.ledger import Ledger, Ranges
@@ -109,11 +109,13 @@ class ItemDeltas:
         The id of the topic of interactions.
     partitions
         Those of the input, by number: as `Assignment.partitions`, which may grow.
+    writer
+        This process, as its messages name it.
 
     Attributes
     ----------
-    writer
-        This process, as its messages name it.
+    note
+        Called with what was done to the engine, for who does the same again (`StateMarks.note`).
     ledger
         What counts; see there.
     is_open
@@ -131,9 +133,11 @@ class ItemDeltas:
         engine: Recommender,
         partitions: Mapping[int, Partition],
         counts: Counts,
+        writer: str,
     ) -> None:
         self._input = input_of(settings, topic_id)
-        self.writer = uuid.uuid4().hex[:12]
+        self.writer = writer
+        self.note: Callable[[StepKind, int, int], object] = lambda kind, partition, end: None
         self._at = 0
         self.ledger = Ledger()
         self.is_open = False
@@ -144,7 +148,6 @@ class ItemDeltas:
         self._numbers = itertools.count(1)
         self._under_way: _UnderWay | None = None
         self._claims: dict[int, threading.Event] = {}
-        self._producer: Producer | None = None
         self._tail: TopicTail | None = None
 
     # ------------------------------------------------------------------ from where
@@ -159,11 +162,6 @@ class ItemDeltas:
         """
         self.ledger, self.is_open = ledger, True
         self._engine.share(ledger.positions)
-        if self._producer is None:
-            largest = max(self._settings.topics.message_bytes, topics.DELTA_BYTES)
-            self._producer = clients.producer(
-                self._settings, **{"message.max.bytes": largest + 65_536}
-            )
         self._at = at
 
     @property
@@ -184,7 +182,7 @@ class ItemDeltas:
         GapError
             If something is missing there.
         """
-        self._tail = TopicTail(self._settings, self._topic, self._read, {0: self._at})
+        self._tail = TopicTail(self._settings, self._topic, self.change_of, {0: self._at})
         messages = self._tail.read_to_end()
         if self._failure is not None:
             raise self._failure
@@ -248,11 +246,18 @@ class ItemDeltas:
         """
         if not self.is_open or self._under_way is not None or self.spoilt:
             return False
-        if ranges := self._untold():
-            delta = self._engine.collect_delta(ranges)
-            header = Header(self._input, self.writer, next(self._numbers), ranges=ranges)
-            self._under_way = _UnderWay(header, delta.encode())
+        if self._untold():
+            number = next(self._numbers)
+            self.take_out(number)
+            self.note("collected", 0, number)
         return True
+
+    def take_out(self, number: int) -> None:
+        """Have what own events taught under way, as the message of this number."""
+        ranges = self._untold()
+        delta = self._engine.collect_delta(ranges)
+        header = Header(self._input, self.writer, number, ranges=ranges)
+        self._under_way = _UnderWay(header, delta.encode())
 
     def publish(self) -> None:
         """Send what was collected, once all answers to its events are written.
@@ -262,9 +267,9 @@ class ItemDeltas:
         BrokerError
             If the broker refuses it for good.
         """
-        if self._producer is None:
+        if not self.is_open:
             return
-        self._producer.poll(0)
+        self._sender.poll(0)
         if self._failure is not None:
             raise self._failure
         waiting = self._under_way
@@ -295,11 +300,15 @@ class ItemDeltas:
         value: bytes,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> None:
-        assert self._producer is not None
         headers = [(_HEADER, msgspec.json.encode(header))]
         clients.produce(
-            self._producer, self._topic, value, None, 0, headers=headers, on_delivery=on_delivery
+            self._sender, self._topic, value, None, 0, headers=headers, on_delivery=on_delivery
         )
+
+    @cached_property
+    def _sender(self) -> Producer:
+        largest = max(self._settings.topics.message_bytes, topics.DELTA_BYTES)
+        return clients.producer(self._settings, **{"message.max.bytes": largest + 65_536})
 
     async def tell(self, seconds: float) -> bool:
         """Tell all that own events taught, for so long at most; whether all is told."""
@@ -324,9 +333,8 @@ class ItemDeltas:
         self._claims[number] = seen
         while not stopping.is_set() and not seen.is_set():
             known = {partition: self.ledger.told(partition) for partition in sorted(numbers)}
-            assert self._producer is not None
             self._send(Header(self._input, self.writer, number, claims=known), b"", _pass_over)
-            self._producer.flush(_AGAIN_SECONDS)
+            self._sender.flush(_AGAIN_SECONDS)
             again = time.monotonic() + _AGAIN_SECONDS
             while not (seen.wait(0.1) or stopping.is_set() or time.monotonic() > again):
                 if self.failure is not None:  # the engine's thread raises it
@@ -354,8 +362,8 @@ class ItemDeltas:
 
     # ------------------------------------------------------------------ what is told
 
-    def _read(self, message: Message) -> Change | None:
-        """In the reading thread: what a message changes."""
+    def change_of(self, message: Message) -> Change | None:
+        """What a message changes; for any thread, and the change for the engine's."""
         header = Header.of(message)
         if header is None:
             self._pass_over(message, "it has no header of ours")
@@ -363,7 +371,7 @@ class ItemDeltas:
         if header.input != self._input:
             return None
         if header.claims:
-            return partial(self._guarded, partial(self._claimed, header))
+            return partial(self._guarded, message, partial(self._claimed, header))
         delta = None
         if header.writer != self.writer:
             try:
@@ -372,7 +380,8 @@ class ItemDeltas:
                     raise DeltaError("ranges: the header names others")
             except DeltaError as error:
                 self._pass_over(message, str(error))
-        return partial(self._guarded, partial(self._told, header, delta, message.timestamp()[1]))
+        told = partial(self._told, header, delta, message.timestamp()[1])
+        return partial(self._guarded, message, told)
 
     def _pass_over(self, message: Message, reason: str) -> None:
         log.warning(
@@ -380,11 +389,12 @@ class ItemDeltas:
             reason, extra={"topic": self._topic, "offset": message.offset()},
         )  # fmt: skip
 
-    def _guarded(self, change: Change) -> None:
+    def _guarded(self, message: Message, change: Change) -> None:
         """What is handed over to an event loop must not raise: nobody would hear of it."""
         if self._failure is None:
             try:
                 change()
+                self.note("delta", 0, (message.offset() or 0) + 1)
             except Exception as error:
                 self._failure = error
 

@@ -119,7 +119,10 @@ class Pipeline:
         events, outputs = self._decode(partition, records, written)
         decode_us = (perf_counter_ns() - received_ns) / 1e3 / len(records)
         answered = [record.offset > written for record, _ in events]
-        self.counts.replayed += sum(record.offset <= written for record in records)
+        if learnt := [record.offset for record in records if record.offset <= written]:
+            self.counts.replayed += len(learnt)
+            if self.marks is not None:
+                self.marks.note("learnt", partition.number, learnt[-1] + 1)
         self._count_unknown(
             event for (_, event), ours in zip(events, answered, strict=True) if ours
         )

@@ -12,10 +12,11 @@ from functools import partial
 
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
+from streams.messages.state_mark import StepKind
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.engine_thread import EngineThread
 from streams.worker.partition import Partition
-from streams.worker.stores import Stored
+from streams.worker.stores import SUFFIX, Stored
 
 log = logging.getLogger("millrace.worker")
 
@@ -32,6 +33,11 @@ class UserSide:
         Those of the input, by number.
     fits
         Returns what says why a checkpoint does not go with the topics, if it does not.
+
+    Attributes
+    ----------
+    note
+        Called with what was done to the engine, for who does the same again (`StateMarks.note`).
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class UserSide:
         self._engine, self._partitions = engine, partitions
         self._checkpoints, self._settings, self._fits = checkpoints, settings, fits
         self._thread = thread
+        self.note: Callable[[StepKind, int, int, str], object] = lambda *step: None
         self._leaving: list[str] = []
 
     def bring(self, numbers: Collection[int]) -> None:
@@ -53,7 +60,7 @@ class UserSide:
 
         Blocks while files are read. For another thread than the engine's.
         """
-        self._thread.do(partial(self._let_go, set(numbers)))
+        self._thread.do(partial(self.assign, set(numbers)))
         loaded: dict[Stored, Checkpoint | None] = {}
         for number in sorted(numbers):
             partition = self._partitions[number]
@@ -62,7 +69,7 @@ class UserSide:
                 if file not in loaded:
                     loaded = {file: self._load(file)}  # one at a time: it is a whole state
                 if (found := loaded[file]) is not None:
-                    self._thread.do(partial(self._take_in, partition, found))
+                    self._thread.do(partial(self.take_in, partition, found))
                     log.info(
                         "partition %d: its users as of offset %d are here, from %s",
                         number, partition.next_offset, file.name,
@@ -85,17 +92,20 @@ class UserSide:
         assert self._checkpoints is not None
         return self._checkpoints.load(file, self._settings, self._fits())
 
-    def _take_in(self, partition: Partition, found: Checkpoint) -> None:
+    def take_in(self, partition: Partition, found: Checkpoint) -> None:
+        """Have the users of a partition as a checkpoint has them."""
+        self.note("taken", partition.number, 0, found.name.removesuffix(SUFFIX))
         theirs = found.engine
         # A file of an earlier version does not say where a user is: they come with any partition.
         unsettled = [u for u in theirs.users_of(-1) if self._engine.users.find(u) is None]
         self._engine.take_in(theirs, [*theirs.users_of(partition.number), *unsettled])
         partition.resume(found.notes.partitions[partition.number])
 
-    def _let_go(self, numbers: set[int]) -> None:
+    def assign(self, numbers: set[int]) -> None:
         """Begin to forget the users of all other partitions."""
-        for _ in range(len(self._leaving) // _AT_ONCE + 1):  # theirs may come back with the next
+        while self._leaving:  # theirs may come back with the next
             self.let_some_go()
+        self.note("assigned", 0, 0, " ".join(map(str, sorted(numbers))))
         others = [p for number, p in self._partitions.items() if number not in numbers]
         for partition in others:
             if partition.held:
@@ -104,5 +114,8 @@ class UserSide:
 
     def let_some_go(self) -> None:
         """Forget some of the users that left; called a few times a second."""
+        if not self._leaving:
+            return
+        self.note("forgot", 0, 0, "")
         leaving, self._leaving = self._leaving[:_AT_ONCE], self._leaving[_AT_ONCE:]
         self._engine.leave(leaving)

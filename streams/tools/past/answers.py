@@ -44,6 +44,11 @@ class Answer:
     mark: StateMark | None
 
     @property
+    def partition(self) -> int:
+        """That of the interaction."""
+        return self.given.source.partition
+
+    @property
     def offset(self) -> int:
         """That of the interaction."""
         return self.given.source.offset

@@ -1,4 +1,4 @@
-"""What every question to the past needs: the log, who answered it, and folds of their lives."""
+"""What every question to the past needs: the log, who answered it, and processes done again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from streams.kafka.record import Record
 from streams.messages.schemas import Model
 from streams.settings import Settings
 from streams.tools.past.answers import AnswerLog
-from streams.tools.past.error import PastError
+from streams.tools.past.beginnings import Beginnings
 from streams.tools.past.fold import Fold
-from streams.tools.past.lives import Beginnings, EarlierError, Leg, Lives, Need, legs, offset_of
+from streams.tools.past.processes import EarlierError, Processes
+from streams.tools.past.reruns import Place, Rerun, Wanted, plan
 from streams.worker.delivery import Output, last_written
 from streams.worker.input_log import Input
 from streams.worker.pins import model_of
@@ -33,148 +34,152 @@ def no_progress(_done: int, _total: int) -> None:
 
 @dataclass
 class Past:
-    """The log of one partition, and those who answered it.
+    """The log, and those who answered it.
 
     Attributes
     ----------
-    number
-        The partition.
-    low, end
-        The first interaction that the log still has; the one after the last that is answered.
+    answers
+        By partition.
+    ends
+        By partition, the offset after the last interaction that is answered.
     applied
         How many interactions were applied so far.
     starts
-        The checkpoints that folds began with; an empty string for an empty engine.
+        The checkpoints that were begun with; an empty string for an empty engine.
     """
 
     settings: Settings
     input: Input
     model: Model
-    number: int
-    answers: AnswerLog
+    answers: dict[int, AnswerLog]
     beginnings: Beginnings
-    low: int
-    end: int
+    ends: dict[int, int]
     on_progress: OnProgress = no_progress
     applied: int = 0
     starts: list[str] = field(default_factory=list)
 
-    def legs(
-        self, first: int, needs: Callable[[Lives], Mapping[str, Need]]
-    ) -> tuple[Lives, list[Leg]]:
-        """What has to be folded for what is needed from an interaction on.
+    def plan(
+        self, firsts: Mapping[int, int], wanted: Callable[[Processes], Mapping[str, Wanted]]
+    ) -> tuple[Processes, list[Rerun]]:
+        """What has to be done again for what is wanted from interactions on.
 
         Parameters
         ----------
-        needs
+        firsts
+            Those, by partition; of others, the last that is answered.
+        wanted
             What that is, by worker, when it is known who answered.
         """
-        begins = offset_of(self.beginnings.before(first) or "")
+        begins = dict(self.ends) | dict(firsts)
         while True:
-            lives = Lives(self.answers, begins)
+            processes = Processes(self.answers, begins)
             try:
-                return lives, legs(lives, self.beginnings, needs(lives), self.low)
+                reruns = plan(processes, self.beginnings, wanted(processes), self.input.lows)
+                return processes, reruns
             except EarlierError as error:
-                begins = error.offset
+                earlier = error.begins if error.begins is not None else dict.fromkeys(begins, 0)
+                begins |= {number: min(at, begins[number]) for number, at in earlier.items()}
 
-    def open(self, leg: Leg, first: int, left_out: Collection[tuple[str, str]] = ()) -> Fold:
-        """The state with which a leg begins; arguments as of `Fold`."""
-        start = self.beginnings.load(leg.start) if leg.start else None
-        if (place := self.beginnings.place(leg.start) if leg.start else "") or not leg.start:
+    def open(
+        self, rerun: Rerun, firsts: Mapping[int, int], left_out: Collection[tuple[str, str]] = ()
+    ) -> Fold:
+        """The state with which a process begins; arguments as of `Fold`."""
+        place = self.beginnings.place(rerun.start) if rerun.start else ""
+        if place or not rerun.start:
             self.starts.append(place)
-        return Fold(
-            self.settings, self.input, self.model, self.number, leg.life, start, first, left_out
-        )
+        return Fold(self.settings, self.input, self.model, rerun, self.beginnings, firsts, left_out)
 
-    def run(self, fold: Fold, leg: Leg, total: int) -> Applied:
-        """Fold a leg to its end, and save what others begin with; `total` is for who watches."""
-        stops = [*leg.saves, (leg.end, "")]
-        for end, name in stops:
-            for pair in fold.run(end):
-                self.applied += 1
-                if self.applied % 1_000 == 0:
-                    self.on_progress(self.applied, total)
-                yield pair
-            if name:
-                fold.save(self.beginnings.anew(name))
+    def run(self, fold: Fold, rerun: Rerun, total: int) -> Applied:
+        """Do all again that is wanted of a process, and save what others begin with; `total` is
+        for who watches."""
+        for cut, name in rerun.saves:
+            yield from self.counted(fold.run(cut.answers, cut.steps), total)
+            fold.save(self.beginnings.anew(name), cut)
+        yield from self.counted(fold.run(rerun.end), total)
+
+    def counted(self, applied: Applied, total: int) -> Applied:
+        """The same, counted."""
+        for pair in applied:
+            self.applied += 1
+            if self.applied % 1_000 == 0:
+                self.on_progress(self.applied, total)
+            yield pair
 
     @contextmanager
     def before(
         self,
-        target: int,
-        left_out: Mapping[tuple[str, str], int] | None = None,
-        answered: bool = False,
+        target: Place,
+        left_out: Mapping[tuple[str, str], Place] | None = None,
     ) -> Iterator[tuple[Fold, Output | None]]:
-        """The state that the worker had which answered the interaction before `target`.
+        """The state that the worker had which answered the interaction before an offset.
 
         Parameters
         ----------
+        target
+            Its partition, and that offset.
         left_out
-            User and id of each event that shall not have been, and where it first stands.
-        answered
-            Whether what is written for that interaction is wanted, too.
+            User and id of an event of the same partition that shall not have been, and where it
+            first stands.
 
         Yields
         ------
         The state, and what is written for that interaction.
         """
-        early = min([target - answered, *(left_out or {}).values()])
-        wanted: dict[str, Need] = {}
+        partition, end = target
+        gone = next(iter((left_out or {}).values()), None)
+        firsts = {partition: min(max(0, end - 1), gone[1] if gone else end)}
+        chosen: dict[str, Wanted] = {}
 
-        def needs(lives: Lives) -> dict[str, Need]:
-            wanted.clear()
-            wanted[lives.answering(target - 1)] = Need(early, target)
-            return wanted
+        def wanted(processes: Processes) -> dict[str, Wanted]:
+            chosen.clear()
+            worker = processes.answering(partition, end - 1)
+            number = processes.by_worker[worker].number(partition, end)
+            chosen[worker] = Wanted(max(0, number - 1), number, gone)
+            return chosen
 
-        _, found = self.legs(min(early, target - 1), needs)
-        total = self.applied + sum(max(0, leg.end - leg.begins) for leg in found)
-        for leg in found:
-            with closing(self.open(leg, target - 1, left_out or ())) as fold:
+        _, reruns = self.plan(firsts, wanted)
+        total = self.applied + sum(rerun.end - rerun.done[0] for rerun in reruns)
+        for rerun in reruns:
+            with closing(self.open(rerun, {partition: end - 1}, left_out or ())) as fold:
                 output = None
-                for record, written in self.run(fold, leg, total):
-                    output = written if record.offset == target - 1 else None
-                if leg.life.worker in wanted:
+                whole = [self.run(fold, rerun, total)]
+                if asked := rerun.process.worker in chosen:
+                    whole.append(self.counted(fold.rest(partition, end), total))
+                for part in whole:
+                    for record, written in part:
+                        if (record.partition, record.offset) == (partition, end - 1):
+                            output = written
+                if asked:
                     yield fold, output
                     return
 
 
 @contextmanager
 def the_past(settings: Settings, on_progress: OnProgress = no_progress) -> Iterator[Past]:
-    """The past of the topic of interactions, as it is now.
-
-    Raises
-    ------
-    PastError
-        If the topic has several partitions: of these nothing tells in which order a worker took
-        them.
-    """
+    """The past of the topic of interactions, as it is now."""
     input_ = Input.of(settings)
-    if len(input_.highs) > 1:
-        raise PastError(
-            f"topic {settings.topics.interactions} has {len(input_.highs)} partitions, and in "
-            "which order workers took their events is not recorded: only the past of a topic of "
-            "one partition can be computed again"
-        )
-    [number] = input_.highs
-    low = input_.lows[number]
-    answered = last_written(settings, number, input_.topic_id) + 1
+    ends = {
+        number: max(low, min(last_written(settings, number, input_.topic_id) + 1,
+                             input_.highs[number]))
+        for number, low in input_.lows.items()
+    }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="millrace-past-") as anew:
         yield Past(
             settings,
             input_,
             model_of(settings),
-            number,
-            AnswerLog(settings, number, input_.topic_id),
+            {number: AnswerLog(settings, number, input_.topic_id) for number in ends},
             Beginnings(settings, input_, Path(anew)),
-            low,
-            max(low, min(answered, input_.highs[number])),
+            ends,
             on_progress,
         )
 
 
-def offset_at(past: Past, moment_ms: int) -> int:
-    """The first interaction that the broker had at a moment or later; at most `past.end`."""
+def offset_at(past: Past, partition: int, moment_ms: int) -> int:
+    """The first interaction of a partition that the broker had at a moment or later; at most the
+    end of what is answered."""
     with closing(clients.reader(past.settings)) as reader:
-        asked = [TopicPartition(past.settings.topics.interactions, past.number, moment_ms)]
+        asked = [TopicPartition(past.settings.topics.interactions, partition, moment_ms)]
         [found] = reader.offsets_for_times(asked, timeout=clients.TIMEOUT_SECONDS)
-    return found.offset if 0 <= found.offset <= past.end else past.end
+    end = past.ends[partition]
+    return found.offset if 0 <= found.offset <= end else end

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ from streams.tools.past.answers import Answer, Given
 from streams.tools.past.asking import OnProgress, Past, no_progress, offset_at, the_past
 from streams.tools.past.comparison import Comparison
 from streams.tools.past.error import PastError
-from streams.tools.past.lives import Lives, Need
+from streams.tools.past.processes import Process, Processes, Stretch
+from streams.tools.past.reruns import Wanted
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Range:
     from_ms, to_ms
         When the broker had them, in milliseconds since the epoch: the first, and the last.
     last
-        The last so many.
+        The last so many of each partition.
     """
 
     from_ms: int | None = None
@@ -62,17 +64,17 @@ def audit(
         If they cannot be computed, or another model gave the answers.
     """
     with the_past(settings, on_progress) as past:
-        first, end = _bounds(past, asked)
+        ranges = {number: _bounds(past, number, asked) for number in past.ends}
         comparison = Comparison(settings.topics.recommendations)
         began = time.monotonic()
-        workers = _compare(past, first, end, comparison, force) if first < end else 0
+        workers = _compare(past, ranges, comparison, force)
         seconds = time.monotonic() - began
         return comparison.report() | {
-            "repeated": past.answers.repeated,
-            "unreadable": past.answers.unreadable,
+            "repeated": sum(log.repeated for log in past.answers.values()),
+            "unreadable": sum(log.unreadable for log in past.answers.values()),
             "model": msgspec.to_builtins(past.model),
             "starts": past.starts,
-            "offsets": [first, end],
+            "offsets": {number: list(bounds) for number, bounds in ranges.items()},
             "workers": workers,
             "applied": past.applied,
             "seconds": round(seconds, 2),
@@ -80,36 +82,60 @@ def audit(
         }
 
 
-def _compare(past: Past, first: int, end: int, comparison: Comparison, force: bool) -> int:
-    """Fold the life of each worker that gave answers of the range; returns how many these are."""
-    asked: dict[str, Need] = {}
+def _compare(
+    past: Past, ranges: dict[int, tuple[int, int]], comparison: Comparison, force: bool
+) -> int:
+    """Do again what each worker did that gave answers of the ranges; returns how many these are."""
+    firsts = {number: first for number, (first, end) in ranges.items() if first < end}
+    if not firsts:
+        return 0
+    stretches: dict[str, list[Stretch]] = {}
 
-    def needs(lives: Lives) -> dict[str, Need]:
-        asked.clear()
-        for worker, begins, ends in lives.stretches(first, end):
-            need = asked.setdefault(worker, Need(begins, ends))
-            need.end = ends
-        return asked
+    def wanted(processes: Processes) -> dict[str, Wanted]:
+        stretches.clear()
+        for number in firsts:
+            for stretch in processes.stretches(number, *ranges[number]):
+                stretches.setdefault(stretch.worker, []).append(stretch)
+        return {
+            worker: _wanted(processes.by_worker[worker], of_it)
+            for worker, of_it in stretches.items()
+        }
 
-    lives, legs = past.legs(first, needs)
-    total = sum(max(0, leg.end - leg.begins) for leg in legs)
-    for leg in legs:
-        worker, answers = leg.life.worker, _Answers(past, first, force)
-        with closing(past.open(leg, first)) as fold, closing(answers):
-            for record, output in past.run(fold, leg, total):
-                if not first <= record.offset < end:
-                    continue
-                given = answers.of(record.offset)
-                if lives.answering(record.offset) == worker:
+    _, reruns = past.plan(firsts, wanted)
+    total = sum(rerun.end - rerun.done[0] for rerun in reruns)
+    for rerun in reruns:
+        mine: dict[int, list[Stretch]] = {}
+        for stretch in stretches.get(rerun.process.worker, ()):
+            mine.setdefault(stretch.partition, []).append(stretch)
+        answers = {number: _Answers(past, number, firsts[number], force) for number in mine}
+        with closing(past.open(rerun, firsts)) as fold, ExitStack() as stack:
+            for each in answers.values():
+                stack.callback(each.close)
+            left = [past.counted(fold.rest(number, of_it[-1].end), total)
+                    for number, of_it in mine.items()]  # fmt: skip
+            for record, output in chain(past.run(fold, rerun, total), *left):
+                if any(s.first <= record.offset < s.end for s in mine.get(record.partition, ())):
+                    given = answers[record.partition].of(record.offset)
                     comparison.take(record, output, given)
-    return len(asked)
+    return len(stretches)
+
+
+def _wanted(process: Process, stretches: list[Stretch]) -> Wanted:
+    """Which of a process's answers are those of stretches, or lie before them."""
+    firsts = [process.number(each.partition, each.first) for each in stretches]
+    ends = [process.number(each.partition, each.end) for each in stretches]
+    inside = [
+        n for n, partition, offset in process.answers
+        if any(s.partition == partition and s.first <= offset < s.end for s in stretches)
+    ]  # fmt: skip
+    return Wanted(min(inside or firsts), max(ends))
 
 
 class _Answers:
     """The answers to interactions that are asked for in their order."""
 
-    def __init__(self, past: Past, first: int, force: bool) -> None:
-        self._answers = past.answers.since(first)
+    def __init__(self, past: Past, partition: int, first: int, force: bool) -> None:
+        self._answers = past.answers[partition].since(first)
         self._next: Answer | None = next(self._answers, None)
         self._digest, self._force = past.model.digest, force
 
@@ -140,16 +166,17 @@ class _Answers:
         self._answers.close()
 
 
-def _bounds(past: Past, asked: Range) -> tuple[int, int]:
-    """The first interaction that is asked about, and the one after the last."""
-    first, end = past.low, past.end
-    oldest = past.answers.first()
-    if oldest is not None and past.answers.expired:
+def _bounds(past: Past, partition: int, asked: Range) -> tuple[int, int]:
+    """The first interaction of a partition that is asked about, and the one after the last."""
+    first, end = past.input.lows[partition], past.ends[partition]
+    answers = past.answers[partition]
+    oldest = answers.first()
+    if oldest is not None and answers.expired:
         first = max(first, oldest.offset)
     if asked.to_ms is not None:
-        end = offset_at(past, asked.to_ms + 1)
+        end = offset_at(past, partition, asked.to_ms + 1)
     if asked.from_ms is not None:
-        first = max(first, offset_at(past, asked.from_ms))
+        first = max(first, offset_at(past, partition, asked.from_ms))
     elif asked.last is not None:
         first = max(first, end - asked.last)
     return min(first, end), end

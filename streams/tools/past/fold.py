@@ -1,4 +1,4 @@
-"""A worker's life, folded again: the checkpoint that it began with, and the log applied to it.
+"""What a worker process did, done again: the checkpoint that it began with, and the logs since.
 
 Events go through the worker's own pipeline; what it would write is handed out instead. Nothing is
 written to Kafka, no group is joined, no checkpoint of the workers is touched.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
-from operator import attrgetter
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.recommender import Recommender
@@ -19,16 +20,22 @@ from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
 from streams.messages.schemas import Model
+from streams.messages.state_mark import Cut, Step
 from streams.settings import Settings
-from streams.tools.past.catalogue_log import CatalogueLog
+from streams.tools.past.beginnings import Beginnings
 from streams.tools.past.error import PastError
-from streams.tools.past.lives import Life
-from streams.worker.checkpoints import Checkpoint, Notes
+from streams.tools.past.logs import CatalogueLog, DeltaLog
+from streams.tools.past.reruns import Rerun
+from streams.worker.checkpoints import Notes
 from streams.worker.delivery import Output, OutputQueue
 from streams.worker.durations import Histogram
+from streams.worker.engine_thread import EngineThread
 from streams.worker.input_log import Input
+from streams.worker.item_deltas import ItemDeltas
+from streams.worker.ledger import Ledger
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
+from streams.worker.user_side import UserSide
 
 
 class Collector:
@@ -72,14 +79,13 @@ class Collector:
 
 
 class Fold:
-    """The state of a worker that goes through the log again.
+    """The state of a worker process that does again what it did.
 
     Parameters
     ----------
-    start
-        The checkpoint to begin with; None for an empty engine.
     first
-        The first offset whose output is wanted: what is before is only applied.
+        By partition, the first offset whose output is wanted: what is before is only applied. Of
+        other partitions no output is wanted.
     left_out
         User and id of each event that shall not have been.
 
@@ -96,70 +102,136 @@ class Fold:
         settings: Settings,
         input_: Input,
         model: Model,
-        number: int,
-        life: Life,
-        start: Checkpoint | None,
-        first: int,
+        rerun: Rerun,
+        beginnings: Beginnings,
+        first: Mapping[int, int],
         left_out: Collection[tuple[str, str]] = (),
     ) -> None:
-        self._settings, self._input, self._life = settings, input_, life
+        self._settings, self._input, self._process = settings, input_, rerun.process
+        self._beginnings = beginnings
         self._left_out, self._dialect = frozenset(left_out), Dialect.of(settings)
+        start = beginnings.load(rerun.start) if rerun.start else None
+        notes = start.notes if start else Notes(input_.name, {}, {})
         self.engine = start.engine if start else Recommender.new(settings.engine)
         self.pipeline = Pipeline(self.engine, settings, model, input_.topic_id)
-        self._collector = Collector(first)
-        self._partition = Partition(
-            number=number, window=settings.worker.duplicate_window, writer=self._collector
+        self._collectors = {n: Collector(first.get(n, input_.highs[n])) for n in input_.highs}
+        window = settings.worker.duplicate_window
+        self._partitions = {
+            number: Partition(number=number, window=window, writer=collector)
+            for number, collector in self._collectors.items()
+        }
+        for number, of_partition in notes.partitions.items():
+            self._partitions[number].resume(of_partition)
+            self._partitions[number].held = True
+        self.catalogue = CatalogueLog(settings, self.engine, notes.catalogue, notes.items)
+        self._records = _Records(settings, input_.highs)
+        self._answers, self._steps = self._begun, _ = rerun.done
+        self._next = bisect_left(self._process.answers, (self._answers, -1, -1))
+        self._shared = self._share(notes) if len(self._partitions) > 1 else None
+
+    def _share(self, notes: Notes) -> _Shared:
+        """Items are shared, as `streams.worker.app.Worker` has it."""
+        self.pipeline.settles = True
+        worker, counts = self._process.worker, self.pipeline.counts
+        deltas = ItemDeltas(
+            self._settings, self._input.topic_id, self.engine, self._partitions, counts, worker
         )
-        if start:
-            self._partition.resume(start.notes.partitions[number])
-        self.catalogue = CatalogueLog(
-            settings,
-            self.engine,
-            start.notes.catalogue if start else {},
-            start.notes.items if start else {},
-        )
-        self._step = 0
+        deltas.open(Ledger(notes.positions, notes.owners), notes.deltas)
+        users = UserSide(
+            self.engine, self._partitions, None, self._settings.engine, EngineThread(),
+            lambda: self._input.fits,
+        )  # fmt: skip
+        return _Shared(deltas, DeltaLog(self._settings, deltas), users)
 
-    @property
-    def offset(self) -> int:
-        """The next interaction to apply."""
-        return self._partition.next_offset
+    # ------------------------------------------------------------------ doing it again
 
-    def run(self, end: int) -> Iterator[tuple[Record, Output | None]]:
-        """Apply the interactions up to before an offset: each, and what is written for it now."""
-        topic, number = self._settings.topics.interactions, self._partition.number
-        runs = records_between(self._settings, topic, number, self.offset, end)
-        for run in runs if self.offset < end else ():
-            records = run
-            while records:
-                self._apply_catalogue(records[0].offset)
-                steps = self._life.steps
-                until = steps[self._step].at if self._step < len(steps) else end
-                cut = max(1, bisect_left(records, until, key=attrgetter("offset")))
-                yield from self._apply(records[:cut])
-                records = records[cut:]
-        self._partition.next_offset = max(self.offset, end)
+    def run(self, answers: int, steps: int | None = None) -> Iterator[tuple[Record, Output | None]]:
+        """Apply all that the process did until it had given so many answers: each interaction, and
+        what is written for it now.
 
-    def _apply_catalogue(self, offset: int) -> None:
-        """Apply what the worker had applied before the interaction at an offset."""
-        steps = self._life.steps
-        while self._step < len(steps) and steps[self._step].at <= offset:
-            self.catalogue.apply(steps[self._step])
-            self._step += 1
+        Parameters
+        ----------
+        steps
+            And until it had done so many steps; those before the last answer, unless told.
 
-    def _apply(self, records: Sequence[Record]) -> Iterator[tuple[Record, Output | None]]:
-        for gap in self._life.gaps:
-            if records[0].offset <= gap <= records[-1].offset:
-                raise PastError(
-                    f"before interaction {gap} more of the catalogue was applied than an answer "
-                    "can tell: choose a range behind the next checkpoint"
-                )
-        if self._left_out:
-            records = [record for record in records if self._named(record) not in self._left_out]
-        self.pipeline.handle(self._partition, records)
-        outputs = self._collector.take()
-        for record in records:
-            yield record, outputs.get(record.offset)
+        Raises
+        ------
+        PastError
+            If something of it is not known, or no more.
+        """
+        given = self._process.answers
+        while True:
+            step = self._process.steps.get(self._steps)
+            if step is not None and step.at <= self._answers:
+                if self._answers == answers and (steps is None or self._steps >= steps):
+                    return
+                yield from self._do(step)
+                self._steps += 1
+                continue
+            if self._next == len(given) or given[self._next][0] >= answers:
+                return
+            until = answers if step is None else min(answers, step.at)
+            number, partition, offset = given[self._next]
+            if number >= until:  # what was answered before the step stands nowhere
+                self._answers = until
+                continue
+            while number < until:  # one call for those that follow each other in a partition
+                self._next += 1
+                self._answers, last = number + 1, offset
+                if self._next == len(given) or given[self._next][1] != partition:
+                    break
+                number, _, offset = given[self._next]
+            self._check_gaps(given[self._next - 1][0])
+            yield from self.rest(partition, last + 1)
+
+    def rest(self, partition: int, end: int) -> Iterator[tuple[Record, Output | None]]:
+        """Apply what is left of a partition before an offset."""
+        at = self._partitions[partition]
+        for records in self._records.take(partition, at.next_offset, end):
+            kept: Sequence[Record] = records
+            if self._left_out:
+                kept = [record for record in records if self._named(record) not in self._left_out]
+            self.pipeline.handle(at, kept)
+            at.next_offset = records[-1].offset + 1
+            outputs = self._collectors[partition].take()
+            for record in records:
+                yield record, outputs.get(record.offset)
+
+    def _check_gaps(self, answer: int) -> None:
+        if any(self._begun <= gap <= answer for gap in self._process.gaps):
+            raise PastError(
+                f"between two answers worker {self._process.worker} did more than an answer can "
+                "tell: choose a range behind the next checkpoint"
+            )
+
+    def _do(self, step: Step) -> Iterator[tuple[Record, Output | None]]:
+        """Do a step again; `learnt` applies interactions."""
+        if step.kind in ("items", "embeddings", "listed"):
+            self.catalogue.apply(step)
+        elif step.kind == "learnt":
+            yield from self.rest(step.partition, step.end)
+        elif self._shared is None:
+            raise PastError(
+                f"worker {self._process.worker} answered while the topic had other partitions"
+            )
+        else:
+            self._do_shared(self._shared, step)
+
+    def _do_shared(self, shared: _Shared, step: Step) -> None:
+        """A step of a worker among several partitions."""
+        if step.kind == "delta":
+            shared.log.apply_to(step.end)
+        elif step.kind == "collected":
+            shared.deltas.take_out(step.end)
+        elif step.kind == "assigned":
+            shared.users.assign(set(map(int, step.name.split())))
+        elif step.kind == "taken":
+            shared.users.take_in(self._partitions[step.partition], self._beginnings.load(step.name))
+        elif step.kind == "told":
+            partition = self._partitions[step.partition]
+            partition.held, partition.told = True, step.end
+        elif step.kind == "forgot":
+            shared.users.let_some_go()
 
     def _named(self, record: Record) -> tuple[str, str] | None:
         """User and id of an interaction; None of what is none."""
@@ -171,11 +243,69 @@ class Fold:
             return None
         return event.user, event.event_id
 
-    def save(self, path: Path) -> None:
-        """Write the state as a checkpoint."""
-        partitions = {self._partition.number: self._partition.notes()}
-        self.engine.save(path, Notes(self._input.name, partitions, *self.catalogue.positions))
+    def save(self, path: Path, cut: Cut) -> None:
+        """Write the state as the checkpoint that was cut here."""
+        partitions = {n: each.notes() for n, each in self._partitions.items() if each.held}
+        if self._shared is None:
+            partitions = {n: each.notes() for n, each in self._partitions.items()}
+        notes = Notes(self._input.name, partitions, *self.catalogue.positions, cut=cut)
+        if self._shared is not None:
+            ledger = self._shared.deltas.ledger
+            notes.told, notes.owners = self._shared.deltas.positions, dict(ledger.owners)
+            notes.deltas, notes.deltas_id = self._shared.log.position, self._input.deltas_id
+        self.engine.save(path, notes)
 
     def close(self) -> None:
         """End its readers."""
         self.catalogue.close()
+        self._records.close()
+        if self._shared is not None:
+            self._shared.log.close()
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What a worker among several partitions has besides."""
+
+    deltas: ItemDeltas
+    log: DeltaLog
+    users: UserSide
+
+
+class _Records:
+    """The interactions of each partition, read once where they are asked for in order."""
+
+    def __init__(self, settings: Settings, highs: Mapping[int, int]) -> None:
+        self._settings, self._highs = settings, highs
+        self._runs: dict[int, Generator[list[Record], None, None]] = {}
+        self._ahead: dict[int, deque[Record]] = {}
+        self._at: dict[int, int] = {}
+
+    def take(self, partition: int, first: int, end: int) -> Iterator[list[Record]]:
+        """Those of a partition from an offset to before another, in runs."""
+        if first >= end:
+            return
+        if self._at.get(partition) != first:
+            self._open(partition, first)
+        ahead = self._ahead[partition]
+        while True:
+            if not ahead:
+                ahead.extend(next(self._runs[partition], ()))
+            run = []
+            while ahead and ahead[0].offset < end:
+                run.append(ahead.popleft())
+            if not run:
+                break
+            self._at[partition] = run[-1].offset + 1
+            yield run
+
+    def _open(self, partition: int, first: int) -> None:
+        if partition in self._runs:
+            self._runs[partition].close()
+        topic, high = self._settings.topics.interactions, self._highs[partition]
+        self._runs[partition] = records_between(self._settings, topic, partition, first, high)
+        self._ahead[partition] = deque()
+
+    def close(self) -> None:
+        for runs in self._runs.values():
+            runs.close()

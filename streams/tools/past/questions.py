@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from engine import lookup
 from engine.step.ranking import Ranked
 from streams.experiments.lists import explain as features_of
 from streams.experiments.lists import recommend
+from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import RankedItem
 from streams.settings import Settings
 from streams.tools.past.answers import Answer, Given, read_answer
@@ -40,8 +40,9 @@ def list_at(
         If it cannot be computed.
     """
     with the_past(settings, on_progress) as past:
-        target = offset_at(past, moment_ms + 1)
-        with past.before(target) as (fold, _):
+        partition = partition_of(user, len(past.ends))
+        target = offset_at(past, partition, moment_ms + 1)
+        with past.before((partition, target)) as (fold, _):
             fold.catalogue.apply_until(moment_ms)
             items = _asked(fold, user, moment_ms, "asked", k)
             known = fold.engine.users.find(user) is not None
@@ -77,7 +78,7 @@ def explain(
     with the_past(settings, on_progress) as past:
         answer = _answer(past, event_id)
         given = answer.given
-        with past.before(answer.offset + 1, answered=True) as (fold, output):
+        with past.before((answer.partition, answer.offset + 1)) as (fold, output):
             again = read_answer(output.value or b"") if output else None
             listed = items_of(given)
             features = _features(fold, given, listed)
@@ -107,13 +108,16 @@ def _without(past: Past, answer: Answer, event_id: str) -> list[dict[str, Any]]:
         raise PastError(f"event {event_id!r} is of user {gone.given.user!r}, not {given.user!r}")
     if gone.offset > answer.offset:
         raise PastError(f"event {event_id!r} came after event {given.event_id!r}")
-    left_out: Mapping[tuple[str, str], int] = {(given.user, event_id): gone.offset}
-    with past.before(answer.offset + 1, left_out) as (fold, _):
+    if gone.partition != answer.partition:
+        raise PastError(f"event {event_id!r} came in another partition than {given.event_id!r}")
+    left_out = {(given.user, event_id): (gone.partition, gone.offset)}
+    with past.before((answer.partition, answer.offset + 1), left_out) as (fold, _):
         return _asked(fold, given.user, given.timestamp, given.event_id)
 
 
 def _answer(past: Past, event_id: str) -> Answer:
-    found = past.answers.of_event(event_id)
+    of_each = (log.of_event(event_id) for log in past.answers.values())
+    found = next(filter(None, of_each), None)
     if found is None:
         topic = past.settings.topics.recommendations
         raise PastError(f"no answer to event {event_id!r} stands on topic {topic}")

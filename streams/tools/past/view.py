@@ -25,9 +25,8 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
 
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    first, end = report["offsets"]
     rows = [
-        ("interactions", f"{report['messages']:,}, offsets {first} to {end - 1}"),
+        ("interactions", f"{report['messages']:,}, {_offsets(report['offsets'])}"),
         ("equal", f"{report['equal']:,}"),
         ("different", f"{report['different']:,}"),
         ("without an answer", f"{report['missing']:,}"),
@@ -44,6 +43,14 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("unreadable on the topic of answers", f"{report['unreadable']:,}"))
     speed = f"{report['seconds']:,.1f} s, {report['events_per_second']:,} events/s"
     return [*rows, ("took", speed)]
+
+
+def _offsets(ranges: dict[int, list[int]]) -> str:
+    told = [
+        f"{first} to {end - 1} of partition {number}" if first < end else f"none of {number}"
+        for number, (first, end) in ranges.items()
+    ]
+    return f"offsets {', '.join(told)}"
 
 
 def _state(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,55 +7,69 @@ import pytest
 from streams.messages.state_mark import (
     HEADER,
     MOST_STEPS,
-    CatalogueStep,
+    Cut,
     StateMark,
     StateMarks,
+    Step,
     read_mark,
 )
 
 
-def test_an_answer_tells_what_was_applied_since_the_last() -> None:
+def test_an_answer_tells_what_was_done_since_the_last() -> None:
     marks = StateMarks("ab12", "0000000000000040-cd34")
     assert read_mark([(HEADER, marks.next())]) == StateMark("ab12", "0000000000000040-cd34")
     for end in (1, 2, 3):
-        marks.applied(40, "items", 0, end)
-    marks.applied(40, "embeddings", 0, 2)
-    marks.applied(41, "embeddings", 0, 3)
+        marks.note("items", 0, end)
+    marks.note("embeddings", 0, 2)
+    marks.note("collected", 0, 7)
+    marks.note("collected", 0, 8)
     steps = [
-        CatalogueStep(40, "items", 0, 3),
-        CatalogueStep(40, "embeddings", 0, 2),
-        CatalogueStep(41, "embeddings", 0, 3),
+        Step(1, "items", 0, 3),
+        Step(1, "embeddings", 0, 2),
+        Step(1, "collected", 0, 7),
+        Step(1, "collected", 0, 8),
     ]
-    assert marks.untold == steps
+    assert marks.cut() == Cut(1, 4, steps)
     header = marks.next()
     assert read_mark([("other", b"x"), (HEADER, header)]) == StateMark(
-        "ab12", "0000000000000040-cd34", steps
+        "ab12", "0000000000000040-cd34", 1, 0, steps
     )
-    assert len(marks.next()) < len(header)
-    assert marks.untold == []
-
-
-def test_what_a_checkpoint_holds_is_told_by_the_next_process() -> None:
-    before = [CatalogueStep(40, "items", 0, 3)]
-    marks = StateMarks("ab12", "x", before)
-    marks.applied(40, "listed", 0, 9)
+    usual = marks.next()
+    assert len(usual) < len(header)
+    assert read_mark([(HEADER, usual)]) == StateMark("ab12", "0000000000000040-cd34", 2)
+    assert marks.cut() == Cut(3, 4)
+    marks.note("told", 2, 9)
     mark = read_mark([(HEADER, marks.next())])
     assert mark is not None
-    assert mark.steps == [*before, CatalogueStep(40, "listed", 0, 9)]
+    assert (mark.n, mark.first, mark.steps) == (3, 4, [Step(3, "told", 2, 9)])
+
+
+def test_the_first_answer_of_a_process_tells_where_its_checkpoint_was_cut() -> None:
+    cut = Cut(40, 9, [Step(40, "items", 0, 3)])
+    marks = StateMarks("ab12", "x", cut)
+    marks.note("listed", 0, 9)
+    mark = read_mark([(HEADER, marks.next())])
+    assert mark is not None
+    assert (mark.cut, mark.steps) == (cut, [Step(0, "listed", 0, 9)])
+    after = read_mark([(HEADER, marks.next())])
+    assert after is not None
+    assert after.cut is None
 
 
 def test_a_header_does_not_grow_without_limit() -> None:
     marks = StateMarks("ab12")
     for n in range(MOST_STEPS + 10):
-        marks.applied(0, "items" if n % 2 else "embeddings", 0, n)
+        marks.note("items" if n % 2 else "embeddings", 0, n)
     header = marks.next()
     mark = read_mark([(HEADER, header)])
     assert mark is not None
     assert mark.gap
+    assert mark.first == MOST_STEPS
     assert len(header) < 200_000
+    marks.note("told", 0, 1)
     after = read_mark([(HEADER, marks.next())])
     assert after is not None
-    assert not after.gap
+    assert (after.gap, after.first) == (False, MOST_STEPS + 10)
 
 
 @pytest.mark.parametrize("header", [b"", b"{}", b"null", b"\xff", b'{"worker": 3}'])

@@ -14,7 +14,7 @@ from streams.worker.partition import Partition
 def test_one_partition_is_learnt_without_end() -> None:
     partition = Partition(number=0, window=1, writer=cast(Any, None), held=True)
     partition.next_offset = 1_000_000
-    deltas = ItemDeltas(Settings(), "id", Recommender(), {0: partition}, Counts())
+    deltas = ItemDeltas(Settings(), "id", Recommender(), {0: partition}, Counts(), "me")
     assert deltas.has_room
     deltas.is_open = True
     assert not deltas.has_room

@@ -1,4 +1,4 @@
-"""The catalogue's two topics, applied message by message as a worker noted that it did."""
+"""The topics beside the interactions, applied message by message as a worker noted that it did."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from confluent_kafka import Message
 from engine.recommender import Recommender
 from streams.kafka import clients
 from streams.kafka.tail import Change
-from streams.messages.state_mark import CatalogueStep
+from streams.messages.state_mark import Step
 from streams.settings import Settings
+from streams.tools.past.error import PastError
 from streams.worker.catalogue import CatalogueChanges
+from streams.worker.item_deltas import ItemDeltas
+from streams.worker.ledger import GapError
 
 Positions = dict[int, int]
 """The next offset of each partition of a topic."""
@@ -47,10 +50,10 @@ class CatalogueLog:
         """The next offsets to apply: of the embeddings, and of the items."""
         return dict(self._embeddings.positions), dict(self._items.positions)
 
-    def apply(self, step: CatalogueStep) -> None:
+    def apply(self, step: Step) -> None:
         """Apply what a step names, but for what is in the state already."""
-        self._changes.caught_up = step.source != "listed"
-        topic = self._items if step.source == "items" else self._embeddings
+        self._changes.caught_up = step.kind != "listed"
+        topic = self._items if step.kind == "items" else self._embeddings
         topic.apply_to(step.partition, step.end)
 
     def apply_until(self, moment_ms: int) -> None:
@@ -63,6 +66,47 @@ class CatalogueLog:
         """End the readers."""
         self._items.close()
         self._embeddings.close()
+
+
+class DeltaLog:
+    """What workers told of items, in a state up to where it was told.
+
+    Parameters
+    ----------
+    deltas
+        Applies them; its `at` is the first that the state does not know.
+    """
+
+    def __init__(self, settings: Settings, deltas: ItemDeltas) -> None:
+        self._deltas = deltas
+        at = {0: deltas.at}
+        self._topic = _Topic(settings, settings.topics.item_deltas, at, deltas.change_of)
+
+    @property
+    def position(self) -> int:
+        """The first that is not applied."""
+        return self._topic.positions[0]
+
+    def apply_to(self, end: int) -> None:
+        """Apply what the topic has before an offset.
+
+        Raises
+        ------
+        PastError
+            If some of it is no more.
+        """
+        try:
+            self._topic.apply_to(0, end)
+            if self._deltas.failure is not None:
+                raise self._deltas.failure
+        except GapError as error:
+            raise PastError(
+                f"{error}: choose a later range, or keep the topic of deltas for longer"
+            ) from None
+
+    def close(self) -> None:
+        """End the reader."""
+        self._topic.close()
 
 
 class _Topic:
