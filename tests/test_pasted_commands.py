@@ -30,7 +30,7 @@ LEFT_OUT = {
     r"pip install ": "installs; tests/test_distribution.py installs the wheel",
     r"export |acls=|for topic|  \$acls|\$acls|done$": "a cluster with logins: test_security.py",
     r"millrace (train|paper) |millrace \w+( \S+)* --model ": "needs the extra train, 5.6 GB",
-    r"millrace (audit|at|explain)\b": "of a topic of one partition; test_past.py runs them",
+    r"millrace (audit|at|explain)\b": "name events of their own; test_past.py runs them",
     r"millrace broker ": "there is a Kafka, that of the tests",
     r"millrace board |millrace worker --set engine.aggregator=pynq": "needs the extra fpga",
 }
