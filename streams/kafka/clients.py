@@ -36,7 +36,6 @@ _MOVING = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError._UNKNOWN_PARTITION,  # the client has not heard of it yet
 )
 """Codes of errors of a partition that has no leader yet, or another one by now."""
 _PAUSE_SECONDS = 0.05
@@ -162,9 +161,13 @@ def bounds(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
                 TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS
             )
         except KafkaException as error:
-            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+            code = error.args[0].code()
+            unheard = code == KafkaError._UNKNOWN_PARTITION
+            if not (code in _MOVING or unheard) or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_SECONDS)
+            if unheard:  # what the client has heard of a new topic it keeps for minutes
+                client.list_topics(topic, timeout=TIMEOUT_SECONDS)
         else:
             return low, high
 
