@@ -130,19 +130,22 @@ class StateMarks:
         self._answers = self._told = 0
         self._steps: list[Step] = []
         self._gap = False
+        self._grows = True
 
     def cut(self) -> Cut:
         """Where a checkpoint of now is cut."""
+        self._grows = False  # what comes is not in it
         return Cut(self._answers, self._told + len(self._steps), list(self._steps))
 
     def note(self, kind: StepKind, partition: int = 0, end: int = 0, name: str = "") -> None:
         """Note a step; parameters as of `Step`."""
         step = Step(self._answers, kind, partition, end, name)
-        if self._steps and kind in _GROWING:
+        if self._steps and self._grows and kind in _GROWING:
             last = self._steps[-1]
             if (last.at, last.kind, last.partition) == (step.at, kind, partition):
                 self._steps[-1] = step
                 return
+        self._grows = True
         if len(self._steps) == MOST_STEPS:
             self.lose()
         self._steps.append(step)

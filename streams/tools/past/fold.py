@@ -88,6 +88,9 @@ class Fold:
         other partitions no output is wanted.
     left_out
         User and id of each event that shall not have been.
+    ends
+        By partition, the offset before which all is the process's: what is left there without an
+        answer is applied before it gives the partition up.
 
     Attributes
     ----------
@@ -106,7 +109,9 @@ class Fold:
         beginnings: Beginnings,
         first: Mapping[int, int],
         left_out: Collection[tuple[str, str]] = (),
+        ends: Mapping[int, int] | None = None,
     ) -> None:
+        self._ends = dict(ends or {})
         self._settings, self._input, self._process = settings, input_, rerun.process
         self._beginnings = beginnings
         self._left_out, self._dialect = frozenset(left_out), Dialect.of(settings)
@@ -184,6 +189,10 @@ class Fold:
             self._check_gaps(given[self._next - 1][0])
             yield from self.rest(partition, last + 1)
 
+    def finish(self, partition: int) -> Iterator[tuple[Record, Output | None]]:
+        """Apply what is left of a partition before the end that is known of it, once."""
+        yield from self.rest(partition, self._ends.pop(partition, 0))
+
     def rest(self, partition: int, end: int) -> Iterator[tuple[Record, Output | None]]:
         """Apply what is left of a partition before an offset."""
         at = self._partitions[partition]
@@ -214,6 +223,11 @@ class Fold:
             raise PastError(
                 f"worker {self._process.worker} answered while the topic had other partitions"
             )
+        elif step.kind == "assigned":
+            kept = set(map(int, step.name.split()))
+            for partition in self._partitions.keys() - kept:
+                yield from self.finish(partition)
+            self._shared.users.assign(kept)
         else:
             self._do_shared(self._shared, step)
 
@@ -223,8 +237,6 @@ class Fold:
             shared.log.apply_to(step.end)
         elif step.kind == "collected":
             shared.deltas.take_out(step.end)
-        elif step.kind == "assigned":
-            shared.users.assign(set(map(int, step.name.split())))
         elif step.kind == "taken":
             shared.users.take_in(self._partitions[step.partition], self._beginnings.load(step.name))
         elif step.kind == "told":

@@ -38,10 +38,15 @@ def test_an_answer_tells_what_was_done_since_the_last() -> None:
     assert len(usual) < len(header)
     assert read_mark([(HEADER, usual)]) == StateMark("ab12", "0000000000000040-cd34", 2)
     assert marks.cut() == Cut(3, 4)
+    marks.note("items", 0, 5)
+    marks.cut()
+    marks.note("items", 0, 9)  # not in that checkpoint, and so a step of its own
+    assert marks.cut().untold == [Step(3, "items", 0, 5), Step(3, "items", 0, 9)]
+    assert read_mark([(HEADER, marks.next())]) is not None
     marks.note("told", 2, 9)
     mark = read_mark([(HEADER, marks.next())])
     assert mark is not None
-    assert (mark.n, mark.first, mark.steps) == (3, 4, [Step(3, "told", 2, 9)])
+    assert (mark.n, mark.first, mark.steps) == (4, 6, [Step(4, "told", 2, 9)])
 
 
 def test_the_first_answer_of_a_process_tells_where_its_checkpoint_was_cut() -> None:
