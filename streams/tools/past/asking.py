@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from confluent_kafka import TopicPartition
@@ -81,13 +82,19 @@ class Past:
                 begins |= {number: min(at, begins[number]) for number, at in earlier.items()}
 
     def open(
-        self, rerun: Rerun, firsts: Mapping[int, int], left_out: Collection[tuple[str, str]] = ()
+        self,
+        rerun: Rerun,
+        firsts: Mapping[int, int],
+        left_out: Collection[tuple[str, str]] = (),
+        ends: Mapping[int, int] | None = None,
     ) -> Fold:
         """The state with which a process begins; arguments as of `Fold`."""
         place = self.beginnings.place(rerun.start) if rerun.start else ""
         if place or not rerun.start:
             self.starts.append(place)
-        return Fold(self.settings, self.input, self.model, rerun, self.beginnings, firsts, left_out)
+        return Fold(
+            self.settings, self.input, self.model, rerun, self.beginnings, firsts, left_out, ends
+        )
 
     def run(self, fold: Fold, rerun: Rerun, total: int) -> Applied:
         """Do all again that is wanted of a process, and save what others begin with; `total` is
@@ -140,15 +147,14 @@ class Past:
         _, reruns = self.plan(firsts, wanted)
         total = self.applied + sum(rerun.end - rerun.done[0] for rerun in reruns)
         for rerun in reruns:
-            with closing(self.open(rerun, {partition: end - 1}, left_out or ())) as fold:
+            asked = rerun.process.worker in chosen
+            ends = {partition: end} if asked else {}
+            with closing(self.open(rerun, {partition: end - 1}, left_out or (), ends)) as fold:
                 output = None
-                whole = [self.run(fold, rerun, total)]
-                if asked := rerun.process.worker in chosen:
-                    whole.append(self.counted(fold.rest(partition, end), total))
-                for part in whole:
-                    for record, written in part:
-                        if (record.partition, record.offset) == (partition, end - 1):
-                            output = written
+                left = self.counted(fold.finish(partition), total)
+                for record, written in chain(self.run(fold, rerun, total), left):
+                    if (record.partition, record.offset) == (partition, end - 1):
+                        output = written
                 if asked:
                     yield fold, output
                     return

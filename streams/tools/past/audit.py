@@ -108,11 +108,11 @@ def _compare(
         for stretch in stretches.get(rerun.process.worker, ()):
             mine.setdefault(stretch.partition, []).append(stretch)
         answers = {number: _Answers(past, number, firsts[number], force) for number in mine}
-        with closing(past.open(rerun, firsts)) as fold, ExitStack() as stack:
+        ends = {number: of_it[-1].end for number, of_it in mine.items()}
+        with closing(past.open(rerun, firsts, ends=ends)) as fold, ExitStack() as stack:
             for each in answers.values():
                 stack.callback(each.close)
-            left = [past.counted(fold.rest(number, of_it[-1].end), total)
-                    for number, of_it in mine.items()]  # fmt: skip
+            left = [past.counted(fold.finish(number), total) for number in mine]
             for record, output in chain(past.run(fold, rerun, total), *left):
                 if any(s.first <= record.offset < s.end for s in mine.get(record.partition, ())):
                     given = answers[record.partition].of(record.offset)
