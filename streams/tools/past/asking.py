@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -86,7 +86,7 @@ class Past:
         rerun: Rerun,
         firsts: Mapping[int, int],
         left_out: Collection[tuple[str, str]] = (),
-        ends: Mapping[int, int] | None = None,
+        ends: Mapping[int, Sequence[int]] | None = None,
     ) -> Fold:
         """The state with which a process begins; arguments as of `Fold`."""
         place = self.beginnings.place(rerun.start) if rerun.start else ""
@@ -148,7 +148,7 @@ class Past:
         total = self.applied + sum(rerun.end - rerun.done[0] for rerun in reruns)
         for rerun in reruns:
             asked = rerun.process.worker in chosen
-            ends = {partition: end} if asked else {}
+            ends = {partition: [end]} if asked else {}
             with closing(self.open(rerun, {partition: end - 1}, left_out or (), ends)) as fold:
                 output = None
                 left = self.counted(fold.finish(partition), total)

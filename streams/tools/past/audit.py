@@ -108,7 +108,7 @@ def _compare(
         for stretch in stretches.get(rerun.process.worker, ()):
             mine.setdefault(stretch.partition, []).append(stretch)
         answers = {number: _Answers(past, number, firsts[number], force) for number in mine}
-        ends = {number: of_it[-1].end for number, of_it in mine.items()}
+        ends = {number: [each.end for each in of_it] for number, of_it in mine.items()}
         with closing(past.open(rerun, firsts, ends=ends)) as fold, ExitStack() as stack:
             for each in answers.values():
                 stack.callback(each.close)

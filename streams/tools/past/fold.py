@@ -89,7 +89,7 @@ class Fold:
     left_out
         User and id of each event that shall not have been.
     ends
-        By partition, the offset before which all is the process's: what is left there without an
+        By partition, the offsets before which all is the process's: what is left there without an
         answer is applied before it gives the partition up.
 
     Attributes
@@ -109,9 +109,9 @@ class Fold:
         beginnings: Beginnings,
         first: Mapping[int, int],
         left_out: Collection[tuple[str, str]] = (),
-        ends: Mapping[int, int] | None = None,
+        ends: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
-        self._ends = dict(ends or {})
+        self._ends = {number: deque(sorted(of_it)) for number, of_it in (ends or {}).items()}
         self._settings, self._input, self._process = settings, input_, rerun.process
         self._beginnings = beginnings
         self._left_out, self._dialect = frozenset(left_out), Dialect.of(settings)
@@ -190,8 +190,11 @@ class Fold:
             yield from self.rest(partition, last + 1)
 
     def finish(self, partition: int) -> Iterator[tuple[Record, Output | None]]:
-        """Apply what is left of a partition before the end that is known of it, once."""
-        yield from self.rest(partition, self._ends.pop(partition, 0))
+        """Apply what is left of a partition before an end that is known of it, once all answers
+        before that are given."""
+        ends = self._ends.get(partition)
+        while ends and self._process.number(partition, ends[0]) <= self._answers:
+            yield from self.rest(partition, ends.popleft())
 
     def rest(self, partition: int, end: int) -> Iterator[tuple[Record, Output | None]]:
         """Apply what is left of a partition before an offset."""
