@@ -70,6 +70,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(folder or str(item.path.relative_to(ROOT))))
 
 
+class SharedKafka(KafkaServer):
+    """One that another process has started, and will stop."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+
+
+_SHARED = pytest.StashKey[KafkaServer]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """With pytest-xdist, one Kafka serves all processes: each would take as much as a test does."""
+    if _SHARED not in node.config.stash:
+        try:
+            server = node.config.stash[_SHARED] = KafkaServer()
+        except BrokerError:  # its fixture says why
+            return
+        node.config.add_cleanup(server.close)
+    node.workerinput["kafka"] = node.config.stash[_SHARED].bootstrap
+
+
 _EMBEDDED: dict[str, NDArray[np.float32]] = {}
 _EMBED = TextEncoder._embed
 
@@ -115,8 +137,13 @@ def kafka_jars() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_jars: Path) -> Iterator[KafkaServer]:
+def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
     """One Kafka for all tests. Tests that stop it start their own."""
+    shared = getattr(request.config, "workerinput", {}).get("kafka")
+    if shared is not None:
+        yield SharedKafka(shared)
+        return
+    request.getfixturevalue("kafka_jars")
     with KafkaServer() as server:
         yield server
 
