@@ -132,6 +132,7 @@ class Fold:
         self._records = _Records(settings, input_.highs)
         self._answers, self._steps = self._begun, _ = rerun.done
         self._next = bisect_left(self._process.answers, (self._answers, -1, -1))
+        self._numbers = sorted(self._process.steps)
         self._shared = self._share(notes) if len(self._partitions) > 1 else None
 
     def _share(self, notes: Notes) -> _Shared:
@@ -173,6 +174,7 @@ class Fold:
                 yield from self._do(step)
                 self._steps += 1
                 continue
+            self._check_steps()
             if self._next == len(given) or given[self._next][0] >= answers:
                 return
             until = answers if step is None else min(answers, step.at)
@@ -208,6 +210,17 @@ class Fold:
             outputs = self._collectors[partition].take()
             for record in records:
                 yield record, outputs.get(record.offset)
+
+    def _check_steps(self) -> None:
+        """Whether a step was missed, whose answer is lost: a later one is due."""
+        place = bisect_left(self._numbers, self._steps)
+        later = self._numbers[place] if place < len(self._numbers) else self._steps
+        if later > self._steps and self._process.steps[later].at <= self._answers:
+            raise PastError(
+                f"what worker {self._process.worker} did before its answer {self._answers} is told "
+                "by an answer that is not on the output topic: choose a range behind the next "
+                "checkpoint"
+            )
 
     def _check_gaps(self, answer: int) -> None:
         if any(self._begun <= gap <= answer for gap in self._process.gaps):

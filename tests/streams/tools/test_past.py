@@ -223,6 +223,10 @@ def test_a_lost_answer_and_one_too_many_are_found(log: tuple[Path, int]) -> None
     assert (extra["equal"], extra["different"], extra["missing"]) == (answers - 1, 1, 1)
     assert extra["first_difference"]["computed"].startswith("a dead letter: timestamp: ")
 
+    first = copied(path, lambda value: None if value["event_id"] == "e0" else value)
+    with pytest.raises(PastError, match="told by an answer that is not on the output topic"):
+        audit(first, Range())
+
 
 def test_another_model_s_answers_are_compared_only_by_force(log: tuple[Path, int]) -> None:
     path, _ = log

@@ -11,6 +11,7 @@ import pytest
 from engine.events import Interaction, Item
 from streams.settings import Settings
 from streams.tools.past.audit import Range, audit
+from streams.tools.past.error import PastError
 from streams.tools.past.questions import explain, list_at
 from tests.streams.conftest import Path
 from tests.streams.tools.test_past import FILMS, NOW, WORKER, event, without_checkpoints
@@ -84,3 +85,6 @@ def test_two_workers_that_share_items_and_partitions_that_move(
     assert report["first_difference"] is None
     assert (report["equal"], report["missing"], report["different"]) == (sent, 0, 0)
     assert report["workers"] == 2
+    # Of users that came from a checkpoint nothing else tells.
+    with pytest.raises(PastError, match="was removed, as newer ones came"):
+        audit(without_checkpoints(path.settings), Range())
