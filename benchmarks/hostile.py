@@ -1,6 +1,6 @@
 """What hostile clients and messages cost everybody else, on a real Kafka.
 
-    python -m benchmarks.hostile [--seconds 20] [--rest 60] [--json FILE]
+    python -m benchmarks.hostile [--seconds 20] [--rest 60] [--limit 0] [--json FILE]
 
 One worker answers 50 honest events a second; after that alone (`undisturbed_p99_ms`), each attack
 runs beside the same traffic for as long:
@@ -12,7 +12,8 @@ runs beside the same traffic for as long:
 - `large_bodies`: POSTs of 8 MB, six at a time;
 - `gzip_bombs`: POSTs of 20 kB that unpack to 20 MB, six at a time;
 - `page_streams`: 100 live pages;
-- `requests`: 20 clients that ask for recommendations without a pause.
+- `requests`: 20 clients that ask for recommendations without a pause; `--limit` sets
+  `web.requests_per_second`, which is off by default.
 
 Of each: `honest_p50_ms`, `honest_p99_ms` (producer's send to subscriber's receive), `answered` of
 `sent`, each once, `worker_alive`, `memory_mb` (resident: before, right after, and when it has
@@ -52,6 +53,7 @@ from streams.tools.replay import SENT_NS
 
 RATE = 50.0
 WARM_UP = 1_000
+ATTACKER = "127.0.0.2"  # limits are by address
 HEALTH = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 REVIEW = Interaction(
     event_id="first", user="honest-1", item="i1", kind="review", text="Quite good.",
@@ -97,11 +99,13 @@ class Honest:
 class Target:
     """Where attacks go; all but `messages` need no settings."""
 
-    def __init__(self, port: int, settings: Settings | None = None) -> None:
-        self.port, self.settings = port, settings
+    def __init__(
+        self, port: int, settings: Settings | None = None, address: str = "127.0.0.1"
+    ) -> None:
+        self.port, self.settings, self._from = port, settings, (address, 0)
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        return await asyncio.open_connection("127.0.0.1", self.port, local_addr=self._from)
 
     async def send(self, data: bytes) -> bytes:
         """The status line that comes for these bytes; empty if the connection is ended."""
@@ -265,7 +269,7 @@ async def _health(target: Target, seconds: float) -> float:
 
 def run_attack(name: str, port: int, settings: Settings, seconds: float) -> None:
     """In a process of its own, so that honest clients are not held up by what attacks take."""
-    asyncio.run(ATTACKS[name](Target(port, settings), seconds))
+    asyncio.run(ATTACKS[name](Target(port, settings, ATTACKER), seconds))
 
 
 def beside(
@@ -329,6 +333,7 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=60.0, help="seconds after each attack")
     parser.add_argument("--only", choices=ATTACKS, nargs="*", help="these attacks alone")
     parser.add_argument("--port", type=int, default=6166, help="of the worker's web server")
+    parser.add_argument("--limit", type=float, default=0.0, help="web.requests_per_second")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     chosen = arguments.only or list(ATTACKS)
@@ -336,7 +341,9 @@ def main() -> None:
     report: dict[str, Any] = {}
     with KafkaServer() as kafka:
         bench = Bench(kafka.bootstrap, "hostile", partitions=1)
-        bench.settings = bench.settings.model_copy(update={"web": WebSettings(port=arguments.port)})
+        bench.settings = bench.settings.model_copy(
+            update={"web": WebSettings(port=arguments.port, requests_per_second=arguments.limit)}
+        )
         with bench.worker() as child:
             publish_catalogue(bench, dataset)
             for event in dataset.interactions():
@@ -357,6 +364,7 @@ def main() -> None:
                     )
                     found["undisturbed_p99_ms"] = alone["honest_p99_ms"]
                     report[name] = found
+    report["requests_per_second"] = arguments.limit
     report |= provenance(f"{dataset.name} ({dataset.format})", 0)
     text = json.dumps(report, indent=2)
     print(text)

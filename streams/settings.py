@@ -238,7 +238,10 @@ class WebSettings(Section):
         16, ge=1, description="live pages that one address may have open, of 64 in all"
     )
     requests_per_second: float = Field(
-        0.0, ge=0, description="requests that one address may make a second; 0: no limit"
+        0.0,
+        ge=0,
+        description="requests that one address may make a second, those beyond are refused after "
+        "a quarter of one; 0: no limit",
     )
     token: SecretStr = SecretStr("")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import time
@@ -23,6 +24,9 @@ _OWN = ("same-origin", "none")
 """Values of `Sec-Fetch-Site`: the server's own page, and whoever typed the address."""
 _MOST_CLIENTS = 4_096
 """Addresses whose requests are counted, those that asked last."""
+
+
+_REFUSED_SECONDS = 0.25
 
 
 def guards(settings: WebSettings) -> list[Middleware]:
@@ -105,6 +109,8 @@ def _rate_guard(rate: float) -> Middleware:
         if len(buckets) > _MOST_CLIENTS:
             buckets.popitem(last=False)
         if left < 1.0:
+            # Whoever asks on as soon as they are refused would cost as much as with an answer.
+            await asyncio.sleep(_REFUSED_SECONDS)
             raise RefusedRequest(
                 429, f"more than web.requests_per_second = {rate:g} from {client}; ask again later"
             )
