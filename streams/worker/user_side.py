@@ -22,6 +22,9 @@ log = logging.getLogger("millrace.worker")
 
 _AT_ONCE = 200
 """Users that are let go of in one go: events wait so long, some milliseconds."""
+_NEAR = 5_000
+"""Events of a partition that are learnt again rather than that a file is read for them: that takes
+some seconds for 50,000 users (`benchmarks.moving_users`), these one or two."""
 
 
 class UserSide:
@@ -56,7 +59,8 @@ class UserSide:
         self._leaving: list[str] = []
 
     def bring(self, numbers: Collection[int]) -> None:
-        """Have the users of these partitions, as of the latest offset that there is, and no others.
+        """Have the users of these partitions, as of the latest offset that there is or not long
+        before it, and no others.
 
         Blocks while files are read. For another thread than the engine's.
         """
@@ -64,7 +68,7 @@ class UserSide:
         loaded: dict[Stored, Checkpoint | None] = {}
         for number in sorted(numbers):
             partition = self._partitions[number]
-            beyond = partition.next_offset if partition.held else -1
+            beyond = partition.next_offset + _NEAR if partition.held else -1
             for file in self._holding(number, beyond):
                 if file not in loaded:
                     loaded = {file: self._load(file)}  # one at a time: it is a whole state
