@@ -17,7 +17,14 @@ EVENT_BYTES = 1_310_720
 """An interaction or item. The longest text, 100,000 characters, has 1.2 MB if all are escaped."""
 EVENT_PARTS = 10_000
 """Commas, colons and opening brackets of one, those of its texts among them."""
+EVENT_DIGITS = 500
+"""Digits in a row of an event of more than `_LARGE` bytes: what a whole number costs grows with the
+square of its length."""
+_LARGE = 100_000
 _NOT_PARTS = bytes(set(range(256)) - set(b",:[{"))
+_AS_DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(" ") for byte in range(128)) + (
+    b" " * 128
+)
 
 
 def check_work(value: bytes | None) -> None:
@@ -45,6 +52,11 @@ def check_work(value: bytes | None) -> None:
                 f"the value: it has {parts} commas, colons and opening brackets; at most "
                 f"{EVENT_PARTS} are parsed",
             )
+    if len(value) > _LARGE and b"0" * EVENT_DIGITS in value.translate(_AS_DIGITS):
+        raise BadMessage(
+            "TooLong",
+            f"the value: it has {EVENT_DIGITS} digits in a row, in more than {_LARGE} bytes",
+        )
 
 
 def check_size(

@@ -18,7 +18,7 @@ from streams.kafka.record import Record
 from streams.messages.bad_message import BadMessage
 from streams.messages.dead_letters import dead_letter
 from streams.messages.decoding import decode_interaction
-from streams.messages.limits import ENVELOPE_BYTES, check_size, check_work
+from streams.messages.limits import ENVELOPE_BYTES, EVENT_DIGITS, check_size, check_work
 from streams.messages.schemas import ItemEmbedding, encode
 from streams.settings import Settings
 from tests.streams.conftest import FIRST_MS, Path, interaction
@@ -161,3 +161,10 @@ def test_what_takes_long_to_parse_is_not_parsed(value: bytes, told: str | None) 
 
 def test_a_tombstone_is_no_work() -> None:
     check_work(None)
+
+
+def test_long_numbers_are_refused_in_large_messages_alone() -> None:
+    for digits, many in ((EVENT_DIGITS - 1, 1_000), (EVENT_DIGITS + 10, 100)):
+        check_work(b"[" + b",".join([b"1" * digits] * many) + b"]")
+    with pytest.raises(BadMessage, match="500 digits in a row, in more than 100000 bytes"):
+        check_work(b"[" + b",".join([b"1" * EVENT_DIGITS] * 1_000) + b"]")
