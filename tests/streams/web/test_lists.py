@@ -97,8 +97,10 @@ def test_features_add_up_to_the_scores(shop: Served) -> None:
         explained = shop.get(f"{path}&explain=true").body["items"]
         assert plain
         for item, told in zip(plain, explained, strict=True):
-            features = told.pop("features")
+            features, goes_with = told.pop("features"), told.pop("goes_with", [])
             assert told == item
+            own = {taken["item"] for taken in shop.get("/users/u1").body["interactions"]}
+            assert {each["item"] for each in goes_with} <= own
             assert sum(features.values()) == pytest.approx(item["score"], abs=1e-4)
             assert len(features) > 1
     stranger = shop.get("/users/stranger/recommendations?explain=true").body["items"]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+import uuid
 from collections import defaultdict
 from functools import partial
 from operator import itemgetter
@@ -48,12 +49,12 @@ TARGET_LABELS = {"job", "instance"}
 def families(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     """All that a worker exposes after some answers, a dead letter and a checkpoint."""
     port = free_port()
-    names = TOPICS
+    mark = uuid.uuid4().hex[:8]
     settings = Settings(
         broker={"bootstrap": kafka.bootstrap},
-        topics={"partitions": 2} | {name: f"metrics.{name}" for name in names},
+        topics={"partitions": 2} | {name: f"metrics.{mark}.{name}" for name in TOPICS},
         worker={
-            "group": "metrics",
+            "group": f"metrics.{mark}",
             "checkpoints": str(tmp_path_factory.mktemp("checkpoints")),
             "checkpoint_seconds": 0.5,
         },
