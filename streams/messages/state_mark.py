@@ -133,9 +133,12 @@ class StateMarks:
         self._grows = True
 
     def cut(self) -> Cut:
-        """Where a checkpoint of now is cut."""
-        self._grows = False  # what comes is not in it
+        """Where a checkpoint of now is cut; `end_step` is to be called before."""
         return Cut(self._answers, self._told + len(self._steps), list(self._steps))
+
+    def end_step(self) -> None:
+        """What is noted from now on is no part of the last step: a checkpoint has that whole."""
+        self._grows = False
 
     def note(self, kind: StepKind, partition: int = 0, end: int = 0, name: str = "") -> None:
         """Note a step; parameters as of `Step`."""

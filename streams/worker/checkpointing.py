@@ -75,7 +75,7 @@ class Checkpointing:
             return
         # Where none can be written, one line says so each time, and not each second.
         self._next = time.monotonic() + self._settings.checkpoint_seconds
-        self._marks.cut()  # here, too: the notes are made in the child
+        self._marks.end_step()  # here: the notes are made in the child process
         try:
             writing = self._checkpoints.begin(self._engine, self._positions(), self.notes)
         except OSError as error:  # no descriptor or no process left: others may end theirs

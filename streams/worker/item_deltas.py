@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -148,6 +148,7 @@ class ItemDeltas:
         self._numbers = itertools.count(1)
         self._under_way: _UnderWay | None = None
         self._claims: dict[int, threading.Event] = {}
+        self._producer: Producer | None = None
         self._tail: TopicTail | None = None
 
     # ------------------------------------------------------------------ from where
@@ -162,6 +163,11 @@ class ItemDeltas:
         """
         self.ledger, self.is_open = ledger, True
         self._engine.share(ledger.positions)
+        if self._producer is None:
+            largest = max(self._settings.topics.message_bytes, topics.DELTA_BYTES)
+            self._producer = clients.producer(
+                self._settings, **{"message.max.bytes": largest + 65_536}
+            )
         self._at = at
 
     @property
@@ -267,9 +273,9 @@ class ItemDeltas:
         BrokerError
             If the broker refuses it for good.
         """
-        if not self.is_open:
+        if self._producer is None:
             return
-        self._sender.poll(0)
+        self._producer.poll(0)
         if self._failure is not None:
             raise self._failure
         waiting = self._under_way
@@ -300,15 +306,11 @@ class ItemDeltas:
         value: bytes,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> None:
+        assert self._producer is not None
         headers = [(_HEADER, msgspec.json.encode(header))]
         clients.produce(
-            self._sender, self._topic, value, None, 0, headers=headers, on_delivery=on_delivery
+            self._producer, self._topic, value, None, 0, headers=headers, on_delivery=on_delivery
         )
-
-    @cached_property
-    def _sender(self) -> Producer:
-        largest = max(self._settings.topics.message_bytes, topics.DELTA_BYTES)
-        return clients.producer(self._settings, **{"message.max.bytes": largest + 65_536})
 
     async def tell(self, seconds: float) -> bool:
         """Tell all that own events taught, for so long at most; whether all is told."""
@@ -334,7 +336,8 @@ class ItemDeltas:
         while not stopping.is_set() and not seen.is_set():
             known = {partition: self.ledger.told(partition) for partition in sorted(numbers)}
             self._send(Header(self._input, self.writer, number, claims=known), b"", _pass_over)
-            self._sender.flush(_AGAIN_SECONDS)
+            assert self._producer is not None
+            self._producer.flush(_AGAIN_SECONDS)
             again = time.monotonic() + _AGAIN_SECONDS
             while not (seen.wait(0.1) or stopping.is_set() or time.monotonic() > again):
                 if self.failure is not None:  # the engine's thread raises it

@@ -39,7 +39,7 @@ def test_an_answer_tells_what_was_done_since_the_last() -> None:
     assert read_mark([(HEADER, usual)]) == StateMark("ab12", "0000000000000040-cd34", 2)
     assert marks.cut() == Cut(3, 4)
     marks.note("items", 0, 5)
-    marks.cut()
+    marks.end_step()
     marks.note("items", 0, 9)  # not in that checkpoint, and so a step of its own
     assert marks.cut().untold == [Step(3, "items", 0, 5), Step(3, "items", 0, 9)]
     assert read_mark([(HEADER, marks.next())]) is not None
