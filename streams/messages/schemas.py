@@ -13,6 +13,8 @@ import msgspec
 from engine.events import Item
 
 Headers = Sequence[tuple[str, bytes]]
+TRACING = ("traceparent", "tracestate")
+"""Headers of W3C Trace Context, which an answer carries on from its event."""
 
 
 class RankedItem(msgspec.Struct, frozen=True):

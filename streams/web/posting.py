@@ -15,14 +15,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streams.kafka import clients
 from streams.kafka.partitioner import partition_of
 from streams.kafka.security import who
-from streams.messages.schemas import Headers, Source
+from streams.messages.schemas import TRACING, Headers, Source
 from streams.settings import Settings
 from streams.web.errors import RefusedRequest
 
 PATIENCE_SECONDS = 5.0
 """How long Kafka may take to acknowledge an interaction."""
 _QUOTED = re.compile(rb'\A"((?:[^"\\]|\\.)*)"\Z')
-_TRACING = ("traceparent", "tracestate")
 _GIVEN_UP = (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 _STATUS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: 403,
@@ -46,7 +45,7 @@ def kafka_headers(headers: Iterable[tuple[str, str]]) -> Headers:
         key, value = name.lower(), text.encode(errors="surrogateescape")
         if key.startswith("ce-"):
             found.append((f"ce_{key[3:]}", unquote_to_bytes(_QUOTED.sub(_bare, value))))
-        elif key == "content-type" or key in _TRACING:
+        elif key == "content-type" or key in TRACING:
             found.append((key, value))
     return found
 

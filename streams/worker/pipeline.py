@@ -25,6 +25,7 @@ from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
 from streams.messages.limits import check_size, check_work
 from streams.messages.schemas import (
+    TRACING,
     Headers,
     LatencyUs,
     Model,
@@ -42,6 +43,8 @@ from streams.worker.partition import Partition
 from streams.worker.traces import Traces
 
 log = logging.getLogger("millrace.worker")
+
+_CARRIED = (*TRACING, "millrace.sent-ns")
 
 News = tuple[Interaction, Recommendation | None] | DeadLetter
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
@@ -321,4 +324,4 @@ def late(timestamp_ms: int, newest_ms: int) -> BadMessage:
 
 def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
     """The headers of an event that its answer carries on: tracing, and the replay's send time."""
-    return [h for h in headers if h[0] in ("traceparent", "tracestate", "millrace.sent-ns")]
+    return [h for h in headers if h[0] in _CARRIED]

@@ -11,10 +11,9 @@ import time
 from typing import Any
 
 from streams.kafka.record import Record
-from streams.messages.schemas import Headers, Recommendation
+from streams.messages.schemas import TRACING, Headers, Recommendation
 from streams.settings import SettingsError
 
-_TRACING = ("traceparent", "tracestate")
 _NOT_STAGES = ("queue", "total")
 _PATIENCE_SECONDS = 3.0
 """With a collector that is away: so long the end of a worker waits for it at most."""
@@ -80,7 +79,7 @@ class Traces:
         Headers
             The same, in which `traceparent` names our span if there is one.
         """
-        carrier = {name: value.decode("latin-1") for name, value in headers if name in _TRACING}
+        carrier = {name: value.decode("latin-1") for name, value in headers if name in TRACING}
         if not carrier:
             return headers
         context = self._propagator.extract(carrier)
@@ -108,7 +107,7 @@ class Traces:
         told: dict[str, str] = {}
         self._propagator.inject(told, ours)
         return [
-            *(header for header in headers if header[0] not in _TRACING),
+            *(header for header in headers if header[0] not in TRACING),
             *((name, value.encode("latin-1")) for name, value in told.items()),
         ]
 

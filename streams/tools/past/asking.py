@@ -61,7 +61,7 @@ class Past:
 
     def plan(
         self, firsts: Mapping[int, int], wanted: Callable[[Processes], Mapping[str, Wanted]]
-    ) -> tuple[Processes, list[Rerun]]:
+    ) -> list[Rerun]:
         """What has to be done again for what is wanted from interactions on.
 
         Parameters
@@ -75,8 +75,7 @@ class Past:
         while True:
             processes = Processes(self.answers, begins)
             try:
-                reruns = plan(processes, self.beginnings, wanted(processes), self.input.lows)
-                return processes, reruns
+                return plan(processes, self.beginnings, wanted(processes), self.input.lows)
             except EarlierError as error:
                 earlier = error.begins if error.begins is not None else dict.fromkeys(begins, 0)
                 begins |= {number: min(at, begins[number]) for number, at in earlier.items()}
@@ -144,7 +143,7 @@ class Past:
             chosen[worker] = Wanted(max(0, number - 1), number, gone)
             return chosen
 
-        _, reruns = self.plan(firsts, wanted)
+        reruns = self.plan(firsts, wanted)
         total = self.applied + sum(rerun.end - rerun.done[0] for rerun in reruns)
         for rerun in reruns:
             asked = rerun.process.worker in chosen

@@ -101,7 +101,7 @@ def _compare(
             for worker, of_it in stretches.items()
         }
 
-    _, reruns = past.plan(firsts, wanted)
+    reruns = past.plan(firsts, wanted)
     total = sum(rerun.end - rerun.done[0] for rerun in reruns)
     for rerun in reruns:
         mine: dict[int, list[Stretch]] = {}
