@@ -18,7 +18,8 @@ from streams.brokers import KafkaServer
 from streams.messages.schemas import encode
 from streams.settings import Settings, as_environment
 from tests.conftest import TOPICS
-from tests.streams.asking import ask, free_port
+from tests.ports import free_port
+from tests.streams.asking import ask
 from tests.streams.conftest import interaction
 from tests.streams.waiting import until
 from tests.test_docs import PAGES, blocks

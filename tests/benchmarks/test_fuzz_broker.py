@@ -8,7 +8,7 @@ from benchmarks import fuzz_broker
 from benchmarks.end_to_end import Bench
 from streams.brokers import KafkaServer
 from streams.settings import WebSettings
-from tests.streams.asking import free_port
+from tests.ports import free_port
 
 
 def test_none_of_these_records_ends_a_worker(kafka: KafkaServer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -39,10 +38,3 @@ def ask(
 def segment(text: str) -> str:
     """Any text as one segment of a path."""
     return quote(text, safe="")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.waiting import until
 
 SECRET = "a-secret-that-nothing-says"

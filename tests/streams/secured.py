@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from confluent_kafka.admin import (
 from cryptography.hazmat.primitives import serialization
 
 from streams.brokers import KafkaServer
+from tests.ports import free_port
 
 USERS = {"ann": "swordfish-ann", "guest": "swordfish-guest"}
 """Users of every mechanism. `ann` may do everything, `guest` nothing until a test lets them."""
@@ -81,12 +81,7 @@ def start(folder: Path) -> Secured:
     trustme.CA().cert_pem.write_to_path(folder / "strange.pem")
     _write(authority.issue_cert("localhost", common_name="broker"), folder / "broker.pem")
     _write(authority.issue_cert("ann.example", common_name="ann"), folder / "ann.pem")
-    sockets = [socket.socket() for _ in range(3)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    both, mutual, sasl = (each.getsockname()[1] for each in sockets)
-    for each in sockets:
-        each.close()
+    both, mutual, sasl = free_port(), free_port(), free_port()
     properties = PROPERTIES.format(folder=folder, both=both, mutual=mutual, sasl=sasl)
     plain = " ".join(f'user_{user}="{password}"' for user, password in USERS.items())
     for listener in ("both", "sasl"):

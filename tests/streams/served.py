@@ -20,7 +20,8 @@ from streams.web.server import serve
 from streams.web.workers import Workers
 from streams.worker.health import Health
 from tests.engine.builders import WITHOUT_TEXT, stream, took
-from tests.streams.asking import Heard, ask, free_port
+from tests.ports import free_port
+from tests.streams.asking import Heard, ask
 
 ODD = "a/b 🎬 {%2F}?#"
 PARTITIONS = 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import socket
 import sys
 import threading
 import zipfile
@@ -16,6 +15,7 @@ import pytest
 
 from engine.datasets import DatasetError, download, open_dataset
 from engine.datasets.download import MOVIELENS_MD5
+from tests.ports import free_port
 
 DATA = Path(__file__).parents[2] / "data" / "datasets"
 
@@ -93,12 +93,9 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
 
 
 def test_no_server(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     target = tmp_path / "data"
     with pytest.raises(DatasetError, match="check the connection and try again, or unpack") as e:
-        download("ml-1m", target, progress=False, base_url=f"http://127.0.0.1:{port}/")
+        download("ml-1m", target, progress=False, base_url=f"http://127.0.0.1:{free_port()}/")
     assert "\n" not in str(e.value)
     assert not target.exists() or list(target.iterdir()) == []
 

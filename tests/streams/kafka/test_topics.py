@@ -28,7 +28,7 @@ from streams.brokers import (
 )
 from streams.kafka import topics
 from streams.settings import Settings, SettingsError, load_settings
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.waiting import until
 
 BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}

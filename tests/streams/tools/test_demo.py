@@ -18,7 +18,7 @@ import pytest
 
 from streams.tools.answer_stats import STAGES
 from streams.tools.demo import accounted
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.waiting import until
 
 MARK = "MILLRACE_DEMO_TEST"

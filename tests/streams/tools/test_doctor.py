@@ -30,7 +30,7 @@ from streams.tools.doctor.finding import Finding
 from streams.worker.checkpoints import Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import PartitionNotes
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 

@@ -18,7 +18,8 @@ from streams.brokers import KafkaServer
 from streams.processes import Child
 from streams.settings import Settings, as_environment
 from tests.conftest import ROOT, TOPICS
-from tests.streams.asking import ask, free_port
+from tests.ports import free_port
+from tests.streams.asking import ask
 from tests.streams.conftest import Path
 from tests.streams.waiting import until
 

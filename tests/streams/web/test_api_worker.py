@@ -25,7 +25,8 @@ from streams.processes import Child
 from streams.settings import Settings, as_environment
 from streams.web.forwarding import FORWARDED_FOR
 from tests.conftest import ROOT, TOPICS
-from tests.streams.asking import ask, free_port, segment
+from tests.ports import free_port
+from tests.streams.asking import ask, segment
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 

@@ -17,7 +17,7 @@ from streams.brokers import EmbeddedBroker
 from streams.settings import Settings
 from streams.web.server import serve
 from streams.worker.health import Health
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.conftest import interaction
 from tests.streams.served import Served, refusal
 from tests.streams.waiting import until

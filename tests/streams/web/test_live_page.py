@@ -37,7 +37,7 @@ from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
 from streams.worker.transactional import TransactionalWriter
 from tests.conftest import ROOT, TOPICS
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.conftest import FIRST_MS, Path, interaction
 from tests.streams.waiting import until
 

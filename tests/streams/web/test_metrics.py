@@ -29,7 +29,8 @@ from streams.messages.schemas import LatencyUs
 from streams.settings import Settings
 from streams.web.metrics import of_device
 from tests.conftest import TOPICS
-from tests.streams.asking import ask, free_port
+from tests.ports import free_port
+from tests.streams.asking import ask
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 

@@ -14,7 +14,8 @@ from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
 from streams.web import posting
 from streams.web.posting import kafka_headers
-from tests.streams.asking import Heard, free_port
+from tests.ports import free_port
+from tests.streams.asking import Heard
 from tests.streams.conftest import interaction
 from tests.streams.served import PARTITIONS, Served, refusal
 

@@ -18,7 +18,7 @@ from streams.cli.app import app
 from streams.settings import Settings, SettingsError, WebSettings
 from streams.web.server import WebServer, serve
 from streams.worker.health import Health
-from tests.streams.asking import free_port
+from tests.ports import free_port
 
 TOKEN = "open-sesame"
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from streams.settings import Settings, WebSettings, as_environment
-from tests.streams.asking import ask, free_port
+from tests.ports import free_port
+from tests.streams.asking import ask
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 

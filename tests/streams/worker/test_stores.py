@@ -25,7 +25,7 @@ from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Progress
 from streams.worker.stores import ABANDONED_SECONDS, Objects, Store, store_of
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.object_store import BUCKET, SECRET
 from tests.streams.waiting import until

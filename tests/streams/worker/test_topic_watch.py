@@ -17,7 +17,8 @@ from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.settings import Settings, as_environment
 from streams.worker.topic_watch import EXIT_STATUS
-from tests.streams.asking import ask, free_port
+from tests.ports import free_port
+from tests.streams.asking import ask
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.settings import WebSettings, as_environment
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.conftest import Path, interaction
 
 ITEMS = 20

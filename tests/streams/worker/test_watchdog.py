@@ -20,7 +20,7 @@ from streams.processes import Child
 from streams.settings import Settings, WebSettings, as_environment
 from streams.worker.health import Health
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
-from tests.streams.asking import free_port
+from tests.ports import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
