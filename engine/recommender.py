@@ -419,6 +419,21 @@ class Recommender(Knowledge):
         move_users(other, self, other.users.names if names is None else names)
         self._replaced()
 
+    def exchange(self, other: Recommender) -> None:
+        """Have each of two engines know what the other knew.
+
+        Raises
+        ------
+        ValueError
+            If their settings differ, or either shares its items (`share`).
+        """
+        if other.settings != self.settings or self.item_side or other.item_side:
+            raise ValueError("engines of equal settings that share no items can be exchanged")
+        self.__dict__, other.__dict__ = other.__dict__, self.__dict__
+        # What has read texts here is loaded, and holds nothing of a user.
+        self._encoder, other._encoder = other._encoder, self._encoder
+        self._reviews, other._reviews = other._reviews, self._reviews
+
     def settle(self, names: Iterable[str], partition: int) -> None:
         """Note of which partition's events the users with these names are, where they are known."""
         numbers = self.users.find_all(list(names))

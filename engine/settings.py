@@ -90,6 +90,12 @@ class EngineSettings(BaseModel):
         True,
         description="read reviews of items that have no text of their own (some .2 ms each)",
     )
+    forget: Literal["quick", "exact"] = Field(
+        "quick",
+        description="how a worker forgets a user: at once, but for what the learnt weights took "
+        "from them; or exact, where the state is made anew beside it from the whole log without "
+        "them, and taken over (docs/proof.md; one partition)",
+    )
     max_users: int = Field(
         1_000_000,
         ge=1,

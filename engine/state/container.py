@@ -113,17 +113,34 @@ def write(
     # As long as it will be: the sums are known when all is written.
     file.write(_header(entries, layouts, metadata))
     for name, value in held:
-        if isinstance(value, bytes):
-            data: memoryview | bytes = value
-        else:
-            used = _longest_axis_first(value)[: rows[name]]
-            data = bytes_of(np.ascontiguousarray(used)).data
+        data = _in_file(value, rows.get(name, 0))
         file.write(data)
         layouts[name].sha256 = hashlib.sha256(data).hexdigest()
     header = _header(entries, layouts, metadata)
     file.write(hashlib.sha256(header).digest())
     file.seek(0)
     file.write(header)
+
+
+def digest(contents: Iterable[tuple[str, Content]]) -> str:
+    """SHA-256 in hexadecimal digits, equal for entries of equal names, shapes and content."""
+    whole = hashlib.sha256()
+    for name, value in sorted(contents, key=lambda entry: entry[0]):
+        rows, form = 0, "json"
+        if not isinstance(value, bytes):
+            rows = _rows_in_use(_longest_axis_first(value))
+            form = f"{_NAMES[value.dtype]} {value.shape}"
+        data = _in_file(value, rows)
+        whole.update(f"{name} {form} {len(data)}\0".encode())
+        whole.update(data)
+    return whole.hexdigest()
+
+
+def _in_file(value: Content, rows: int) -> memoryview | bytes:
+    """The bytes of an entry as a file has them: of an array, its first `rows`."""
+    if isinstance(value, bytes):
+        return value
+    return bytes_of(np.ascontiguousarray(_longest_axis_first(value)[:rows])).data
 
 
 def _header(

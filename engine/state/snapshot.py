@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from engine.state import format_2
-from engine.state.container import Content, Reader, SavedStateError, open_regular, write
+from engine.state.container import Content, Reader, SavedStateError, digest, open_regular, write
 from engine.state.migrations import MIGRATIONS
 from engine.state.schema import Saved, entries, restore
 
@@ -71,6 +71,12 @@ def write_state(
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def state_digest(engine: Saved) -> str:
+    """SHA-256 of all that an engine holds, in hexadecimal digits: engines of equal settings with
+    equal ones answer alike from now on."""
+    return digest(entries(engine))
 
 
 def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: str) -> Engine:

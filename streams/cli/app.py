@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import doctor, health, paper, past, plan, research, stream, training
+from streams.cli import doctor, forget, health, paper, past, plan, research, stream, training
 from streams.cli.torture import torture
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command()(stream.worker)
 app.command()(stream.replay)
 app.command()(stream.watch)
 app.command()(health.health)
+app.command()(forget.forget)
 app.command()(doctor.doctor)
 app.command()(plan.plan)
 app.command()(stream.broker)

@@ -69,6 +69,11 @@ def of_watch(settings: Settings) -> Needed:
     }
 
 
+def of_forget(settings: Settings) -> Needed:
+    """What whoever asks for users to be forgotten does to the topics."""
+    return {settings.topics.interactions: {WRITE}}
+
+
 def of_audit(settings: Settings) -> Needed:
     """What whoever computes the past again does to the topics: read."""
     return {topic: {READ} for topic in of_worker(settings)}

@@ -22,7 +22,8 @@ CatalogueSource = Literal["items", "embeddings", "listed"]
 """Where a change of the catalogue came from. `listed`: from the embeddings, as a worker reads them
 that starts, which takes items from them, too."""
 StepKind = (
-    CatalogueSource | Literal["learnt", "delta", "collected", "assigned", "taken", "told", "forgot"]
+    CatalogueSource
+    | Literal["learnt", "delta", "collected", "assigned", "taken", "told", "forgot", "rebuilt"]
 )
 
 
@@ -39,13 +40,14 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
         deltas. `collected`: what own events taught was taken out, to be told. `assigned`: these
         partitions are ours, others are not. `taken`: a partition's users, from a checkpoint.
         `told`: events of a partition below an offset teach the items nothing. `forgot`: some of
-        the users that left.
+        the users that left. `rebuilt`: the state was made anew as if users had never been.
     partition
         Of the topic that is meant.
     end
         The offset after the last that is meant; of `collected`, the number of the delta.
     name
-        Of `taken`, the checkpoint's; of `assigned`, the partitions.
+        Of `taken`, the checkpoint's; of `assigned`, the partitions; of `rebuilt`, a `Rebuilt` in
+        JSON.
     """
 
     at: int
@@ -53,6 +55,41 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     partition: int = 0
     end: int = 0
     name: str = ""
+
+
+class Round(msgspec.Struct, frozen=True, array_like=True):
+    """A part of the logs that was applied: first the catalogue, then interactions.
+
+    Attributes
+    ----------
+    embeddings, items
+        Up to which offset of each partition the topics of the catalogue.
+    end
+        Up to which offset the interactions.
+    """
+
+    embeddings: dict[int, int]
+    items: dict[int, int]
+    end: int
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """A state that was made anew from the whole log, as if some users had never been.
+
+    Attributes
+    ----------
+    users
+        How many had asked to be forgotten, below the end of the first round.
+    digest
+        Of the state after the first round (`engine.state.snapshot.state_digest`).
+    rounds
+        What was applied, in order: later rounds are what came while the first was applied. Only
+        events of the first are left out.
+    """
+
+    users: int
+    digest: str
+    rounds: list[Round]
 
 
 class Cut(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from aiohttp import web
 
@@ -19,6 +21,7 @@ from streams.web.posting import MessageWriter
 from streams.web.user_routes import UserRoutes
 from streams.web.worker_routes import WorkerRoutes
 from streams.web.workers import Workers
+from streams.worker.exact_forgetting import ForgettingStatus
 from streams.worker.health import Health
 
 
@@ -35,6 +38,7 @@ class Api:
         settings: Settings,
         workers: Workers,
         forwarding: Forwarding,
+        forgetting: Callable[[], ForgettingStatus],
     ) -> None:
         asking = Asking(engine, access, health)
         arms = Arms(settings.experiments, settings.engine)
@@ -43,7 +47,7 @@ class Api:
             *UserRoutes(asking, forwarding, model, writer, arms, forgets=token).operations,
             *ItemRoutes(asking, writer, settings).operations,
             *InteractionRoutes(writer, settings).operations,
-            *WorkerRoutes(workers).operations,
+            *WorkerRoutes(workers, asking, forgetting).operations,
         )
         self._document = msgspec.json.encode(document(self.operations, token, engine.kinds.known))
 

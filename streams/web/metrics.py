@@ -70,6 +70,7 @@ class WorkerMetrics(Collector):
         yield from self._of_worker()
         yield from self._of_partitions()
         yield from self._of_checkpoints()
+        yield from self._of_forgetting()
         yield from self._of_engine()
         yield from of_device(self.pipeline.device_work)
 
@@ -170,6 +171,25 @@ class WorkerMetrics(Collector):
         )
         commits.add_metric([], *exposed(place.writer.durations for place in places.values()))
         yield commits
+
+    def _of_forgetting(self) -> Iterator[Metric]:
+        counts = self.pipeline.counts
+        yield _gauge(
+            "forget_pending",
+            "Whether somebody who asked for it is not forgotten exactly yet: 1 or 0.",
+            int(counts.forget_pending),
+        )
+        yield SummaryMetricFamily(
+            "millrace_rebuild_pause_seconds",
+            "Time that events waited for each exchange for a state without users.",
+            counts.rebuilds,
+            counts.rebuild_pause_seconds,
+        )
+        yield CounterMetricFamily(
+            "millrace_rebuild_failures",
+            "Attempts to make the state anew without users that failed.",
+            value=counts.rebuild_failures,
+        )
 
     def _of_checkpoints(self) -> Iterator[Metric]:
         counts = self.pipeline.counts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,13 +12,14 @@ from msgspec import Meta
 from msgspec.structs import replace as replaced
 
 from engine import lookup
-from engine.events import Id, Interaction
+from engine.events import Id
 from engine.lookup import Taken
 from engine.recommender import Recommender
 from engine.rules import Rules
 from streams.experiments.arms import Arms, Treatment
 from streams.experiments.lists import explain, recommend
 from streams.messages.bad_message import shown
+from streams.messages.forget_request import forget_request
 from streams.messages.schemas import Model, encode
 from streams.web.answers import Accepted, UserInteractions, UserRecommendations
 from streams.web.asking import Asking, answer
@@ -157,12 +157,7 @@ class UserRoutes:
             raise RefusedRequest(
                 403, "DELETE forgets a user for good: set MILLRACE_WEB__TOKEN, and send it"
             )
-        event = Interaction(
-            event_id=f"forget:{uuid.uuid4().hex}",
-            user=user,
-            timestamp=time.time_ns() // 1_000_000,
-            kind="forget",
-        )
+        event = forget_request(user)
         at = await self._writer.interaction(user, encode(event), [])
         return answer(Accepted(event.event_id, at.topic, at.partition, at.offset), 202)
 

@@ -1,24 +1,33 @@
-"""The route that tells which worker has which partitions."""
+"""The routes that tell of workers: which has which partitions, and how far users are forgotten."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from aiohttp import web
 
 from streams.web.answers import WorkerOfGroup, WorkersOfGroup
-from streams.web.asking import answer
+from streams.web.asking import Asking, answer
 from streams.web.openapi import Operation
 from streams.web.workers import Workers
+from streams.worker.exact_forgetting import ForgettingStatus
 
 
 class WorkerRoutes:
-    """The handler; it runs in the web server's thread."""
+    """The handlers; they run in the web server's thread."""
 
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
+    def __init__(
+        self, workers: Workers, asking: Asking, forgetting: Callable[[], ForgettingStatus]
+    ) -> None:
+        self._workers, self._asking, self._forgetting = workers, asking, forgetting
         self.operations = (
             Operation(
                 "GET", "/workers", "The workers of the group, and the partitions of each",
                 self.workers, WorkersOfGroup, (503,),
+            ),
+            Operation(
+                "GET", "/forgetting", "How far users who asked for it are forgotten",
+                self.forgetting, ForgettingStatus, (503,),
             ),
         )  # fmt: skip
 
@@ -29,3 +38,7 @@ class WorkerRoutes:
         return answer(
             WorkersOfGroup([WorkerOfGroup(*each, each.address == asked) for each in found])
         )
+
+    async def forgetting(self, _request: web.Request) -> web.Response:
+        """As of now."""
+        return answer(await self._asking.ask(self._forgetting))

@@ -29,6 +29,7 @@ from streams.worker.catalogue import Catalogue, ItemEncoder
 from streams.worker.checkpointing import Checkpointing, checkpoints_of
 from streams.worker.checkpoints import Notes
 from streams.worker.engine_thread import EngineThread
+from streams.worker.exact_forgetting import ExactForgetting
 from streams.worker.input_log import Input
 from streams.worker.item_deltas import ItemDeltas, first_mentions
 from streams.worker.ledger import GapError, Ledger
@@ -105,10 +106,15 @@ class Worker:
             at = self._notes.deltas if self._notes.deltas_id else self.input.deltas[0]
             self._share(Ledger(self._notes.positions, self._notes.owners), at)
         self._items_committed: dict[int, int] = {}
+        self.forgetting = ExactForgetting(
+            settings, self.model, self.engine, partitions, self.catalogue, self.marks, self.thread,
+            self.pipeline.counts, self._notes.exact,
+        )  # fmt: skip
         self.checkpointing = Checkpointing(
             settings, self.checkpoints, self.input, self.engine, self.assignment, self.deltas,
-            self.catalogue, self.marks, self.pipeline.counts,
+            self.catalogue, self.marks, self.forgetting, self.pipeline.counts,
         )  # fmt: skip
+        self.forgetting.on_exchange = self.checkpointing.hurry
         self._disowned_since: float | None = None
 
     def app(self) -> faust.App:
@@ -172,6 +178,7 @@ class Worker:
                 await self.look_after_items()
                 self.users.let_some_go()
                 await self.commit_items(app)
+                self.forgetting.if_due()
 
         @app.task  # type: ignore[untyped-decorator]
         async def tell() -> None:
@@ -206,6 +213,7 @@ class Worker:
     def handle(self, run: Run) -> None:
         """Answer a run of one partition."""
         self.pipeline.handle(self.assignment.partitions[run.records[0].partition], run.records)
+        self.forgetting.keep(run.records)
 
     def catch_up(self) -> None:
         """Read the catalogue to its end, and what workers told of items."""
@@ -331,6 +339,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the threads, write what is still to be written, and a last checkpoint."""
+        self.forgetting.stop()
         self.catalogue.stop()
         self.deltas.stop()
         self.assignment.stop()

@@ -16,8 +16,9 @@ from streams.messages.state_mark import StateMarks
 from streams.settings import Settings, SettingsError, WorkerSettings
 from streams.worker.assignment import Assignment
 from streams.worker.catalogue import Catalogue
-from streams.worker.checkpoints import Checkpoints, Notes, Writing
+from streams.worker.checkpoints import Checkpoints, Notes, Writing, asked_before
 from streams.worker.counts import Counts
+from streams.worker.exact_forgetting import ExactForgetting
 from streams.worker.input_log import Input
 from streams.worker.item_deltas import ItemDeltas
 from streams.worker.stores import store_of
@@ -47,11 +48,13 @@ class Checkpointing:
         deltas: ItemDeltas,
         catalogue: Catalogue,
         marks: StateMarks,
+        forgetting: ExactForgetting,
         counts: Counts,
     ) -> None:
         self._settings, self._checkpoints, self._input = settings.worker, checkpoints, input_
         self._engine, self._assignment, self._deltas = engine, assignment, deltas
         self._catalogue, self._marks, self._counts = catalogue, marks, counts
+        self._forgetting = forgetting
         self._publishing: asyncio.Task[None] | None = None
         self._next = time.monotonic() + self._settings.checkpoint_seconds
         self._saved = self._progress()
@@ -60,11 +63,15 @@ class Checkpointing:
         """What a checkpoint of now says beside the engine's state."""
         partitions = {n: p.notes() for n, p in self._assignment.partitions.items() if p.held}
         notes = Notes(self._input.name, partitions, *self._catalogue.positions)
-        notes.cut = self._marks.cut()
+        notes.cut, notes.exact = self._marks.cut(), self._forgetting.exact
         if self._deltas.is_open:
             notes.told, notes.owners = self._deltas.positions, dict(self._deltas.ledger.owners)
             notes.deltas, notes.deltas_id = self._deltas.at, self._input.deltas_id
         return notes
+
+    def hurry(self) -> None:
+        """Have the next one cut as soon as may be."""
+        self._next = time.monotonic()
 
     def if_due(self) -> None:
         """Cut one, off the event path; of a worker that waits for partitions, none."""
@@ -125,11 +132,12 @@ class Checkpointing:
         is told."""
         return self._deltas.positions if self._deltas.is_open else self._assignment.positions()
 
-    def _progress(self) -> tuple[int, int]:
-        """Of how many events the users here know, and the items; a checkpoint of equal ones would
-        hold nothing new."""
+    def _progress(self) -> tuple[int, int, int]:
+        """Of how many events the users here know, and the items, and who is forgotten exactly; a
+        checkpoint of equal ones would hold nothing new."""
         held = (p.next_offset for p in self._assignment.partitions.values() if p.held)
-        return sum(held), sum(self._positions().values())
+        exact = asked_before(self._forgetting.exact)
+        return sum(held), sum(self._positions().values()), exact
 
     def _are_out(self, positions: dict[int, int]) -> bool:
         """Whether what a state of these positions has answered is written, and what it learnt

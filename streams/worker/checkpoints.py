@@ -30,7 +30,7 @@ from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
 from engine.state.snapshot import read_notes
-from streams.messages.state_mark import Cut
+from streams.messages.state_mark import Cut, Rebuilt
 from streams.worker.partition import Offset, PartitionNotes
 from streams.worker.stores import SUFFIX, Store, Stored
 
@@ -60,6 +60,8 @@ class Notes(msgspec.Struct):
         shared.
     cut
         Where in the life of its process it was cut; None in files of before.
+    exact
+        What the state was last made anew from, if it was: of whom nothing is in it at all.
     """
 
     log: str
@@ -71,6 +73,7 @@ class Notes(msgspec.Struct):
     deltas: Offset = 0
     deltas_id: str = ""
     cut: Cut | None = None
+    exact: Rebuilt | None = None
 
     @property
     def positions(self) -> dict[int, int]:
@@ -95,17 +98,18 @@ class _Partitions(msgspec.Struct):
     """What is read of a file's notes to find the users of partitions."""
 
     partitions: dict[int, _Where]
+    exact: Rebuilt | None = None
 
     @property
     def forgotten(self) -> dict[int, int]:
         """The offset after the latest `forget` of each partition that has had one."""
         return {n: p.forgotten for n, p in self.partitions.items() if p.forgotten}
 
-    def is_before(self, forgotten: dict[int, int]) -> bool:
-        """Whether it ends before one of these, and so may hold whom it was of."""
-        return any(
+    def may_hold(self, newest: _Partitions) -> bool:
+        """Whether somebody may be in it, or what they taught, who is forgotten in the newest."""
+        return asked_before(self.exact) < asked_before(newest.exact) or any(
             number in self.partitions and self.partitions[number].next_offset < end
-            for number, end in forgotten.items()
+            for number, end in newest.forgotten.items()
         )
 
 
@@ -339,13 +343,13 @@ class Checkpoints:
 
     def _publish(self, temporary: Path, progress: int) -> None:
         newest = f"{progress:016d}{self._ending}"
-        forgotten = read_notes(temporary, _Partitions).forgotten
+        known = read_notes(temporary, _Partitions)
         self.store.publish(temporary, newest)
         try:
             self.store.remove_abandoned()
             self._remove_old()
-            if forgotten:
-                self._forget(newest, forgotten)
+            if known.forgotten:
+                self._forget(newest, known)
         except OSError as error:
             log.warning("checkpoints that are too many were not removed: %s", error)
 
@@ -365,8 +369,9 @@ class Checkpoints:
                 of_partition[number] = of_partition.get(number, 0) + 1
         self._where = {file: self._where[file] for file in files if file in self._where}
 
-    def _forget(self, newest: str, forgotten: dict[int, int]) -> None:
+    def _forget(self, newest: str, its: _Partitions) -> None:
         """Remove the checkpoints that may hold somebody who is forgotten in the newest."""
+        forgotten = its.forgotten
         left = [path.name for path in self.store.scratch.iterdir() if path.suffix != SUFFIX]
         for file in self._files():
             if file.name == newest:
@@ -374,7 +379,7 @@ class Checkpoints:
             known = self._partitions(file)
             if known is None:  # of what it holds nothing is known
                 left.append(file.name)
-            elif known.is_before(forgotten):
+            elif known.may_hold(its):
                 self.store.remove(file.name)
         if left:
             log.info("checkpoints: whom events up to %s forget may still be in %s",
@@ -384,6 +389,11 @@ class Checkpoints:
             log.info("checkpoints: whom events up to %s forget is in none any more%s",
                      forgotten, unseen)  # fmt: skip
             self._told = forgotten
+
+
+def asked_before(exact: Rebuilt | None) -> int:
+    """The offset below which all are forgotten exactly who asked for it."""
+    return exact.rounds[0].end if exact else 0
 
 
 def _write_and_exit(

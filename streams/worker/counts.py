@@ -32,6 +32,11 @@ class Counts:
         Those begun, and for how long in all the event path stood still for them.
     checkpoints_written, checkpoint_write_seconds, checkpoint_failures
         Those that got their names, and how long these took until then; those that failed.
+    forget_pending
+        Whether somebody asked to be forgotten who is not forgotten exactly yet.
+    rebuilds, rebuild_pause_seconds, rebuild_failures
+        How often the state was made anew without users, and for how long in all the event path
+        stood still for that; attempts that failed.
     follow_lag_seconds
         How old the last delta of another worker was when it was applied here.
     newest_ms
@@ -56,5 +61,9 @@ class Counts:
     checkpoints_written: int = 0
     checkpoint_write_seconds: float = 0.0
     checkpoint_failures: int = 0
+    forget_pending: bool = False
+    rebuilds: int = 0
+    rebuild_pause_seconds: float = 0.0
+    rebuild_failures: int = 0
     follow_lag_seconds: float = 0.0
     newest_ms: int = 0

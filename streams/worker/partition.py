@@ -35,6 +35,8 @@ class Progress:
 
     Attributes
     ----------
+    number
+        The partition's.
     window
         How many event ids duplicates are known by.
     next_offset
@@ -46,14 +48,19 @@ class Progress:
         may hold whom it is of.
     applied, digest
         How many events were applied; the sum of their ids' hashes, the same in whatever order.
+    told
+        Where it was taken over: events below this offset teach the items nothing, for these know of
+        them by deltas. 0 where items are not shared.
     """
 
+    number: int = 0
     window: int
     next_offset: int = 0
     newest_ms: int = 0
     applied: int = 0
     digest: int = 0
     forgotten: int = 0
+    told: int = 0
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def is_duplicate(self, user: str, event_id: str) -> bool:
@@ -112,24 +119,17 @@ class Partition(Progress):
 
     Attributes
     ----------
-    number
-        Its number.
     writer
         Writes its answers and dead letters while it is ours.
     ours
         Whether the group has assigned it to this worker, and it has been taken over.
     held
         Whether the engine has its users, as of `next_offset`.
-    told
-        Where it was taken over: events below this offset teach the items nothing, for these know of
-        them by deltas. 0 where items are not shared.
     """
 
-    number: int
     writer: Writer
     ours: bool = False
     held: bool = False
-    told: int = 0
 
     def let_go(self) -> None:
         """Forget all: its users are another worker's."""

@@ -25,7 +25,8 @@ _DIGITS = 12
 _ROOT = Path(__file__).parents[2]
 _OUTSIDE_THE_ENGINE = (
     "streams/messages/*.py", "streams/experiments/*.py", "streams/worker/partition.py",
-    "streams/worker/pipeline.py", "streams/worker/catalogue.py",
+    "streams/worker/pipeline.py", "streams/worker/catalogue.py", "streams/worker/rebuild.py",
+    "streams/worker/catalogue_log.py",
     "engine/fields/*.py",
 )  # fmt: skip
 """Sources that decide what is applied, and that the kernels' digest does not cover."""

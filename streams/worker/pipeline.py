@@ -39,13 +39,14 @@ from streams.settings import Settings
 from streams.worker.counts import Counts
 from streams.worker.delivery import Output
 from streams.worker.durations import StageDurations
-from streams.worker.partition import Partition
+from streams.worker.partition import Partition, Progress
 from streams.worker.traces import Traces
 
 log = logging.getLogger("millrace.worker")
 
 _CARRIED = (*TRACING, "millrace.sent-ns")
 
+LeavesOut = Callable[[Record, Interaction], bool]
 News = tuple[Interaction, Recommendation | None] | DeadLetter
 """An event that was applied, with the answer if that was ours to give; or a dead letter."""
 
@@ -58,6 +59,9 @@ class Pipeline:
     on_news
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
+    leaves_out
+        Says of an event whether it shall not have been: nothing of it is applied, and it is given
+        no answer.
     settles
         Whether the engine is told of which partition each user is.
     arms
@@ -75,6 +79,7 @@ class Pipeline:
     ) -> None:
         self.counts = Counts()
         self.settles = False
+        self.leaves_out: LeavesOut = _leaves_out_none
         self.on_news: Callable[[News], object] = lambda news: None
         self.marks: StateMarks | None = None
         self.traces: Traces | None = None
@@ -135,15 +140,25 @@ class Pipeline:
         outputs.sort(key=lambda output: output.offset)  # dead letters among answers
         partition.writer.put(outputs, partition.next_offset)
 
-    def learn(self, partition: Partition, records: Sequence[Record]) -> None:
+    def learn(self, partition: Progress, records: Sequence[Record]) -> None:
         """Apply records of a partition that were answered, and whose teachings were told."""
-        events, _ = self._decode(partition, records, written=records[-1].offset)
+        events = self.events(partition, records)
         self._observe(partition, events, [False] * len(events))
+
+    def events(
+        self, partition: Progress, records: Sequence[Record]
+    ) -> list[tuple[Record, Interaction]]:
+        """The events of records that were answered, noted as applied, but for those that are known.
+
+        For who reads the log again.
+        """
+        events, _ = self._decode(partition, records, written=records[-1].offset)
         partition.next_offset = records[-1].offset + 1
+        return events
 
     def _observe(
         self,
-        partition: Partition,
+        partition: Progress,
         events: Sequence[tuple[Record, Interaction]],
         answered: Sequence[bool],
     ) -> list[Answer]:
@@ -158,7 +173,7 @@ class Pipeline:
     # ------------------------------------------------------------------ its stages
 
     def _decode(
-        self, partition: Partition, records: Sequence[Record], written: int
+        self, partition: Progress, records: Sequence[Record], written: int
     ) -> tuple[list[tuple[Record, Interaction]], list[Output]]:
         """The events to apply, and dead letters of what is none and lies behind `written`."""
         events, letters = [], []
@@ -173,8 +188,8 @@ class Pipeline:
                 events.append((record, event))
         return events, letters
 
-    def _event(self, partition: Partition, record: Record) -> Interaction | None:
-        """The event to apply, counted; None of one that was applied before.
+    def _event(self, partition: Progress, record: Record) -> Interaction | None:
+        """The event to apply, counted; None of one that was applied before, or is left out.
 
         Raises
         ------
@@ -184,6 +199,8 @@ class Pipeline:
         check_size(record.key, record.value, record.headers, self._topics.message_bytes)
         check_work(record.value)
         event = decode_interaction(record.value, record.headers, record.timestamp_ms, self._dialect)
+        if self.leaves_out(record, event):
+            return None
         if record.key != event.user.encode():
             self._count_key(record)
         if partition.is_duplicate(event.user, event.event_id):
@@ -300,6 +317,10 @@ class Pipeline:
         self.on_news(found)
         self.counts.dead_letters[error.error_class] += 1
         return letter
+
+
+def _leaves_out_none(_record: Record, _event: Interaction) -> bool:
+    return False
 
 
 def watermark(timestamp_ms: int, appended_ms: int) -> int:

@@ -87,7 +87,10 @@ def _serve(worker: Worker, health: Health) -> None:
     workers = Workers(partial(_alone, worker) if alone else Group(settings).members)
     forwarding = Forwarding(partitions, workers, health)
     writer = MessageWriter(settings, lambda: len(partitions))
-    api = Api(engine, worker.model, worker.access, health, writer, settings, workers, forwarding)
+    api = Api(
+        engine, worker.model, worker.access, health, writer, settings, workers, forwarding,
+        worker.forgetting.status,
+    )  # fmt: skip
     feed = Feed(pipeline, health, worker.model)
     page = Page(feed, engine, worker.access, forwarding, web.pages_per_client)
     told = metrics.registry(

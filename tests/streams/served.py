@@ -18,6 +18,7 @@ from streams.web.forwarding import Forwarding
 from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.web.workers import Workers
+from streams.worker.exact_forgetting import ForgettingStatus
 from streams.worker.health import Health
 from tests.engine.builders import WITHOUT_TEXT, stream, took
 from tests.ports import free_port
@@ -42,6 +43,10 @@ def small_engine() -> Recommender:
     for user in (ODD, "nobody"):  # a first answer may have to compile kernels
         made.recommend(user)
     return made
+
+
+def nobody_is_forgotten() -> ForgettingStatus:
+    return ForgettingStatus("quick", 0, 0, False)
 
 
 class Served:
@@ -69,8 +74,9 @@ class Served:
         workers = Workers(lambda: [Member("", list(range(PARTITIONS)))])
         forwarding = Forwarding({}, workers, self.health)
         api = Api(
-            self.engine, model, self.access, self.health, writer, self.settings, workers, forwarding
-        )
+            self.engine, model, self.access, self.health, writer, self.settings, workers,
+            forwarding, nobody_is_forgotten,
+        )  # fmt: skip
         self.operations = api.operations
         self.server = serve(self.settings, CollectorRegistry(), self.health, api.routes())
 

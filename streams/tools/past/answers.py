@@ -68,10 +68,21 @@ class AnswerLog:
     """
 
     def __init__(self, settings: Settings, number: int, topic_id: str) -> None:
-        self.repeated = self.unreadable = 0
         self.expired = False
+        # By offset: the topic is read several times.
+        self._repeated, self._unreadable = set[int](), set[int]()
         self._settings, self._number, self._topic_id = settings, number, topic_id
         self._topic = settings.topics.recommendations
+
+    @property
+    def repeated(self) -> int:
+        """See the class."""
+        return len(self._repeated)
+
+    @property
+    def unreadable(self) -> int:
+        """See the class."""
+        return len(self._unreadable)
 
     def since(self, start: int) -> Generator[Answer, None, None]:
         """The answers to the interactions from the offset `start` on, in their order."""
@@ -91,7 +102,7 @@ class AnswerLog:
                     last = answer.offset
                     yield answer
                 elif answer.offset >= start:
-                    self.repeated += 1
+                    self._repeated.add(message.offset() or 0)
         finally:
             reader.close()
 
@@ -128,7 +139,7 @@ class AnswerLog:
         try:
             given = read_answer(message.value() or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.unreadable += 1
+            self._unreadable.add(message.offset() or 0)
             return None
         # What was answered for a topic that was deleted says nothing of one of the same name.
         same = given.source.topic_id in ("", self._topic_id)

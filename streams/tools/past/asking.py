@@ -45,6 +45,9 @@ class Past:
         By partition, the offset after the last interaction that is answered.
     applied
         How many interactions were applied so far.
+    rebuilt
+        Of each state that was made anew without users who had asked for it: whether it is the one
+        that the worker had.
     starts
         The checkpoints that were begun with; an empty string for an empty engine.
     """
@@ -57,6 +60,7 @@ class Past:
     ends: dict[int, int]
     on_progress: OnProgress = no_progress
     applied: int = 0
+    rebuilt: list[bool] = field(default_factory=list)
     starts: list[str] = field(default_factory=list)
 
     def plan(
@@ -102,6 +106,7 @@ class Past:
             yield from self.counted(fold.run(cut.answers, cut.steps), total)
             fold.save(self.beginnings.anew(name), cut)
         yield from self.counted(fold.run(rerun.end), total)
+        self.rebuilt += fold.rebuilt
 
     def counted(self, applied: Applied, total: int) -> Applied:
         """The same, counted."""

@@ -56,7 +56,9 @@ def audit(
     dict
         That of `Comparison`, and ``model``, ``starts`` (the checkpoints that were begun with),
         ``offsets``, ``workers`` (how many gave these answers), ``applied``, ``seconds``,
-        ``events_per_second`` (of all that was applied), ``repeated`` and ``unreadable``.
+        ``events_per_second`` (of all that was applied), ``repeated``, ``unreadable`` and
+        ``rebuilt`` (how many states that were made anew without users have the digest that the
+        worker told, and how many another).
 
     Raises
     ------
@@ -69,7 +71,9 @@ def audit(
         began = time.monotonic()
         workers = _compare(past, ranges, comparison, force)
         seconds = time.monotonic() - began
-        return comparison.report() | {
+        rebuilt = past.rebuilt
+        report = comparison.report() | {
+            "rebuilt": {"equal": sum(rebuilt), "different": len(rebuilt) - sum(rebuilt)},
             "repeated": sum(log.repeated for log in past.answers.values()),
             "unreadable": sum(log.unreadable for log in past.answers.values()),
             "model": msgspec.to_builtins(past.model),
@@ -80,6 +84,7 @@ def audit(
             "seconds": round(seconds, 2),
             "events_per_second": round(past.applied / seconds) if past.applied else 0,
         }
+        return report | {"all_equal": report["all_equal"] and all(rebuilt)}
 
 
 def _compare(

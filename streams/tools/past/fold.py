@@ -13,19 +13,19 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from engine.recommender import Recommender
 from streams.kafka.record import Record
 from streams.kafka.stretch import records_between
-from streams.messages.bad_message import BadMessage
-from streams.messages.decoding import decode_interaction
-from streams.messages.dialect import Dialect
 from streams.messages.schemas import Model
-from streams.messages.state_mark import Cut, Step
+from streams.messages.state_mark import Cut, Rebuilt, Step
 from streams.settings import Settings
 from streams.tools.past.beginnings import Beginnings
+from streams.tools.past.delta_log import DeltaLog
 from streams.tools.past.error import PastError
-from streams.tools.past.logs import CatalogueLog, DeltaLog
 from streams.tools.past.reruns import Rerun
+from streams.worker.catalogue_log import CatalogueLog
 from streams.worker.checkpoints import Notes
 from streams.worker.delivery import Output, OutputQueue
 from streams.worker.durations import Histogram
@@ -35,6 +35,7 @@ from streams.worker.item_deltas import ItemDeltas
 from streams.worker.ledger import Ledger
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
+from streams.worker.rebuild import Rebuild
 from streams.worker.user_side import UserSide
 
 
@@ -98,6 +99,9 @@ class Fold:
         As of what was applied last.
     pipeline
         Its arms are those of the settings.
+    rebuilt
+        Of each time that the state was made anew without users: whether it is the one that the
+        worker had.
     """
 
     def __init__(
@@ -113,12 +117,14 @@ class Fold:
     ) -> None:
         self._ends = {number: deque(sorted(of_it)) for number, of_it in (ends or {}).items()}
         self._settings, self._input, self._process = settings, input_, rerun.process
-        self._beginnings = beginnings
-        self._left_out, self._dialect = frozenset(left_out), Dialect.of(settings)
+        self._model, self._beginnings = model, beginnings
+        self.rebuilt: list[bool] = []
         start = beginnings.load(rerun.start) if rerun.start else None
         notes = start.notes if start else Notes(input_.name, {}, {})
         self.engine = start.engine if start else Recommender.new(settings.engine)
         self.pipeline = Pipeline(self.engine, settings, model, input_.topic_id)
+        gone = frozenset(left_out)
+        self.pipeline.leaves_out = lambda _, event: (event.user, event.event_id) in gone
         self._collectors = {n: Collector(first.get(n, input_.highs[n])) for n in input_.highs}
         window = settings.worker.duplicate_window
         self._partitions = {
@@ -202,11 +208,7 @@ class Fold:
         """Apply what is left of a partition before an offset."""
         at = self._partitions[partition]
         for records in self._records.take(partition, at.next_offset, end):
-            kept: Sequence[Record] = records
-            if self._left_out:
-                kept = [record for record in records if self._named(record) not in self._left_out]
-            self.pipeline.handle(at, kept)
-            at.next_offset = records[-1].offset + 1
+            self.pipeline.handle(at, records)
             outputs = self._collectors[partition].take()
             for record in records:
                 yield record, outputs.get(record.offset)
@@ -235,6 +237,8 @@ class Fold:
             self.catalogue.apply(step)
         elif step.kind == "learnt":
             yield from self.rest(step.partition, step.end)
+        elif step.kind == "rebuilt":
+            yield from self._rebuild(step)
         elif self._shared is None:
             raise PastError(
                 f"worker {self._process.worker} answered while the topic had other partitions"
@@ -246,6 +250,18 @@ class Fold:
             self._shared.users.assign(kept)
         else:
             self._do_shared(self._shared, step)
+
+    def _rebuild(self, step: Step) -> Iterator[tuple[Record, Output | None]]:
+        """Make the state anew without those who had asked, and go on with it, as the worker did."""
+        told = msgspec.json.decode(step.name, type=Rebuilt)
+        yield from self.rest(step.partition, told.rounds[-1].end)
+        rebuild = Rebuild.begin(
+            self._settings, self._input, self._model, told.rounds[0], self.pipeline.leaves_out
+        )
+        self.rebuilt.append(rebuild.told.digest == told.digest)
+        for round_ in told.rounds[1:]:
+            rebuild.go_on(round_)
+        rebuild.take_over(self.engine, self._partitions[step.partition])
 
     def _do_shared(self, shared: _Shared, step: Step) -> None:
         """A step of a worker among several partitions."""
@@ -260,16 +276,6 @@ class Fold:
             partition.held, partition.told = True, step.end
         elif step.kind == "forgot":
             shared.users.let_some_go()
-
-    def _named(self, record: Record) -> tuple[str, str] | None:
-        """User and id of an interaction; None of what is none."""
-        try:
-            event = decode_interaction(
-                record.value, record.headers, record.timestamp_ms, self._dialect
-            )
-        except BadMessage:
-            return None
-        return event.user, event.event_id
 
     def save(self, path: Path, cut: Cut) -> None:
         """Write the state as the checkpoint that was cut here."""

@@ -39,6 +39,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows.insert(3, ("  of these, with the same items", told))
     if report["repeated"]:
         rows.append(("answers that came again", f"{report['repeated']:,}"))
+    if any(report["rebuilt"].values()):
+        equal, different = report["rebuilt"]["equal"], report["rebuilt"]["different"]
+        rows.append(("states without who was forgotten", f"{equal} equal, {different} different"))
     if report["unreadable"]:
         rows.append(("unreadable on the topic of answers", f"{report['unreadable']:,}"))
     speed = f"{report['seconds']:,.1f} s, {report['events_per_second']:,} events/s"

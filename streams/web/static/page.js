@@ -119,7 +119,7 @@ function table(node, values, swatch) {
 let shown = ""; // the address of the worker whose figures these are
 let workersAt = -Infinity;
 
-/** Who has which partition, where there are several workers. */
+/** Who has which partition, where there are several workers; how far users are forgotten. */
 async function workers() {
   if (performance.now() - workersAt < WORKERS_MS) return;
   workersAt = performance.now();
@@ -130,9 +130,18 @@ async function workers() {
       (address || "without a web server") + (address && address === shown ? " (shown)" : ""),
       partitions.join(", ") || "none",
     ]));
+    forgotten(await json("/forgetting"));
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof Refused)) throw error;
   }
+}
+
+function forgotten({ users, exact, digest, pending }) {
+  const done = exact ? `${number(users)} users who asked before offset ${number(exact)} are forgotten exactly; ` +
+    `the state made anew without them has digest ${digest.slice(0, 12)}.` : "";
+  const due = pending ? "Somebody asked to be forgotten: the state is being made anew." : "";
+  byId("forgotten").hidden = !(done || due);
+  setText(byId("forgotten"), [done, due].filter(Boolean).join(" "));
 }
 
 let deadShown = "";

@@ -39,6 +39,7 @@ from streams.worker.transactional import TransactionalWriter
 from tests.conftest import ROOT, TOPICS
 from tests.ports import free_port
 from tests.streams.conftest import FIRST_MS, Path, interaction
+from tests.streams.served import nobody_is_forgotten
 from tests.streams.waiting import until
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -335,7 +336,9 @@ def test_the_token_is_asked_for_once(visit: type[Visit]) -> None:
     workers.address = "127.0.0.1:1"
     forwarding = Forwarding({}, workers, health)
     writer = MessageWriter(settings, lambda: 1)
-    api = Api(engine, model, access, health, writer, settings, workers, forwarding)
+    api = Api(
+        engine, model, access, health, writer, settings, workers, forwarding, nobody_is_forgotten
+    )
     pipeline = Pipeline(engine, settings, model)
     partition = Partition(number=0, window=1000, writer=TransactionalWriter(settings, 0, "", 0))
     partition.writer.queue.written = 0

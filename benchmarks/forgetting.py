@@ -1,0 +1,204 @@
+"""What exact forgetting costs, and whether it is exact, on a real Kafka.
+
+    python -m benchmarks.forgetting [DATA] [--users 1 10 100] [--events 100000] [--json FILE]
+
+A worker answers the events of a data set. Then others are answered at `--rate` a second, and after
+`--seconds` of that so many users (drawn by the seed) ask to be forgotten at once. `rows`, one for
+each number of users, has
+
+- `forgotten`: how many of them the state was made anew without;
+- `seconds`, `rebuild_events_per_second`: from its begin until the worker went on with the new
+  state, and the events of the log in that time;
+- `pause_ms`: for how long the event path stood still for the exchange;
+- `p99_ms`, `p99_ms_before`: producer's send to subscriber's receive while it was made, and before;
+- `equal`: whether the worker's digest is that of a worker that was given the log without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from benchmarks.end_to_end import Bench, publish_catalogue
+from benchmarks.hostile import Honest
+from engine.datasets import open_dataset
+from engine.evaluation.provenance import provenance
+from engine.events import Interaction
+from engine.recommender import Recommender
+from engine.state.snapshot import state_digest
+from streams.brokers import KafkaServer
+from streams.kafka.stretch import records_between
+from streams.messages.forget_request import forget_request
+from streams.settings import WebSettings
+
+console = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data/ml-100k"))
+    parser.add_argument("--users", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--port", type=int, default=6099)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    dataset = open_dataset(arguments.data, seed=arguments.seed)
+    events = list(islice(dataset.interactions(), arguments.events))
+    rows = []
+    with KafkaServer() as kafka:
+        for users in arguments.users:
+            drawn = np.random.default_rng(arguments.seed).permutation(
+                sorted({event.user for event in events})
+            )
+            bench = made(kafka.bootstrap, f"forget-{users}", arguments.port)
+            asked = drawn[:users].tolist()
+            row = forgotten(bench, dataset, events, asked, arguments.rate, arguments.seconds)
+            console.print(row)
+            other = made(kafka.bootstrap, f"never-{users}", 0)
+            digest = never_told(bench, other, dataset, set(asked), row.pop("up_to"))
+            rows.append(row | {"users": users, "equal": digest == row.pop("digest")})
+    report = {"rows": rows, "rate": arguments.rate, "events": len(events)}
+    text = json.dumps(report | provenance(dataset.name, arguments.seed), indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+
+
+def made(bootstrap: str, mark: str, port: int) -> Bench:
+    """Topics of one partition, and settings that forget exactly."""
+    bench = Bench(bootstrap, mark, partitions=1)
+    engine = bench.settings.engine.model_copy(update={"forget": "exact"})
+    update = {"engine": engine, "web": WebSettings(port=port)}
+    bench.settings = bench.settings.model_copy(update=update)
+    return bench
+
+
+def forgotten(
+    bench: Bench, dataset: Any, events: list[Interaction], users: list[str], rate: float,
+    seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Have these users forgotten beside ordinary traffic."""
+    topic, port = bench.settings.topics.interactions, bench.settings.web.port
+    with bench.worker():
+        publish_catalogue(bench, dataset)
+        for event in events:
+            bench.send(topic, event)
+        bench.producer.flush()
+        bench.await_answered(len(events), 600)
+        with Honest(bench) as honest:
+            before = beside(bench, rate, _passed(seconds), "before")
+            for user in users:
+                bench.send(topic, forget_request(user))
+
+            def done() -> bool:
+                found = _get(port, "forgetting")
+                return not found["pending"] and found["users"] == len(users)
+
+            during = beside(bench, rate, done, "during")
+            sent = len(events) + len(before) + len(users) + len(during)
+            bench.await_answered(sent, 60)
+            deadline = time.monotonic() + 30
+            while not all(one in honest.took for one in during) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            took = honest.took
+        status = _get(port, "forgetting")
+        pause = _metric(port, "millrace_rebuild_pause_seconds_sum")
+        times = int(_metric(port, "millrace_rebuild_pause_seconds_count"))
+    p99_before, p99 = (
+        round(float(np.percentile([took[one][0] for one in ids if one in took], 99)), 1)
+        for ids in (before, during)
+    )
+    return {
+        "forgotten": status["users"],
+        "times": times,
+        "seconds": status["seconds"],
+        "rebuild_events_per_second": round(status["exact"] / status["seconds"]),
+        "pause_ms": round(pause / times * 1e3, 1),
+        "p99_ms_before": p99_before,
+        "p99_ms": p99,
+        "digest": status["digest"],
+        "up_to": status["exact"],
+    }
+
+
+def beside(bench: Bench, rate: float, is_done: Callable[[], bool], mark: str) -> list[str]:
+    """Send events at a rate until it is done; returns their ids."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not is_done():
+            time.sleep(0.2)
+        over.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    ids: list[str] = []
+    started = time.monotonic()
+    while not over.is_set():
+        number = len(ids)
+        ids.append(f"{mark}-{number}")
+        event = Interaction(
+            event_id=ids[-1], user=f"honest-{number % 100}", item=str(number * 7 % 1500 + 1),
+            timestamp=int(time.time() * 1000), kind="view",
+        )  # fmt: skip
+        bench.produce(bench.settings.topics.interactions, event, 0)
+        time.sleep(max(0.0, started + len(ids) / rate - time.monotonic()))
+    bench.producer.flush()
+    return ids
+
+
+def never_told(bench: Bench, other: Bench, dataset: Any, users: set[str], end: int) -> str:
+    """The digest of a worker that is given the log up to an offset, but for what is of users."""
+    read = msgspec.json.Decoder(Interaction).decode
+    topic, there = bench.settings.topics.interactions, other.settings.topics.interactions
+    count = 0
+    with other.worker():
+        publish_catalogue(other, dataset)
+    for file in Path(other.settings.worker.checkpoints).rglob("*.millrace"):
+        file.unlink()  # the next worker reads the whole catalogue first, as what is made anew
+    with other.worker():
+        for records in records_between(bench.settings, topic, 0, 0, end):
+            for record in records:
+                event = read(record.value or b"")
+                if event.user not in users:
+                    other.produce(there, event, 0)
+                    count += 1
+        other.producer.flush()
+        other.await_answered(count, 600)
+    [newest, *_] = sorted(Path(other.settings.worker.checkpoints).rglob("*.millrace"), reverse=True)
+    return state_digest(Recommender.load(newest, other.settings.engine))
+
+
+def _passed(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def _get(port: int, path: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def _metric(port: int, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+
+if __name__ == "__main__":
+    main()

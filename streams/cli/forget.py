@@ -1,0 +1,129 @@
+"""The command that has users forgotten, and asks how far that is done."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from streams.cli.common import (
+    BrokerFlag,
+    ConfigFlag,
+    JsonFile,
+    SetFlag,
+    effective_settings,
+    one_line_errors,
+    out,
+    require_rights,
+    write_json,
+)
+from streams.settings import Settings, SettingsError
+from streams.tools.printable import printable
+
+
+def forget(
+    users: Annotated[
+        list[str] | None, typer.Argument(metavar="[USER]...", help="Whom to forget.")
+    ] = None,
+    status: Annotated[
+        bool, typer.Option("--status", help="Ask this machine's worker how far that is done.")
+    ] = False,
+    json_file: JsonFile = None,
+    config: ConfigFlag = None,
+    set_: SetFlag = None,
+    broker: BrokerFlag = None,
+) -> None:
+    """Have users forgotten, or ask how far that is done.
+
+    With --status it exits 1 while somebody who asked is not forgotten exactly yet, where
+    engine.forget = exact.
+
+    Example: millrace forget ann bob && millrace forget --status
+    """
+    with one_line_errors():
+        if bool(users) == status:
+            raise typer.BadParameter("name users, or give --status")
+        settings = effective_settings(config, set_, broker)
+        if status:
+            found = _status(settings)
+            out.print(_told(found), highlight=False, soft_wrap=True)
+            write_json(json_file, found)
+            raise typer.Exit(1 if found["pending"] else 0)
+        _ask(settings, users or [])
+        out.print(
+            f"{len(users or [])} asked for; `millrace forget --status` tells how far that is done",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _ask(settings: Settings, users: list[str]) -> None:
+    """Write a request for each user; returns once the broker has all."""
+    import msgspec  # noqa: PLC0415
+
+    from engine.events import Id  # noqa: PLC0415
+    from streams.kafka import clients, rights  # noqa: PLC0415
+    from streams.kafka.outbox import Outbox  # noqa: PLC0415
+    from streams.kafka.partitioner import partition_of  # noqa: PLC0415
+    from streams.messages.forget_request import forget_request  # noqa: PLC0415
+    from streams.messages.schemas import encode  # noqa: PLC0415
+
+    for user in users:
+        try:
+            msgspec.convert(user, Id)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"user {user!r}: {error}") from None
+    require_rights(settings, rights.of_forget(settings))
+    topic, outbox = settings.topics.interactions, Outbox(settings)
+    partitions = len(clients.partitions(outbox.producer, topic))
+    for user in users:
+        event = encode(forget_request(user))
+        outbox.send(topic, event, user, partition_of(user, partitions))
+    outbox.flush()
+
+
+def _status(settings: Settings) -> dict[str, Any]:
+    web = settings.web
+    if not web.port:
+        raise SettingsError("web.port = 0: the worker tells nobody how far users are forgotten")
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(web.host, web.host)
+    request = urllib.request.Request(f"http://{host}:{web.port}/forgetting")
+    if token := web.token.get_secret_value():
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=5.0) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except urllib.error.HTTPError as error:
+        raise SettingsError(json.load(error)["error"]["message"]) from None
+    except OSError as error:
+        why = getattr(error, "reason", error)
+        raise SettingsError(f"no worker answers at {request.full_url}: {why}") from None
+
+
+def _told(found: dict[str, Any]) -> str:
+    """The status in sentences."""
+    if not found["asked"]:
+        return "nobody has asked to be forgotten"
+    lines = []
+    if found["exact"]:
+        lines.append(
+            f"{found['users']} users who asked before offset {found['exact']} are forgotten "
+            f"exactly; the state made anew without them has digest {found['digest']}"
+        )
+    if found["forget"] == "quick":
+        lines.append(
+            f"all who asked before offset {found['asked']} are forgotten but for what the learnt "
+            "weights took from them (engine.forget = quick)"
+        )
+    elif found["pending"]:
+        lines.append(
+            f"of those who asked before offset {found['asked']} the learnt weights still hold "
+            "something: the state is being made anew"
+        )
+    if found["failure"]:
+        lines.append(f"the last attempt failed: {printable(found['failure'])}")
+    return escape("\n".join(lines))
