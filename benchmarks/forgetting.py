@@ -117,8 +117,8 @@ def forgotten(
                 time.sleep(0.1)
             took = honest.took
         status = _get(port, "forgetting")
-        pause = _metric(port, "millrace_rebuild_pause_seconds_sum")
-        times = int(_metric(port, "millrace_rebuild_pause_seconds_count"))
+        pause = _metric(port, "millrace_worker_rebuild_pause_seconds_sum")
+        times = int(_metric(port, "millrace_worker_rebuild_pause_seconds_count"))
     p99_before, p99 = (
         round(float(np.percentile([took[one][0] for one in ids if one in took], 99)), 1)
         for ids in (before, during)

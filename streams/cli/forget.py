@@ -116,13 +116,13 @@ def _told(found: dict[str, Any]) -> str:
         )
     if found["forget"] == "quick":
         lines.append(
-            f"all who asked before offset {found['asked']} are forgotten but for what the learnt "
-            "weights took from them (engine.forget = quick)"
+            "all who asked are forgotten but for what the learnt weights took from them "
+            "(engine.forget = quick)"
         )
     elif found["pending"]:
         lines.append(
-            f"of those who asked before offset {found['asked']} the learnt weights still hold "
-            "something: the state is being made anew"
+            "the learnt weights still hold something of those who asked since: the state is being "
+            "made anew without them"
         )
     if found["failure"]:
         lines.append(f"the last attempt failed: {printable(found['failure'])}")

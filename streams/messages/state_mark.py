@@ -114,7 +114,7 @@ class StateMark(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes
     ----------
     worker
-        The process: what the names of its checkpoints end with.
+        The process: what the names of its checkpoints have in their middle.
     began
         The name of the checkpoint that it began with, without suffix; empty for an empty engine.
     n

@@ -175,18 +175,18 @@ class WorkerMetrics(Collector):
     def _of_forgetting(self) -> Iterator[Metric]:
         counts = self.pipeline.counts
         yield _gauge(
-            "forget_pending",
+            "worker_forget_pending",
             "Whether somebody who asked for it is not forgotten exactly yet: 1 or 0.",
             int(counts.forget_pending),
         )
         yield SummaryMetricFamily(
-            "millrace_rebuild_pause_seconds",
+            "millrace_worker_rebuild_pause_seconds",
             "Time that events waited for each exchange for a state without users.",
             counts.rebuilds,
             counts.rebuild_pause_seconds,
         )
         yield CounterMetricFamily(
-            "millrace_rebuild_failures",
+            "millrace_worker_rebuild_failures",
             "Attempts to make the state anew without users that failed.",
             value=counts.rebuild_failures,
         )

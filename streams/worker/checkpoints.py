@@ -1,8 +1,9 @@
 """Checkpoints: a worker's whole state in one file: all items, and the users of its partitions.
 
 All workers write to one store (`streams.worker.stores`). A file's name says how many events its
-items know of, and who wrote it; so the newest items are in the file whose name sorts last. The
-users of a partition are in the files of whoever had it: a worker that takes it over loads them from
+items know of, who wrote it, and how many that worker had written: no name is used twice, for
+answers tell with which file a state began. The newest items are in the file whose name sorts last.
+The users of a partition are in the files of whoever had it: a worker that takes it over loads them from
 the newest of these.
 
 Writing takes a fork: the child has the state as it was at that moment, and the event path waits
@@ -180,7 +181,7 @@ class Checkpoints:
     kept
         Newest files that are kept, of all and of each partition.
     writer
-        What the names of ours end with, so that no other worker's are replaced.
+        What the names of ours have, so that none is another worker's.
 
     Raises
     ------
@@ -191,7 +192,7 @@ class Checkpoints:
     def __init__(self, store: Store, kept: int, writer: str = "") -> None:
         self.store = store
         self._kept = kept
-        self._ending = (f"-{writer}" if writer else "") + SUFFIX
+        self._writer, self._count = writer, 0
         self._where: dict[Stored, _Partitions | None] = {}
         self._told: dict[int, int] = {}
         self._written = float("-inf")
@@ -342,7 +343,9 @@ class Checkpoints:
         self._publish(writing.temporary, sum(writing.positions.values()))
 
     def _publish(self, temporary: Path, progress: int) -> None:
-        newest = f"{progress:016d}{self._ending}"
+        mark = f"-{self._writer}-{self._count:08d}" if self._writer else ""
+        newest = f"{progress:016d}{mark}{SUFFIX}"
+        self._count += 1
         known = read_notes(temporary, _Partitions)
         self.store.publish(temporary, newest)
         try:

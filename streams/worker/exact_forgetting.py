@@ -59,7 +59,7 @@ class ForgettingStatus(msgspec.Struct, frozen=True):
     forget
         `engine.forget`.
     asked
-        The offset after the latest request that the state knows; 0 if there was none.
+        By partition that this worker has and that has had a request, the offset after the latest.
     exact
         The offset below which all who asked are forgotten exactly; 0 if nobody is.
     pending
@@ -75,7 +75,7 @@ class ForgettingStatus(msgspec.Struct, frozen=True):
     """
 
     forget: Literal["quick", "exact"]
-    asked: int
+    asked: dict[int, int]
     exact: int
     pending: bool
     users: int = 0
@@ -122,7 +122,7 @@ class ExactForgetting:
         self.exact = made
         self.on_exchange: Callable[[], object] = lambda: None
         self._settings, self._model, self._engine = settings, model, engine
-        self._partition = partitions[PARTITION]
+        self._partitions, self._partition = partitions, partitions[PARTITION]
         self._catalogue, self._marks, self._thread = catalogue, marks, thread
         self._counts = counts
         self._kept: deque[Sequence[Record]] | None = None
@@ -135,10 +135,11 @@ class ExactForgetting:
 
     def status(self) -> ForgettingStatus:
         """How far users are forgotten."""
-        asked, exact = self._partition.forgotten, self.exact
-        before = asked_before(exact)
+        asked = {n: p.forgotten for n, p in self._partitions.items() if p.held and p.forgotten}
+        exact, before = self.exact, asked_before(self.exact)
+        pending = self.is_on and asked.get(PARTITION, 0) > before
         return ForgettingStatus(
-            self._settings.engine.forget, asked, before, self.is_on and asked > before,
+            self._settings.engine.forget, asked, before, pending,
             exact.users if exact else 0, exact.digest if exact else "",
             self._seconds, self._failure,
         )  # fmt: skip

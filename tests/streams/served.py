@@ -46,7 +46,7 @@ def small_engine() -> Recommender:
 
 
 def nobody_is_forgotten() -> ForgettingStatus:
-    return ForgettingStatus("quick", 0, 0, False)
+    return ForgettingStatus("quick", {}, 0, False)
 
 
 class Served:

@@ -19,7 +19,7 @@ from streams.worker.stores import SUFFIX, Folder, store_of
 
 def writer_of(name: str) -> str:
     """Which worker wrote a checkpoint, by its name."""
-    return name.partition("-")[2]
+    return name.split("-")[1] if "-" in name else ""
 
 
 class Beginnings:

@@ -201,6 +201,7 @@ def test_the_document_tells_every_route_and_none_else(served: Served) -> None:
         ("get", "/popular"),
         ("get", "/trending"),
         ("get", "/workers"),
+        ("get", "/forgetting"),
         ("post", "/interactions"),
     }
     schemas = document["components"]["schemas"]

@@ -183,10 +183,18 @@ def test_the_last_few_of_each_partition_are_kept_and_found(store: Store) -> None
     one.write(engine(5), Notes("log", {0: partition}, {}))
     for at in (10, 20, 30):
         other.write(engine(5), Notes("log", {1: Progress(window=3, next_offset=at).notes()}, {}))
-    assert names(store) == [f"{5:016d}-one.millrace", f"{30:016d}-other.millrace"]
-    assert [file.name for file in other.holding(0, -1)] == [f"{5:016d}-one.millrace"]
-    assert [file.name for file in one.holding(1, 29)] == [f"{30:016d}-other.millrace"]
+    assert names(store) == [f"{5:016d}-one-00000000.millrace", f"{30:016d}-other-00000002.millrace"]
+    assert [file.name for file in other.holding(0, -1)] == [f"{5:016d}-one-00000000.millrace"]
+    assert [file.name for file in one.holding(1, 29)] == [f"{30:016d}-other-00000002.millrace"]
     assert one.holding(1, 30) == []
+
+
+def test_no_name_is_used_twice(store: Store) -> None:
+    """Answers name the file that a state began with: a later one of as many events is another."""
+    folder = Checkpoints(store, 3, "one")
+    for _ in range(2):
+        folder.write(engine(5), Notes("log", {}, {}))
+    assert names(store) == [f"{0:016d}-one-{number:08d}.millrace" for number in (0, 1)]
 
 
 def test_one_that_cannot_be_written_is_told_with_the_reason(
