@@ -3,8 +3,8 @@
 All workers write to one store (`streams.worker.stores`). A file's name says how many events its
 items know of, who wrote it, and how many that worker had written: no name is used twice, for
 answers tell with which file a state began. The newest items are in the file whose name sorts last.
-The users of a partition are in the files of whoever had it: a worker that takes it over loads them from
-the newest of these.
+The users of a partition are in the files of whoever had it: a worker that takes it over loads them
+from the newest of these.
 
 Writing takes a fork: the child has the state as it was at that moment, and the event path waits
 for nothing but the fork itself, which takes an eighth of the time when memory is in huge pages.
