@@ -89,6 +89,7 @@ class Worker:
         for number, notes in self._notes.partitions.items():
             partitions[number].resume(notes)
             partitions[number].held = True
+        self.users.resume()
         self.catalogue = Catalogue(settings, self.engine, self._notes.catalogue, self._notes.items)
         began = found.name.removesuffix(SUFFIX) if found else ""
         self.marks = self.pipeline.marks = StateMarks(writer, began, self._notes.cut)

@@ -26,7 +26,8 @@ _ROOT = Path(__file__).parents[2]
 _OUTSIDE_THE_ENGINE = (
     "streams/messages/*.py", "streams/experiments/*.py", "streams/worker/partition.py",
     "streams/worker/pipeline.py", "streams/worker/catalogue.py", "streams/worker/rebuild.py",
-    "streams/worker/catalogue_log.py",
+    "streams/worker/catalogue_log.py", "streams/worker/user_side.py",
+    "streams/worker/item_deltas.py",
     "engine/fields/*.py",
 )  # fmt: skip
 """Sources that decide what is applied, and that the kernels' digest does not cover."""

@@ -58,6 +58,11 @@ class UserSide:
         self.note: Callable[[StepKind, int, int, str], object] = lambda *step: None
         self._leaving: list[str] = []
 
+    def resume(self) -> None:
+        """Go on with a checkpoint: users of partitions that it does not hold were leaving then."""
+        gone = [number for number, each in self._partitions.items() if not each.held]
+        self._leaving = self._engine.users_of(*gone) if gone else []
+
     def bring(self, numbers: Collection[int]) -> None:
         """Have the users of these partitions, as of the latest offset that there is or not long
         before it, and no others.

@@ -153,6 +153,7 @@ class Fold:
             self.engine, self._partitions, None, self._settings.engine, EngineThread(),
             lambda: self._input.fits,
         )  # fmt: skip
+        users.resume()
         return _Shared(deltas, DeltaLog(self._settings, deltas), users)
 
     # ------------------------------------------------------------------ doing it again
