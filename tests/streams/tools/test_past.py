@@ -16,19 +16,24 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
+import hypothesis
 import msgspec
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from hypothesis import strategies as st
 
 from engine.events import Interaction, Item
+from engine.recommender import Recommender
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
+from streams.kafka.record import Record
 from streams.settings import Settings, as_environment
 from streams.tools.past import answers as past_answers
 from streams.tools.past.audit import Range, audit
 from streams.tools.past.error import PastError
 from streams.tools.past.questions import explain, list_at
+from streams.worker.catalogue import decode_embedding, item_facts
 from tests.conftest import settings_on
 from tests.streams.conftest import FIRST_MS, Path, interaction
 
@@ -325,6 +330,52 @@ def test_a_list_without_an_event_is_that_of_a_log_without_it(
         explain(path.settings, "e149", f"e{other}")
     with pytest.raises(PastError, match="'e149' came after"):
         explain(path.settings, f"e{own[0]}", "e149")
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+def test_a_list_without_any_one_event_is_an_engine_s_that_was_not_told_of_it(
+    settings: Callable[..., Settings],
+) -> None:
+    """Whichever answer, and whichever of its user's events; a plain loop is the reference."""
+    path = Path(settings(topics={"partitions": 1}, worker=WORKER))
+    with path.worker():
+        path.send_items(*FILMS)
+        path.read(path.names.item_embeddings, len(FILMS))
+    for file in FilePath(path.settings.worker.checkpoints).rglob("*.millrace"):
+        file.unlink()  # the next worker reads the whole catalogue first
+    events = [event(n) for n in range(120)]
+    with path.worker():
+        path.send(*events)
+        path.answers(len(events))
+    catalogue = [
+        decode_embedding(message) for message in path.read(path.names.item_embeddings, len(FILMS))
+    ]
+
+    def plain(last: int, gone: int) -> list[dict[str, Any]]:
+        engine = Recommender(path.settings.engine)
+        for found in catalogue:
+            assert found is not None
+            engine.upsert_item(*found)
+        for message in path.read(path.names.items, len(FILMS)):
+            item, given = item_facts(Record.of(message), 1 << 20)
+            assert given is not None
+            engine.describe_item(item, given)
+        for number in range(last):
+            if number != gone:
+                engine.observe(events[number])
+        answer = engine.observe(events[last])
+        return [{"item": i, "score": score, "reason": why} for i, score, why in answer.items]
+
+    @hypothesis.settings(max_examples=6, derandomize=True)
+    @hypothesis.given(last=st.integers(20, len(events) - 1), place=st.integers(0, 10))
+    def equal(last: int, place: int) -> None:
+        own = [n for n in range(last) if events[n].user == events[last].user]
+        gone = own[place % len(own)]
+        found = explain(path.settings, f"e{last}", f"e{gone}")
+        assert found["equal"]
+        assert found["other"] == plain(last, gone)
+
+    equal()
 
 
 @pytest.mark.long
