@@ -90,6 +90,11 @@ class IdTable:
         self.names[number] = ""
         heappush(self._free, number)
 
+    def close_ranks(self) -> None:
+        """Give the known ids the lowest numbers, in the order of those that they have."""
+        self.names = [name for name in self.names if name]
+        self._number_names()
+
     def rename(self, number: int, name: str) -> None:
         """Give the number of an id that is known no more to a new id."""
         del self._number[self.names[number]]

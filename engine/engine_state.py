@@ -81,7 +81,7 @@ class Knowledge:
             "_users_evicted": Value("users/evicted", int),
         },
         parts={
-            "users": "users", "items": "items", "_user_order": "users", "_item_order": "items",
+            "users": "users", "items": "items", "user_order": "users", "_item_order": "items",
             "retrieval": "items/index", "categories": "", "graph": "", "transitions": "",
             "popularity": "", "own": "", "contexts": "", "embeddings": "", "vectors": "",
             "taste": "", "head": "", "departures": "", "taken": "users/taken",
@@ -116,7 +116,7 @@ class Knowledge:
         self.taste = Taste(self.vectors.width)
         self.head = Head(s.model, self.repeats)
         self.taken, self.disliked = UserItems(), UserItems()
-        self._user_order, self._item_order = UseOrder(), UseOrder()
+        self.user_order, self._item_order = UseOrder(), UseOrder()
         self._users_evicted = 0
         self.purged: NDArray[np.int64] = np.zeros(1024, np.int64)
         self.homes: NDArray[np.int32] = np.zeros(1024, np.int32)
@@ -155,7 +155,7 @@ class Knowledge:
                     self.taken.arrays, self.disliked.arrays,
                     self.vectors.vectors, self.hidden, self.not_for_strangers(),
                     self.departures.last,
-                    self.departures.clock, self.purged, self._user_order.links,
+                    self.departures.clock, self.purged, self.user_order.links,
                     self._item_order.links, self.retrieval.every, self.retrieval.position,
                     self.codes.arrays, self.journal.arrays, self.scratch,
                 )
@@ -263,7 +263,7 @@ class Knowledge:
         """The number of a user; of a newcomer, for whom one may have to leave, a new one."""
         user = self.users.find(name)
         if user is None and self.users.known >= self.settings.max_users:
-            user = self._user_order.oldest()
+            user = self.user_order.oldest()
             self._evict_user(user)
             self.users.rename(user, name)
         elif user is None:
@@ -329,7 +329,7 @@ class Knowledge:
         self.contexts.reserve(users)
         self.taken.reserve(users)
         self.disliked.reserve(users)
-        self._user_order.reserve(users)
+        self.user_order.reserve(users)
         self.purged = grown(self.purged, users)
         self.homes = grown(self.homes, users)
         self._replaced()
@@ -367,7 +367,7 @@ class Knowledge:
             return "there are more reasons than items"
         if "" in self.items.names:
             return "an item has no id"
-        if fault := self._user_order.fault(users) or self._item_order.fault(items):
+        if fault := self.user_order.fault(users) or self._item_order.fault(items):
             return fault
         if not self.categories.are_of(items):
             return "categories are of items that are not there"
@@ -453,7 +453,7 @@ class Knowledge:
 
     def use_user(self, number: int) -> None:
         """Make a user the most recently used one, whose rows are up to date."""
-        self._user_order.touch(number)
+        self.user_order.touch(number)
         self.purged[number] = self.departures.count
 
     def purge(self, user: int) -> None:

@@ -20,6 +20,8 @@ NODES = 1 << 24
 """Nodes of one type at most: an edge names its neighbour in 24 bits."""
 WEIGHTS = 255
 """An edge's weight is an integer in units of 1 / 255: .4, .6 and .8 are exact."""
+_AT_ONCE = 65_536
+"""Rows that are renumbered at once."""
 EDGE = np.dtype([("id", "<i4"), ("weight", "<f4"), ("time", "<i8")])
 """One edge, unpacked: neighbour, weight, time in ms since the epoch."""
 
@@ -114,6 +116,15 @@ class NeighbourRows:
     def remove_from(self, nodes: NDArray[np.int32], neighbour: int) -> None:
         """`remove` from the rows of several nodes: int32[n]."""
         _remove_from(self.edges, nodes, neighbour)
+
+    def renumber(self, numbers: NDArray[np.int32]) -> None:
+        """Have each edge name its neighbour by another number: int32[neighbours], -1 for one that
+        is gone. An edge to that, and one without weight, becomes empty."""
+        for start in range(0, len(self.edges), _AT_ONCE):
+            part = self.edges[start : start + _AT_ONCE]
+            new = numbers[part & (NODES - 1)]
+            weights = part & ~np.uint32(NODES - 1)
+            part[:] = np.where((weights > 0) & (new >= 0), weights | new.astype(np.uint32), 0)
 
     def recent(self, node: int, count: int) -> NDArray[np.void]:
         """Up to `count` edges, most recent first (a copy): EDGE[<= count]."""

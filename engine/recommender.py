@@ -22,6 +22,7 @@ from engine.sharing import DeltaError, ItemDelta
 from engine.sharing.item_side import ItemSide
 from engine.sharing.users import move_users
 from engine.state.container import SavedStateError
+from engine.state.renumbering import renumber_users
 from engine.state.schema import State
 from engine.state.snapshot import read_state, write_state
 from engine.step.calls import observe_events, take_in_one
@@ -446,7 +447,7 @@ class Recommender(Knowledge):
         """
         homes = np.array(partitions, np.int32) + 1
         mine = set(np.flatnonzero(np.isin(self.homes[: len(self.users)], homes)).tolist())
-        ordered = [self.users.names[n] for n in self._user_order.by_use() if n in mine]
+        ordered = [self.users.names[n] for n in self.user_order.by_use() if n in mine]
         return list(filter(None, ordered))
 
     def leave(self, names: Iterable[str]) -> None:
@@ -456,6 +457,13 @@ class Recommender(Knowledge):
             if number is not None:
                 self.clear_user(number)
                 self.users.release(number)
+
+    def close_ranks(self) -> bool:
+        """Give room back that users left who were most of all (`engine.state.renumbering`)."""
+        done = renumber_users(self)
+        if done:
+            self._replaced()
+        return done
 
     def _shared(self) -> ItemSide:
         if self.item_side is None:
@@ -476,7 +484,7 @@ class Recommender(Knowledge):
         users = np.array([self.number_user(name) for name in model.users], np.int32)
         items = np.array([self.list_item(name) for name in model.items], np.int32)
         for user in users.tolist():
-            self._user_order.touch(user)
+            self.user_order.touch(user)
         warm_start(self.embeddings, model, users, items)
         self.encode(items)
 

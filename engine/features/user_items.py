@@ -111,7 +111,11 @@ class UserItems:
         if int(self.top[0]) + slots <= len(self.entries):
             return
         used = int(self.capacity.sum(dtype=np.int64))
-        size = max(len(self.entries), 2 * (used + slots))
+        self.pack(max(len(self.entries) - used, used + 2 * slots))
+
+    def pack(self, slots: int) -> None:
+        """Pack the blocks anew, with so many slots free behind them."""
+        size = int(self.capacity.sum(dtype=np.int64)) + slots
         packed, counted = np.zeros(size, np.int64), np.zeros(size, np.int64)
         _pack(self.arrays, packed, counted)
         self.entries, self.counted = packed, counted

@@ -14,7 +14,8 @@ _MOST_STALE = 4096
 
 
 class QuantisedTable:
-    """Embedding rows (`overlays/FORMAT.md`) of a float table that grows.
+    """Embedding rows (`overlays/FORMAT.md`) of a float table that grows; one that has become
+    shorter is another, and is quantised anew.
 
     Attributes
     ----------
@@ -23,6 +24,9 @@ class QuantisedTable:
     """
 
     def __init__(self, dimensions: int) -> None:
+        self._begin(dimensions)
+
+    def _begin(self, dimensions: int) -> None:
         self.rows: NDArray[np.uint8] = np.zeros((0, dimensions), np.uint8)
         self._held = 0
         self._stale: list[NDArray[Any]] = []
@@ -37,13 +41,15 @@ class QuantisedTable:
             self._stale = [np.unique(np.concatenate(self._stale))]
 
     def refresh(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Quantise what is new or changed in `values` (float32[m, d], never fewer than before).
+        """Quantise what is new or changed in `values` (float32[m, d]).
 
         Returns
         -------
         int64[n]
             The rows that were quantised anew; one may be named twice.
         """
+        if len(values) < self._held:
+            self._begin(values.shape[1])
         have, self._held = self._held, len(values)
         self.rows = grown(self.rows, self._held)
         if have < self._held:

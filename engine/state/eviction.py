@@ -74,6 +74,12 @@ class UseOrder:
             node = after[node]
         return order
 
+    def renew(self, order: NDArray[np.int32], room: int) -> None:
+        """Have these numbers (int32[n]) in use alone, the least recently used first, and room for
+        `room` numbers."""
+        self._links = np.zeros((room + 1, 2), np.int32)
+        self.touch_all(order)
+
     def oldest(self) -> int:
         """The least recently used number; -1 if none was used."""
         return int(self._links[0, 1]) - 1

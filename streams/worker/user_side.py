@@ -128,3 +128,5 @@ class UserSide:
         self.note("forgot", 0, 0, "")
         leaving, self._leaving = self._leaving[:_AT_ONCE], self._leaving[_AT_ONCE:]
         self._engine.leave(leaving)
+        if not self._leaving:
+            self._engine.close_ranks()
