@@ -28,6 +28,7 @@ from streams.experiments.comparison import Comparison
 from streams.messages.bad_message import ERROR_CLASSES
 from streams.worker.assignment import Assignment
 from streams.worker.checkpoints import Checkpoints
+from streams.worker.drift import SCORES, SHARES, cumulative
 from streams.worker.durations import exposed
 from streams.worker.health import Health
 from streams.worker.pipeline import Pipeline
@@ -130,6 +131,24 @@ class WorkerMetrics(Collector):
         for stage, histogram in self.pipeline.durations.histograms.items():
             stages.add_metric([stage], *exposed([histogram]))
         yield stages
+        yield from self._of_drift()
+
+    def _of_drift(self) -> Iterator[Metric]:
+        # Without sums: that of scores, some of which are negative, would be no counter.
+        drift = self.pipeline.drift
+        scores = HistogramMetricFamily(
+            "millrace_worker_top_score", "Score of the first item of each answer."
+        )
+        scores.add_metric([], cumulative(SCORES, drift.scores), None)
+        yield scores
+        popularity = HistogramMetricFamily(
+            "millrace_worker_item_popularity_ratio",
+            "Share of recent interactions of the first item of each answer, and of the item taken.",
+            labels=["of"],
+        )
+        for of, counts in (("recommended", drift.recommended), ("taken", drift.taken)):
+            popularity.add_metric([of], cumulative(SHARES, counts), None)
+        yield popularity
 
     def _of_partitions(self) -> Iterator[Metric]:
         places = self.assignment.partitions.copy()
