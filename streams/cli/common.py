@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from streams.cli.logs import writes_json
-from streams.settings import Settings, SettingsError, load_settings
+from streams.settings import Settings, SettingsError
+from streams.settings_io import load_settings
 from streams.tools.printable import printable
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from streams.cli.common import (
     report_problems,
     write_json,
 )
-from streams.settings import as_toml
+from streams.settings_io import as_toml
 
 
 def evaluate(

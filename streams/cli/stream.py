@@ -32,7 +32,7 @@ from streams.cli.common import (
     write_json,
 )
 from streams.cli.logs import log_to_stderr
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 
 KAFKA_PORT = 9092
 """Where `millrace broker --kafka` listens: the default of ``broker.bootstrap``."""

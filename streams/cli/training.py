@@ -24,7 +24,7 @@ from streams.cli.common import (
     out,
     report_problems,
 )
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 
 
 def train(

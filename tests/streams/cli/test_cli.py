@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 from engine.propagation import BackendError
 from streams.cli.app import app
 from streams.cli.common import one_line_errors
-from streams.settings import Settings, SettingsError, as_environment, as_toml, load_settings
+from streams.settings import Settings, SettingsError
+from streams.settings_io import as_environment, as_toml, load_settings
 from tests.streams.conftest import Path, interaction
 
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]

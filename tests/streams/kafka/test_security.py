@@ -23,14 +23,8 @@ from streams.kafka import rights, topics
 from streams.kafka.security import for_librdkafka
 from streams.messages.schemas import Source
 from streams.processes import Child
-from streams.settings import (
-    SecuritySettings,
-    Settings,
-    SettingsError,
-    as_environment,
-    as_toml,
-    load_settings,
-)
+from streams.settings import SecuritySettings, Settings, SettingsError
+from streams.settings_io import as_environment, as_toml, load_settings
 from streams.web.errors import RefusedRequest
 from streams.web.posting import MessageWriter
 from tests.conftest import TOPICS

@@ -27,7 +27,8 @@ from streams.brokers import (
     topic_partitions,
 )
 from streams.kafka import topics
-from streams.settings import Settings, SettingsError, load_settings
+from streams.settings import Settings, SettingsError
+from streams.settings_io import load_settings
 from tests.ports import free_port
 from tests.streams.waiting import until
 

@@ -24,7 +24,8 @@ from confluent_kafka.admin import AdminClient
 from engine.events import Interaction, Item
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from streams.tools.past import answers as past_answers
 from streams.tools.past.audit import Range, audit
 from streams.tools.past.error import PastError
