@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from engine.propagation import BackendError
 from streams.cli.app import app
 from streams.cli.common import one_line_errors
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings
 from streams.settings_io import as_environment, as_toml, load_settings
 from tests.streams.conftest import Path, interaction
 
@@ -39,24 +39,6 @@ def test_config_prints_settings_that_load_back(tmp_path: FilePath) -> None:
     assert as_toml(settings) == result.output
 
 
-def test_flags_win_over_environment_over_file_over_defaults(
-    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "m.toml"
-    file.write_text("[engine]\nk = 1\nseed = 1\nhistory = 10\n")
-    monkeypatch.setenv("MILLRACE_ENGINE__K", "2")
-    monkeypatch.setenv("MILLRACE_ENGINE__SEED", "2")
-    engine = load_settings(file, ["engine.k=3"]).engine
-    assert (engine.k, engine.seed, engine.history, engine.neighbours) == (3, 2, 10, 64)
-
-
-def test_settings_go_to_a_child_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load_settings(None, ["engine.k=7", "broker.embedded=true"])
-    for name, value in as_environment(settings).items():
-        monkeypatch.setenv(name, value)
-    assert load_settings() == settings
-
-
 @pytest.mark.parametrize(
     ("override", "told"),
     [
@@ -71,15 +53,6 @@ def test_a_wrong_setting_is_one_line_that_names_it(override: str, told: str) -> 
     assert result.exit_code == 2
     assert told in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.stderr
-
-
-def test_a_broken_settings_file_is_named(tmp_path: FilePath) -> None:
-    file = tmp_path / "broken.toml"
-    file.write_text("[engine\n")
-    with pytest.raises(SettingsError, match=r"broken\.toml"):
-        load_settings(file)
-    with pytest.raises(SettingsError, match="no settings file"):
-        load_settings(tmp_path / "missing.toml")
 
 
 def test_evaluate_reports_every_key_with_its_provenance(tmp_path: FilePath) -> None:
