@@ -292,14 +292,14 @@ def topics_create(
     Example: millrace topics create --broker localhost:9092
     """
     with one_line_errors():
-        from streams.kafka import topics  # noqa: PLC0415
+        from streams.kafka import topic_checks, topics  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
         done = [f"made {name}" for name in topics.create(settings)]
         for name, (before, after) in topics.grow(settings).items():
             done.append(f"added partitions to {name}: it had {before}, it has {after}")
         out.print("\n".join(done) or "all topics are there already")
-        problems = topics.check(settings)
+        problems = topic_checks.check(settings)
         for problem in problems:
             err.print(str(problem), style="yellow", highlight=False, markup=False, soft_wrap=True)
         if any(problem.stops for problem in problems):
@@ -315,9 +315,9 @@ def topics_check(
     Example: millrace topics check
     """
     with one_line_errors():
-        from streams.kafka import topics  # noqa: PLC0415
+        from streams.kafka import topic_checks  # noqa: PLC0415
 
-        problems = topics.check(effective_settings(config, set_, broker))
+        problems = topic_checks.check(effective_settings(config, set_, broker))
         out.print("\n".join(str(p) for p in problems) or "all topics are as they should be")
         if problems:
             raise typer.Exit(1)

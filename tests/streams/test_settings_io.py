@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from pydantic import ValidationError
 
 from streams.settings import Settings, SettingsError
 from streams.settings_io import as_environment, as_toml, load_settings
@@ -87,3 +90,35 @@ def test_a_secret_is_not_taken_from_the_command_line() -> None:
     with pytest.raises(SettingsError, match="MILLRACE_SECURITY__PASSWORD") as error:
         load_settings(None, [f"security.password={SECRET}"])
     assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("kafka://one:9092", "one:9092"),
+        ("PLAINTEXT://one:9092, two:9093", "one:9092,two:9093"),
+        ("[::1]:9092", "[::1]:9092"),
+    ],
+)
+def test_addresses_in_url_form_are_taken(given: str, taken: str) -> None:
+    assert load_settings(None, [f'broker.bootstrap="{given}"']).broker.bootstrap == taken
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("SASL_SSL://one:9092", "security.protocol = sasl_ssl"),
+        ("http://one:9092", "not http://"),
+        ("one", "'one' is not host:port"),
+        ("one:9092/", "is not host:port"),
+    ],
+)
+def test_addresses_that_are_none_are_refused_at_once(given: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=r"broker\.bootstrap") as error:
+        load_settings(None, [f'broker.bootstrap="{given}"'])
+    assert told in str(error.value)
+
+
+def test_two_topics_of_one_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="two topics are called 'events'"):
+        Settings(topics={"interactions": "events", "items": "events"})
