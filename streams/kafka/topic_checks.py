@@ -1,4 +1,4 @@
-"""Say what is wrong with the topics that are there, and what to do about it."""
+"""Finds what is wrong with existing topics, and says what to do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.kafka.topics import (
 from streams.settings import Settings
 
 _LEAST_CHECKPOINTS = 10
-"""Deltas are to be kept for at least so many times `worker.checkpoint_seconds`."""
+"""The least retention of deltas of items, in multiples of `worker.checkpoint_seconds`."""
 
 
 class Problem(NamedTuple):
@@ -58,7 +58,7 @@ def check(settings: Settings) -> list[Problem]:
     """
     wanted = settings.topics.partitions
     there = topic_partitions(settings.broker.bootstrap, security=settings.security)
-    # adding partitions to a topic would send a user's next event elsewhere than the last one
+    # With more partitions a user's next events would go to another one than the last ones.
     remake = (
         "start `millrace broker` with these settings"
         if settings.broker.embedded
@@ -133,7 +133,7 @@ def _check_configurations(
 
 
 def _check_replicas(settings: Settings, found: dict[str, dict[str, ConfigEntry]]) -> list[Problem]:
-    """Topics that take no message: all replicas together are fewer than must have it."""
+    """Topics that accept no message, since they have fewer replicas than must store it."""
     told = AdminClient(clients.common(settings)).list_topics(timeout=clients.TIMEOUT_SECONDS).topics
     problems = []
     for name, configuration in found.items():
@@ -143,7 +143,7 @@ def _check_replicas(settings: Settings, found: dict[str, dict[str, ConfigEntry]]
             problems.append(
                 Problem(
                     name,
-                    f"min.insync.replicas = {least}, and it has {there} replicas: it takes no "
+                    f"min.insync.replicas = {least}, and it has {there} replicas: it accepts no "
                     "message",
                     _alter(settings, name, f"min.insync.replicas={there}")
                     + f", or make it anew with topics.replication = {least}",
@@ -154,7 +154,7 @@ def _check_replicas(settings: Settings, found: dict[str, dict[str, ConfigEntry]]
 
 
 def _check_time(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
-    """Say that writers of interactions date them as they like, if they do."""
+    """Report interactions whose timestamps are their writers' own."""
     name = settings.topics.interactions
     found = configuration["message.timestamp.type"].value
     if found == APPEND_TIME:
@@ -162,7 +162,7 @@ def _check_time(settings: Settings, configuration: dict[str, ConfigEntry]) -> li
     return [
         Problem(
             name,
-            f"message.timestamp.type = {found}: whoever writes an event dated ahead makes those of "
+            f"message.timestamp.type = {found}: a writer whose clock is ahead makes the events of "
             "others late",
             _alter(settings, name, f"message.timestamp.type={APPEND_TIME}"),
         )
@@ -176,10 +176,11 @@ def _number(configuration: dict[str, ConfigEntry], name: str) -> int:
 
 
 def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
-    """Say what a worker without a checkpoint would not learn from the interactions that are kept.
+    """Report a retention that removes interactions, which are what state is rebuilt from.
 
-    Messages are kept as long as both limits allow. A limit is a choice, so one problem says what it
-    costs; a time shorter than the pause between two checkpoints costs events even with them.
+    Messages are kept as long as both limits allow. A limit may be intended, so the problem says
+    what it costs; a time shorter than that between two checkpoints loses events even with
+    checkpoints.
     """
     name = settings.topics.interactions
     kept_ms = _number(configuration, "retention.ms")
@@ -205,7 +206,7 @@ def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) 
 def _check_delta_retention(
     settings: Settings, configuration: dict[str, ConfigEntry]
 ) -> list[Problem]:
-    """Say that a checkpoint outlives the deltas that it would be gone on from with, if it does."""
+    """Report a retention that removes deltas of items while a checkpoint still needs them."""
     name = settings.topics.item_deltas
     kept_ms = _number(configuration, "retention.ms")
     least_ms = int(_LEAST_CHECKPOINTS * settings.worker.checkpoint_seconds * 1000)

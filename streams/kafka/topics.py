@@ -32,7 +32,7 @@ _NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
 def create(settings: Settings) -> list[str]:
-    """Make the topics that are not there yet. Those that are there stay as they are.
+    """Make the topics that are missing; existing ones stay as they are.
 
     The embedded broker makes a topic when asked for it by name, always with 4 partitions, unless it
     was started with these settings and so has it already.
@@ -67,8 +67,8 @@ def create(settings: Settings) -> list[str]:
 def grow(settings: Settings) -> dict[str, tuple[int, int]]:
     """Add partitions to the output topics until they have as many as the input.
 
-    The input's partitions are never added to: its users' next events would go elsewhere than their
-    last ones. The embedded broker cannot add any.
+    The input never gets more: its users' next events would go to another partition than their last.
+    The embedded broker cannot add any.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def require(settings: Settings) -> None:
         told = ", ".join(f"topic {name} has {there[name]}" for name in few)
         raise BrokerError(
             f"topic {topic} has {there[topic]} partitions and {told}: an answer goes to the "
-            "partition with its event's number; `millrace topics create` adds those that lack"
+            "partition with its event's number; `millrace topics create` adds the missing ones"
         )
 
 
@@ -151,7 +151,7 @@ def policies(settings: Settings) -> dict[str, str]:
 
 
 def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
-    """What the broker says of the configuration of these topics, by name."""
+    """The configuration of these topics on the broker, by name."""
     if not names:
         return {}
     admin = AdminClient(clients.common(settings))  # it ends what is asked when it is let go of
@@ -160,10 +160,10 @@ def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, 
 
 
 def _own_configuration(settings: Settings, name: str) -> dict[str, str]:
-    """What a topic is made with beyond what all are.
+    """The configuration of one topic beyond that of all topics.
 
-    That of the interactions keeps all messages, which are what state is rebuilt from, with the
-    broker's time of each, which is what bounds the time that lateness is measured against.
+    Interactions are kept for ever, because state is rebuilt from them, with the broker's time of
+    each, because it bounds the time that lateness is measured against.
     """
     if name == settings.topics.interactions:
         return {
@@ -175,7 +175,7 @@ def _own_configuration(settings: Settings, name: str) -> dict[str, str]:
 
 
 def largest_message(settings: Settings, name: str) -> int:
-    """A topic's largest message, in bytes; a dead letter also says what is wrong with it."""
+    """The largest message of a topic, in bytes; a dead letter also holds its error."""
     room = DEAD_LETTER_BYTES if name == settings.topics.dead_letters else 0
     if name == settings.topics.item_deltas:
         return max(settings.topics.message_bytes, DELTA_BYTES)
@@ -183,7 +183,7 @@ def largest_message(settings: Settings, name: str) -> int:
 
 
 def _create(settings: Settings, names: list[str]) -> list[str]:
-    """Make these topics; those that another process was faster to make are left out."""
+    """Make these topics, and return them without those that another process made meanwhile."""
     topics = [
         NewTopic(
             name,
@@ -222,7 +222,7 @@ def _create(settings: Settings, names: list[str]) -> list[str]:
 
 
 def _wait_for(settings: Settings, names: list[str]) -> None:
-    """Return once clients are told of these topics: the controller made them, brokers learn it."""
+    """Return once the broker lists these topics, which the controller alone has made so far."""
     deadline = time.monotonic() + clients.TIMEOUT_SECONDS
     while (
         not set(names)
@@ -240,7 +240,7 @@ T = TypeVar("T")
 
 
 def _answer(settings: Settings, asked: Future[T]) -> T:
-    """What the broker answers to an administrator; the embedded broker knows no such requests."""
+    """The result of an admin request; the embedded broker supports none."""
     try:
         return asked.result(clients.TIMEOUT_SECONDS)
     except KafkaException as error:
@@ -250,6 +250,6 @@ def _answer(settings: Settings, asked: Future[T]) -> T:
     except TimeoutError:
         why = f"nothing came for {clients.TIMEOUT_SECONDS:.0f} s"
     raise BrokerError(
-        f"the broker at {settings.broker.bootstrap} answers, but not to an administrator: {why}; "
+        f"the broker at {settings.broker.bootstrap} answers no admin request: {why}; "
         "is it Millrace's embedded one (broker.embedded = true)?"
     )

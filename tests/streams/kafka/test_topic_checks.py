@@ -92,7 +92,7 @@ def test_a_topic_that_keeps_its_writers_time_is_told(settings, broker):
     admin.incremental_alter_configs([resource])[resource].result()
     (problem,) = topic_checks.check(wanted)
     assert problem.problem == (
-        "message.timestamp.type = CreateTime: whoever writes an event dated ahead makes those of "
+        "message.timestamp.type = CreateTime: a writer whose clock is ahead makes the events of "
         "others late"
     )
     assert problem.remedy.endswith("--add-config message.timestamp.type=LogAppendTime`")
