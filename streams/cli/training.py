@@ -41,8 +41,10 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Epochs of the graph and the head.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few epochs, to see it run.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Interactions to read at most.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Train few epochs, as a trial.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read at most this many interactions.")
+    ] = None,
     synthetic: Synthetic = None,
     strict: StrictFlag = False,
     seed: SeedFlag = 0,
