@@ -48,7 +48,7 @@ class Api:
         self._document = msgspec.json.encode(document(self.operations, token, engine.kinds.known))
 
     def routes(self) -> list[web.RouteDef]:
-        """All of it, for the server's application."""
+        """The routes of all operations, for the server's application."""
         routes = [operation.route() for operation in self.operations]
         return [*routes, web.get("/openapi.json", self.openapi)]
 

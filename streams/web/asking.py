@@ -1,4 +1,4 @@
-"""What the handlers of the API share: who asks the engine, and how an answer is written."""
+"""What the handlers of the API share: asking the engine, and writing an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Asking:
     Attributes
     ----------
     engine
-        To be read in `ask` alone: it is the worker's and not thread-safe.
+        Only for the function that `ask` runs: the engine belongs to the worker and is not
+        thread-safe.
     """
 
     engine: Recommender
@@ -33,14 +34,14 @@ class Asking:
     health: Health
 
     async def ask(self, function: Callable[[], T]) -> T:
-        """What `function` returns, called between two events.
+        """Run `function` between two events; returns what it returns.
 
         Raises
         ------
         RefusedRequest
             503, if the worker is starting or catching up.
         EngineUnavailableError
-            If it does not get to it in time.
+            If the worker does not run it in time.
         """
         if not self.health.readable:
             raise RefusedRequest(503, f"the worker is not ready: {self.health.reason}")

@@ -30,13 +30,13 @@ _NOT_WRITTEN = Reason("NotWritten", "another of the request cannot be read (all_
 
 
 class HowToWrite(msgspec.Struct, frozen=True):
-    """Whether one that cannot be read keeps all others of its request from being written."""
+    """Whether one unreadable interaction keeps all of its request from being written."""
 
     all_or_nothing: bool = False
 
 
 class _Readable(NamedTuple):
-    """A message, and what is read from it."""
+    """A message, and the interaction that was read from it."""
 
     value: bytes
     interaction: Interaction
@@ -91,7 +91,7 @@ class InteractionRoutes:
     async def _write(
         self, read: _Readable | RefusedRequest, headers: Headers
     ) -> tuple[OneOfMany, int]:
-        """What became of one, and its status."""
+        """The result of one interaction, and its status."""
         if isinstance(read, RefusedRequest):
             return OneOfMany(error=read.reason), read.status
         value, interaction = read
@@ -129,7 +129,8 @@ class InteractionRoutes:
 
 
 def _of_each(headers: Headers, request: web.Request) -> Headers:
-    """The headers of each message of many: tracing, and of a batch of CloudEvents what it is.
+    """The headers of each of many messages: tracing, and for a batch of CloudEvents its content
+    type.
 
     Raises
     ------

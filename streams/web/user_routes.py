@@ -1,4 +1,4 @@
-"""The routes of a user: what to recommend, what they took, and to forget them."""
+"""The routes of users: recommendations, their interactions, and to be forgotten."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from streams.web.parameters import of_path, of_query
 from streams.web.posting import MessageWriter
 
 _NEAR = 50
-"""Items around an item in whose context is recommended, at least."""
+"""Least number of neighbours that are looked at for a list in the context of an item."""
 
 
 class OfUser(msgspec.Struct, frozen=True):
-    """Whom it is about."""
+    """The user in the path."""
 
     user: Id
 
@@ -50,14 +50,14 @@ class Wanted(msgspec.Struct, frozen=True):
     include, exclude
         Categories: items of at least one of these, of none of those; in place of the settings'.
     exclude_item
-        Items that are not wanted, as those that the page shows already.
+        Items to leave out, as those that the page shows already.
     exclude_seen
-        Leave out whatever the user took, viewed or disliked.
+        Whether to leave out all items that the user took, viewed or disliked.
     context
         An item: only what goes with it is wanted, and never itself.
     explain
-        Say of each item what each feature adds to its score, and with which of the user's own
-        items it goes.
+        Whether to say of each item what each feature adds to its score, and with which of the
+        user's own items it goes.
     """
 
     k: Count | None = None
@@ -75,7 +75,7 @@ class UserRoutes:
     Parameters
     ----------
     arms
-        Those of the experiments.
+        The arms of all experiments.
     forgets
         Whether users may be forgotten by `DELETE`: the server has a token.
     """
@@ -112,7 +112,7 @@ class UserRoutes:
         )  # fmt: skip
 
     async def recommendations(self, request: web.Request) -> web.StreamResponse:
-        """The user's list; of somebody unknown, what is trending."""
+        """The user's list; for an unknown user, what is trending."""
         user, wanted = of_path(request, OfUser).user, of_query(request, Wanted)
         # While the user moves between workers, what is trending is better than nothing.
         heard = await self._forwarding.elsewhere(request, user, or_here=True)
@@ -139,7 +139,7 @@ class UserRoutes:
         return answer(await self._asking.ask(look))
 
     async def interactions(self, request: web.Request) -> web.StreamResponse:
-        """What the user took."""
+        """The user's interactions."""
         user, engine = of_path(request, OfUser).user, self._asking.engine
         if (heard := await self._forwarding.elsewhere(request, user)) is not None:
             return heard
@@ -151,7 +151,7 @@ class UserRoutes:
         return answer(await self._asking.ask(look))
 
     async def forget(self, request: web.Request) -> web.Response:
-        """Write that the user is to be forgotten."""
+        """Write a `forget` of the user."""
         user = of_path(request, OfUser).user
         if not self._forgets:
             raise RefusedRequest(

@@ -1,4 +1,4 @@
-"""The route that tells which worker has which partitions."""
+"""The route that lists the workers and their partitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WorkerRoutes:
         )  # fmt: skip
 
     async def workers(self, _request: web.Request) -> web.Response:
-        """All that the group has now."""
+        """All workers that the group has now."""
         found = await self._workers.known()
         asked = self._workers.address
         return answer(
