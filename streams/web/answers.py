@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+from aiohttp import web
 
 from engine.lookup import Neighbour, Origin, Popular, Taken
-from streams.messages.schemas import Model
+from streams.messages.schemas import Model, encode
 from streams.web.errors import Reason
 
 
@@ -114,3 +115,8 @@ class ManyAnswered(msgspec.Struct, frozen=True):
     refused: int
     topic: str
     results: list[OneOfMany]
+
+
+def answer(found: msgspec.Struct, status: int = 200) -> web.Response:
+    """A struct as JSON."""
+    return web.Response(body=encode(found), status=status, content_type="application/json")

@@ -9,13 +9,13 @@ from engine.recommender import Recommender
 from streams.experiments.arms import Arms
 from streams.messages.schemas import Model
 from streams.settings import Settings
-from streams.web.asking import Asking
 from streams.web.engine_access import EngineAccess
 from streams.web.forwarding import Forwarding
 from streams.web.interaction_routes import InteractionRoutes
 from streams.web.item_routes import ItemRoutes
+from streams.web.message_writer import MessageWriter
 from streams.web.openapi import document
-from streams.web.posting import MessageWriter
+from streams.web.ready_engine import ReadyEngine
 from streams.web.user_routes import UserRoutes
 from streams.web.worker_routes import WorkerRoutes
 from streams.web.workers import Workers
@@ -36,12 +36,12 @@ class Api:
         workers: Workers,
         forwarding: Forwarding,
     ) -> None:
-        asking = Asking(engine, access, health)
+        ready = ReadyEngine(engine, access, health)
         arms = Arms(settings.experiments, settings.engine)
         token = bool(settings.web.token.get_secret_value())
         self.operations = (
-            *UserRoutes(asking, forwarding, model, writer, arms, forgets=token).operations,
-            *ItemRoutes(asking, writer, settings).operations,
+            *UserRoutes(ready, forwarding, model, writer, arms, forgets=token).operations,
+            *ItemRoutes(ready, writer, settings).operations,
             *InteractionRoutes(writer, settings).operations,
             *WorkerRoutes(workers).operations,
         )

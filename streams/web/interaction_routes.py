@@ -17,13 +17,12 @@ from streams.messages.dialect import Dialect
 from streams.messages.limits import check_size, check_work
 from streams.messages.schemas import Headers
 from streams.settings import Settings
-from streams.web.answers import Accepted, ManyAnswered, OneOfMany
-from streams.web.asking import answer
-from streams.web.bodies import body_of, limits, messages_of
+from streams.web.answers import Accepted, ManyAnswered, OneOfMany, answer
 from streams.web.errors import Reason, RefusedRequest
+from streams.web.message_writer import MessageWriter, kafka_headers
 from streams.web.openapi import Operation
 from streams.web.parameters import of_query
-from streams.web.posting import MessageWriter, kafka_headers
+from streams.web.request_body import body_of, limits, messages_of
 
 _CLOUD_EVENTS = "application/cloudevents-batch+json"
 _NOT_WRITTEN = Reason("NotWritten", "another of the request cannot be read (all_or_nothing)")

@@ -19,14 +19,14 @@ from streams.messages.json_reader import read
 from streams.messages.limits import check_size, check_work
 from streams.messages.validation import decoded
 from streams.settings import Settings
-from streams.web.answers import ItemAccepted, ItemNeighbours, PopularItems, TrendingItems
-from streams.web.asking import Asking, answer
-from streams.web.bodies import body_of, limits
+from streams.web.answers import ItemAccepted, ItemNeighbours, PopularItems, TrendingItems, answer
 from streams.web.errors import RefusedRequest
 from streams.web.lists import Categories, Count, of_categories, with_titles
+from streams.web.message_writer import MessageWriter
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
-from streams.web.posting import MessageWriter
+from streams.web.ready_engine import ReadyEngine
+from streams.web.request_body import body_of, limits
 
 T = TypeVar("T")
 
@@ -74,8 +74,8 @@ _PATCH_RULES = {
 class ItemRoutes:
     """The handlers; they run in the web server's thread."""
 
-    def __init__(self, asking: Asking, writer: MessageWriter, settings: Settings) -> None:
-        self._asking = asking
+    def __init__(self, ready: ReadyEngine, writer: MessageWriter, settings: Settings) -> None:
+        self._ready = ready
         self._writer = writer
         self._message_bytes = settings.topics.message_bytes
         self._web = settings.web
@@ -123,8 +123,8 @@ class ItemRoutes:
 
     async def facts(self, request: web.Request) -> web.Response:
         """Facts of the item."""
-        item, engine = of_path(request, OfItem).item, self._asking.engine
-        found = await self._asking.ask(lambda: lookup.facts(engine, item))
+        item, engine = of_path(request, OfItem).item, self._ready.engine
+        found = await self._ready.ask(lambda: lookup.facts(engine, item))
         return answer(_known(item, found))
 
     async def neighbours(self, request: web.Request) -> web.Response:
@@ -137,37 +137,37 @@ class ItemRoutes:
 
     async def _near(self, request: web.Request, nearest: Nearest) -> web.Response:
         item, k = of_path(request, OfItem).item, of_query(request, HowMany).k
-        engine = self._asking.engine
+        engine = self._ready.engine
 
         def look() -> ItemNeighbours | None:
             if not lookup.knows_item(engine, item):
                 return None
             return ItemNeighbours(item, lookup.title(engine, item), nearest(engine, item, k))
 
-        return answer(_known(item, await self._asking.ask(look)))
+        return answer(_known(item, await self._ready.ask(look)))
 
     async def popular(self, request: web.Request) -> web.Response:
         """The items that were taken most."""
-        wanted, engine = of_query(request, Popularity), self._asking.engine
+        wanted, engine = of_query(request, Popularity), self._ready.engine
 
         def look() -> PopularItems:
             return PopularItems(lookup.popular(engine, wanted.k, self._rules(wanted)))
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     async def trending(self, request: web.Request) -> web.Response:
         """The trending items."""
-        wanted, engine = of_query(request, Popularity), self._asking.engine
+        wanted, engine = of_query(request, Popularity), self._ready.engine
 
         def look() -> TrendingItems:
             # No user has an empty id.
             ranked = engine.recommend("", wanted.k, self._rules(wanted)).items
             return TrendingItems(with_titles(engine, ranked))
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     def _rules(self, wanted: Popularity) -> Rules:
-        return of_categories(self._asking.engine.rules, wanted.include, wanted.exclude)
+        return of_categories(self._ready.engine.rules, wanted.include, wanted.exclude)
 
     # ------------------------------------------------------------------ what is written
 
@@ -198,8 +198,8 @@ class ItemRoutes:
                 'text: missing; send it with title or categories ("" for none): the item is ranked '
                 "by all three together",
             )
-        engine = self._asking.engine
-        known = _known(item, await self._asking.ask(lambda: lookup.facts(engine, item)))
+        engine = self._ready.engine
+        known = _known(item, await self._ready.ask(lambda: lookup.facts(engine, item)))
         fields = {name: getattr(content, name) for name in given}
         if "text" in given:
             title = "" if known.title == item else known.title

@@ -15,9 +15,9 @@ from aiohttp.typedefs import Handler
 
 from engine.events import KINDS
 from streams.messages.json_schemas import json_schemas, take_numbers
-from streams.web.bodies import JSON_LINES, MOST_MESSAGES
 from streams.web.errors import Error
 from streams.web.parameters import check_names
+from streams.web.request_body import JSON_LINES, MOST_MESSAGES
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from streams.experiments.arms import Arms, Treatment
 from streams.experiments.lists import explain, recommend
 from streams.messages.bad_message import shown
 from streams.messages.schemas import Model, encode
-from streams.web.answers import Accepted, UserInteractions, UserRecommendations
-from streams.web.asking import Asking, answer
+from streams.web.answers import Accepted, UserInteractions, UserRecommendations, answer
 from streams.web.errors import RefusedRequest
 from streams.web.forwarding import Forwarding
 from streams.web.lists import Categories, Count, of_categories, with_titles
+from streams.web.message_writer import MessageWriter
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
-from streams.web.posting import MessageWriter
+from streams.web.ready_engine import ReadyEngine
 
 _NEAR = 50
 """Least number of neighbours that are looked at for a list in the context of an item."""
@@ -82,14 +82,14 @@ class UserRoutes:
 
     def __init__(
         self,
-        asking: Asking,
+        ready: ReadyEngine,
         forwarding: Forwarding,
         model: Model,
         writer: MessageWriter,
         arms: Arms,
         forgets: bool,
     ) -> None:
-        self._asking = asking
+        self._ready = ready
         self._forwarding = forwarding
         self._model = model
         self._writer = writer
@@ -118,7 +118,7 @@ class UserRoutes:
         heard = await self._forwarding.elsewhere(request, user, or_here=True)
         if heard is not None:
             return heard
-        engine, now = self._asking.engine, time.time_ns() // 1_000_000
+        engine, now = self._ready.engine, time.time_ns() // 1_000_000
 
         def look() -> UserRecommendations:
             arms = self._arms.of(user)
@@ -136,11 +136,11 @@ class UserRoutes:
                 ]
             return UserRecommendations(user, known, items, self._model, arms)
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     async def interactions(self, request: web.Request) -> web.StreamResponse:
         """The user's interactions."""
-        user, engine = of_path(request, OfUser).user, self._asking.engine
+        user, engine = of_path(request, OfUser).user, self._ready.engine
         if (heard := await self._forwarding.elsewhere(request, user)) is not None:
             return heard
 
@@ -148,7 +148,7 @@ class UserRoutes:
             taken: list[Taken] = lookup.recent(engine, user)
             return UserInteractions(user, lookup.knows_user(engine, user), taken)
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     async def forget(self, request: web.Request) -> web.Response:
         """Write a `forget` of the user."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from streams.web.answers import WorkerOfGroup, WorkersOfGroup
-from streams.web.asking import answer
+from streams.web.answers import WorkerOfGroup, WorkersOfGroup, answer
 from streams.web.openapi import Operation
 from streams.web.workers import Workers
 

@@ -26,7 +26,7 @@ from streams.processes import Child
 from streams.settings import SecuritySettings, Settings, SettingsError
 from streams.settings_io import as_environment
 from streams.web.errors import RefusedRequest
-from streams.web.posting import MessageWriter
+from streams.web.message_writer import MessageWriter
 from tests.conftest import TOPICS
 from tests.streams.conftest import Path, interaction
 from tests.streams.secured import USERS, Secured, start

@@ -139,7 +139,9 @@ class MessageWriter:
                 "linger.ms": 0,
             },
         )
-        threading.Thread(target=self._poll, args=(producer,), name="posting", daemon=True).start()
+        threading.Thread(
+            target=self._poll, args=(producer,), name="message-writer", daemon=True
+        ).start()
 
     def _poll(self, producer: Producer) -> None:
         """Serve delivery reports until another producer has replaced this one."""

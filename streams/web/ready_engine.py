@@ -1,4 +1,4 @@
-"""What the handlers of the API share: asking the engine, and writing an answer."""
+"""The engine, for handlers of the API that must not ask it before the worker has caught up."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import msgspec
-from aiohttp import web
-
 from engine.recommender import Recommender
-from streams.messages.schemas import encode
 from streams.web.engine_access import EngineAccess
 from streams.web.errors import RefusedRequest
 from streams.worker.health import Health
@@ -19,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asking:
+class ReadyEngine:
     """Asks the engine, once the worker has caught up.
 
     Attributes
@@ -46,8 +42,3 @@ class Asking:
         if not self.health.readable:
             raise RefusedRequest(503, f"the worker is not ready: {self.health.reason}")
         return await self.access.ask(function)
-
-
-def answer(found: msgspec.Struct, status: int = 200) -> web.Response:
-    """A struct as JSON."""
-    return web.Response(body=encode(found), status=status, content_type="application/json")
