@@ -86,8 +86,8 @@ ColumnsFlag = Annotated[
     str,
     typer.Option(
         "--columns",
-        help="Which columns are what, as user=visitorid,item=itemid,timestamp=ts,kind=event; those "
-        "with usual names are found.",
+        help="Columns by role, as user=visitorid,item=itemid,timestamp=ts,kind=event; those with "
+        "usual names are found.",
     ),
 ]
 ItemsFlag = Annotated[

@@ -67,7 +67,7 @@ def demo(
     ] = False,
     seed: SeedFlag = 0,
 ) -> None:
-    """Watch the whole path at work: broker, worker, replay and subscriber.
+    """Run the whole path: broker, worker, replay and subscriber.
 
     Example: millrace demo --data ml-100k --events 5000 --open
     """
