@@ -12,7 +12,8 @@ from typing import NoReturn
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streams.kafka import clients
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from streams.settings_io import load_settings
 
 
 def main(source: str, sink: str, delivery: str) -> None:

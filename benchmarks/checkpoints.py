@@ -35,7 +35,8 @@ from engine.warm_up import warm_up
 from streams.brokers import KafkaServer
 from streams.kafka import topics
 from streams.processes import Child
-from streams.settings import Settings, WebSettings, as_environment
+from streams.settings import Settings, WebSettings
+from streams.settings_io import as_environment
 from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Partition

@@ -49,7 +49,8 @@ from streams.kafka.reader_thread import ReaderThread
 from streams.messages.decoding import decode_interaction
 from streams.messages.schemas import Recommendation, encode
 from streams.processes import Child
-from streams.settings import WebSettings, as_environment, load_settings
+from streams.settings import WebSettings
+from streams.settings_io import as_environment, load_settings
 from streams.tools.answer_stats import STAGES
 from streams.tools.replay import SENT_NS
 

@@ -56,7 +56,7 @@ from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
 from streams.brokers import KafkaServer
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 from streams.tools.torture.account import read_all
 from streams.tools.torture.traffic import Subscriber
 

@@ -1,35 +1,32 @@
-"""The one settings tree: defaults < millrace.toml < MILLRACE_... < command-line flags."""
+"""All settings of Millrace, by section: names, types, defaults and what they mean."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
-from tomllib import TOMLDecodeError
 from typing import Any, Literal, Self
 
-import tomlkit
 from platformdirs import user_state_path
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from tomlkit.exceptions import TOMLKitError
 
 from engine.events import KindRule
 from engine.settings import EngineSettings
+
+
+class SettingsError(ValueError):
+    """A setting that does not fit."""
 
 
 class Section(BaseModel):
@@ -42,10 +39,11 @@ class BrokerSettings(Section):
     bootstrap: str = Field("127.0.0.1:9092", description="host:port, several parted by commas")
     embedded: bool = Field(
         False,
-        description="the broker is Millrace's embedded one (librdkafka's mock): no admin calls",
+        description="the broker is Millrace's embedded one (librdkafka's mock), which knows no "
+        "admin requests",
     )
     metadata_seconds: float = Field(
-        30.0, ge=1, description="seconds after which partitions that were added are noticed"
+        30.0, ge=1, description="seconds after which added partitions are noticed"
     )
 
     @field_validator("bootstrap")
@@ -79,7 +77,7 @@ class SecuritySettings(Section):
     certificate: str = Field("", description="our own certificate for mutual TLS, a file in PEM")
     key: str = Field("", description="its key, a file in PEM without a pass phrase")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="how SASL proves who we are"
+        "SCRAM-SHA-512", description="mechanism of SASL for user and password"
     )
     user: str = Field("", description="user name for SASL")
     password: SecretStr = SecretStr("")
@@ -116,8 +114,8 @@ class TopicSettings(Section):
     message_bytes: int = Field(
         1_572_864,
         ge=65_536,
-        description="largest message that the topics take, in bytes; the longest text of an event "
-        "fits the default, and what is larger than it helps only to hold others up",
+        description="largest message that the topics accept, in bytes; the longest text of an "
+        "event fits the default, and larger messages only delay others",
     )
 
     @model_validator(mode="after")
@@ -139,14 +137,18 @@ class EventSettings(Section):
     item: str = Field("item", description="field of the item")
     timestamp: str = Field(
         "timestamp",
-        description="field of the moment: seconds, milliseconds or microseconds, by their size, or "
-        "a date; where an event has none, when the broker received it counts",
+        description="field of the time: seconds, milliseconds or microseconds, told by their size, "
+        "or a date; an event without it has the time when the broker received it",
     )
-    kind: str = Field("kind", description="field of what was done; without it: a click")
+    kind: str = Field(
+        "kind", description="field of the kind of event; without it an event is a click"
+    )
     value: str = Field("value", description="field of a rating, or a weight")
     text: str = Field("text", description="field of what the user wrote")
     event_id: str = Field(
-        "event_id", description="field of the event's id; without it: what is the same is one event"
+        "event_id",
+        description="field of the event's id; without it, events that are equal in user, item, "
+        "kind and time are one",
     )
 
 
@@ -155,48 +157,59 @@ class WorkerSettings(Section):
 
     group: str = Field("millrace", description="consumer group of the workers")
     session_seconds: float = Field(
-        10.0, ge=1, description="seconds without a heartbeat after which others take over"
+        10.0,
+        ge=1,
+        description="seconds without a heartbeat after which other workers take over",
     )
     delivery: Literal["leased", "transactional"] = Field(
         "leased",
-        description="how answers are written: while the worker's lease holds, which is fast, or in "
-        "transactions, which the broker itself guards (docs/guarantees.md)",
+        description="how answers are written: under a lease, which is fast, or in transactions, "
+        "which the broker itself fences (docs/guarantees.md)",
     )
     duplicate_window: int = Field(
-        250_000, ge=1, description="latest event ids that duplicates are known by, per partition"
+        250_000, ge=1, description="event ids that are kept per partition to recognise duplicates"
     )
     late: Literal["apply", "dead-letter"] = Field(
-        "apply", description="what becomes of an event that is late by more than grace_seconds"
+        "apply", description="what is done with an event that is late by more than grace_seconds"
     )
     grace_seconds: float = Field(
         604_800.0,
         ge=0,
-        description="how far behind its partition's latest event an event may be: a week",
+        description="seconds that an event may be behind its partition's latest one; 604800 is a "
+        "week",
     )
     waiting_answers: int = Field(
-        5_000, ge=1, description="answers waiting for the broker, per partition, that pause input"
+        5_000,
+        ge=1,
+        description="answers per partition that may wait for the broker before reading pauses",
     )
     checkpoints: str = Field(
         str(user_state_path("millrace") / "checkpoints"),
-        description="folder of checkpoints, which all workers reach, or the URL of an object store "
-        "as in s3://bucket/prefix, with credentials from the environment; empty: none",
+        description="folder of checkpoints that all workers share, or the URL of an object store "
+        "as in s3://bucket/prefix, with credentials from the environment; empty: no checkpoints",
     )
     checkpoint_seconds: float = Field(30.0, gt=0, description="seconds between checkpoints")
-    checkpoints_kept: int = Field(3, ge=1, description="newest checkpoints that are kept")
-    linger_ms: float = Field(0.0, ge=0, description="how long the producer waits to fill a batch")
+    checkpoints_kept: int = Field(
+        3, ge=1, description="how many of the newest checkpoints are kept"
+    )
+    linger_ms: float = Field(
+        0.0, ge=0, description="milliseconds that the producer waits to fill a batch"
+    )
     commit_seconds: float = Field(
         0.2, gt=0, description="seconds between commits of offsets, which renew the worker's lease"
     )
     delta_seconds: float = Field(
         0.1,
         gt=0,
-        description="seconds between two messages that tell other workers what events taught "
-        "items; more with more than 25 workers",
+        description="seconds between two deltas, which tell other workers what was learnt of "
+        "items; longer with more than 25 workers",
     )
     stalled_seconds: float = Field(
-        60.0, ge=1, description="seconds without progress while events wait, after which to exit; "
-        "after half of them /health/ready says no",
-    )  # fmt: skip
+        60.0,
+        ge=1,
+        description="seconds without progress while events wait, after which the worker exits; "
+        "after half of them /health/ready fails",
+    )
 
     @field_validator("checkpoints")
     @classmethod
@@ -215,15 +228,15 @@ class WorkerSettings(Section):
 class WebSettings(Section):
     """The worker's web server: the page, the HTTP API, /metrics and /health."""
 
-    host: str = Field("127.0.0.1", description="address that it binds to")
-    port: int = Field(6066, ge=0, le=65535, description="its port; 0 turns it off")
+    host: str = Field("127.0.0.1", description="address that the server binds to")
+    port: int = Field(6066, ge=0, le=65535, description="port of the server; 0: no server")
     address: str = Field(
         "",
         pattern=r"^(.+:[0-9]{1,5})?$",
-        description="host:port at which other workers reach it; empty: as it is bound",
+        description="host:port at which other workers reach the server; empty: host and port",
     )
     connections: int = Field(
-        256, ge=1, description="connections that may be open; a new one replaces an idle one"
+        256, ge=1, description="most open connections; a new one then replaces an idle one"
     )
     idle_seconds: float = Field(
         30.0, gt=0, description="seconds after which a connection without a request is closed"
@@ -232,7 +245,7 @@ class WebSettings(Section):
         1024 * 1024, ge=1024, description="largest body of a request, unpacked, in bytes"
     )
     body_seconds: float = Field(
-        10.0, gt=0, description="seconds within which the body of a request must be here"
+        10.0, gt=0, description="seconds within which the body of a request must have arrived"
     )
     pages_per_client: int = Field(
         16, ge=1, description="live pages that one address may have open, of 64 in all"
@@ -240,8 +253,8 @@ class WebSettings(Section):
     requests_per_second: float = Field(
         0.0,
         ge=0,
-        description="requests that one address may make a second, those beyond are refused after "
-        "a quarter of one; 0: no limit",
+        description="requests a second that one address may make; others are refused after a "
+        "quarter of a second; 0: no limit",
     )
     token: SecretStr = SecretStr("")
 
@@ -249,7 +262,7 @@ class WebSettings(Section):
 class ArmSettings(Section):
     """One arm of an experiment: what its users get in place of the section engine."""
 
-    share: float = Field(1.0, gt=0, description="its part of the users, beside the other arms'")
+    share: float = Field(1.0, gt=0, description="weight of the arm's share of the users")
     list: Literal["model", "noop", "shuffle"] = Field(
         "model",
         description="the model's list; what is trending, without the model (noop); the model's "
@@ -258,17 +271,25 @@ class ArmSettings(Section):
     k: int | None = Field(None, ge=1, le=1000, description="engine.k of its users")
     diversity: float | None = Field(None, ge=0, lt=1, description="engine.diversity")
     per_category: int | None = Field(None, ge=0, description="engine.per_category")
-    include_categories: tuple[str, ...] | None = Field(None, description="the setting of that name")
-    exclude_categories: tuple[str, ...] | None = Field(None, description="the setting of that name")
+    include_categories: tuple[str, ...] | None = Field(
+        None, description="engine.include_categories"
+    )
+    exclude_categories: tuple[str, ...] | None = Field(
+        None, description="engine.exclude_categories"
+    )
 
 
 class ExperimentSettings(Section):
     """An experiment: users divided at random, and for good, into arms."""
 
     salt: str = Field(
-        "", description="what users are divided by; another one divides them anew; empty: its name"
+        "",
+        description="salt of the hash that divides the users; another one divides them anew; "
+        "empty: the experiment's name",
     )
-    arms: dict[str, ArmSettings] = Field(description="by name, the first being compared with")
+    arms: dict[str, ArmSettings] = Field(
+        description="arms by name; the others are compared with the first"
+    )
 
     @field_validator("arms")
     @classmethod
@@ -342,145 +363,3 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
-
-_BY_NAME = ("kinds", "experiments")
-"""Sections whose names are the user's own."""
-
-
-def load_settings(config: Path | None = None, overrides: list[str] | None = None) -> Settings:
-    """The effective settings.
-
-    Parameters
-    ----------
-    config
-        A TOML file; without one, `millrace.toml` of the working folder if it is there.
-    overrides
-        `section.name=value` pairs, values as TOML writes them (a bare word is a string).
-
-    Raises
-    ------
-    SettingsError
-        Naming each wrong field and its value, when a source does not fit.
-    """
-    if config is not None and not config.is_file():
-        raise SettingsError(f"no settings file at {config}")
-
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=config or "millrace.toml")
-
-    try:
-        loaded = FromFile(**_nested(overrides or []))
-        return Settings.model_construct(**dict(loaded))
-    except ValidationError as error:
-        lines = [_told(e["loc"], e["input"], e["msg"]) for e in error.errors()]
-        raise SettingsError("; ".join(lines)) from None
-    except TOMLDecodeError as error:
-        raise SettingsError(f"{config or 'millrace.toml'}: {error}") from None
-
-
-class SettingsError(ValueError):
-    """A setting that does not fit."""
-
-
-def _told(place: tuple[int | str, ...], value: Any, message: str) -> str:
-    """A validation error in words; with the value only where that cannot be a secret."""
-    name = ".".join(str(part) for part in place)
-    message = message.removeprefix("Value error, ")
-    section = str(place[0]) if place else ""
-    secrets = {field for field in _fields(section) if _is_secret(section, field)}
-    field = str(place[1]) if len(place) > 1 else ""
-    misspelt = field not in _fields(section) and bool(secrets)
-    if len(place) < 2 or field in secrets or misspelt:
-        return f"{name}: {message}"
-    shown = re.sub(r"://[^/]*@", "://***@", repr(value))  # a login in a URL
-    return f"{name} = {shown}: {message}"
-
-
-def _nested(overrides: list[str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for override in overrides:
-        path, equals, value = override.partition("=")
-        section, dot, name = path.strip().partition(".")
-        if not (equals and dot and name):
-            raise SettingsError(f"{override!r}: write section.name=value, as engine.k=20")
-        try:
-            parsed = tomlkit.parse(f"value = {value}").unwrap()["value"]
-        except TOMLKitError:
-            parsed = value.strip()
-        if _is_secret(section, name):
-            raise SettingsError(
-                f"{section}.{name}: a command line is there for all to see: "
-                f"set {_variable(section, name)} in the environment"
-            )
-        tree.setdefault(section, {})[name] = parsed
-    return tree
-
-
-def as_environment(settings: Settings) -> dict[str, str]:
-    """The effective settings, secrets too, as environment variables for a process that we start."""
-    sections = settings.model_dump()
-    # Names of experiments are not of one case, as those of variables are.
-    experiments = {"MILLRACE_EXPERIMENTS": json.dumps(sections.pop("experiments"))}
-    return experiments | {
-        _variable(section, name): _written(value)
-        for section, values in sections.items()
-        for name, value in values.items()
-    }
-
-
-def as_toml(settings: Settings) -> str:
-    """The effective settings as a commented TOML file that `load_settings` reads back.
-
-    A secret is not in it: a comment names the variable that holds it.
-    """
-    document = tomlkit.document()
-    for name, value in settings:
-        if name in _BY_NAME:
-            continue
-        table = tomlkit.table()
-        doc = (type(value).__doc__ or "").strip().splitlines()[0]
-        table.comment(doc)
-        for key, field in type(value).model_fields.items():
-            if (name, key) == ("engine", "kinds"):
-                continue
-            if field.description:
-                table.add(tomlkit.comment(field.description))
-            if _is_secret(name, key):
-                table.add(tomlkit.comment(f"{key} comes from {_variable(name, key)}"))
-            else:
-                table.add(key, getattr(value, key))
-        document.add(name, table)
-    kinds = tomlkit.table()
-    kinds.comment(str(Settings.model_fields["kinds"].description))
-    for kind, rule in settings.engine.kinds.items():
-        kinds.add(kind, rule)
-    document.add("kinds", kinds)
-    if settings.experiments:
-        held = {n: e.model_dump(exclude_unset=True) for n, e in settings.experiments.items()}
-        document.add("experiments", tomlkit.item(held))
-    return tomlkit.dumps(document)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _variable(section: str, name: str) -> str:
-    return f"MILLRACE_{section}__{name}".upper()
-
-
-def _fields(section: str) -> dict[str, FieldInfo]:
-    """The fields of a section; of one that is not there, none."""
-    found = Settings.model_fields.get(section)
-    annotation = found.annotation if found else None
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation.model_fields
-    return {}
-
-
-def _is_secret(section: str, name: str) -> bool:
-    field = _fields(section).get(name)
-    return field is not None and field.annotation is SecretStr

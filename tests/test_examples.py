@@ -17,7 +17,8 @@ import pytest
 
 from streams.brokers import KafkaServer
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from tests.conftest import TOPICS
 from tests.streams.conftest import Path, interaction
 

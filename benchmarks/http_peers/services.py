@@ -21,7 +21,8 @@ from engine.events import Interaction, Item
 from streams.brokers.kafka import ROOT
 from streams.messages.schemas import encode
 from streams.processes import Child
-from streams.settings import Settings, WebSettings, as_environment
+from streams.settings import Settings, WebSettings
+from streams.settings_io import as_environment
 
 GORSE_VERSION = "v0.4.15"
 GORSE = ROOT / ".cache" / "gorse" / "gorse-in-one"

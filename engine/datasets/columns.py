@@ -1,7 +1,7 @@
-"""Which column of a table is what: by its usual names, or as the caller names it.
+"""Recognises the columns of a table: by usual names, or as the caller names them.
 
 A name is compared without case, without ``_``, ``-``, spaces and RecBole's ``:token``: ``user_id``,
-``userId``, ``UserID`` and ``user_id:token`` are one.
+``userId``, ``UserID`` and ``user_id:token`` are the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SESSION = _names(
     "sessionid session visitid visit usersession basketid basket orderid order invoiceno invoice "
     "invoiceid cartid transactionid playlistid"
 )
-"""Taken for the user where there is none."""
+"""Columns that stand in for the user where there is no column of users."""
 ITEM = _names(
     "item itemid iid movieid movie filmid film parentasin asin productid product productcode sku "
     "skuid stockcode articleid article newsid clickarticleid bookid isbn trackid track songid song "
@@ -67,7 +67,7 @@ CATEGORIES = _names("categories category genres genre class tags department prod
                     "categoryid categorycode categoryname producttype section topic topics "
                     "subcategory aisle itemcategory")  # fmt: skip
 MAIN_CATEGORY = _names("maincategory maincat")
-"""Taken where a row has no finer one."""
+"""Columns whose category is used for rows without a finer one."""
 ABOUT = _names("text description overview abstract features body summary synopsis plot")
 PROPERTIES = _names("brand store price city state year releaseyear publicationyear "
                     "yearofpublication")  # fmt: skip
@@ -76,12 +76,13 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "user": USER, "item": ITEM, "timestamp": TIME, "kind": KIND, "value": VALUE, "text": TEXT,
     "event_id": EVENT_ID,
 }  # fmt: skip
-"""What `--columns` may name, and the names by which it is found."""
+"""The roles that `--columns` may name, and the usual names of their columns."""
 _SAID = {"timestamp": "time"}
 
 
 def normal(name: str) -> tuple[str, ...]:
-    """A column's name as it is compared: of a field within an object, alone and with its path."""
+    """The forms in which a column's name is compared; a field within an object has two: with its
+    path, and alone."""
     plain = re.sub(r":(token|token_seq|float|float_seq)$", "", name)
     alone = re.sub(r"[^a-z0-9]", "", plain.rpartition(".")[2].lower())
     whole = re.sub(r"[^a-z0-9]", "", plain.lower())
@@ -90,7 +91,7 @@ def normal(name: str) -> tuple[str, ...]:
 
 @dataclass
 class EventColumns:
-    """Which columns of a table make an interaction.
+    """The columns of a table that make an interaction.
 
     Attributes
     ----------
@@ -129,7 +130,7 @@ class EventColumns:
 
 @dataclass
 class ItemColumns:
-    """Which columns of a table make an item."""
+    """The columns of a table that make an item."""
 
     item: str
     title: str | None = None
@@ -155,7 +156,7 @@ def parse_columns(given: str) -> dict[str, str]:
     Raises
     ------
     DatasetError
-        If it is not written so, or names what is no role.
+        If it is not written like this, or names an unknown role.
     """
     roles: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in given.split(","))):
@@ -191,7 +192,7 @@ def _is_number(text: str) -> bool:
 
 
 def event_columns(table: Table, given: Mapping[str, str], kinds: Kinds) -> EventColumns | None:
-    """Which columns of a table make interactions, or None if they do not.
+    """The columns of a table that make interactions; None if there are none.
 
     Raises
     ------
@@ -200,7 +201,7 @@ def event_columns(table: Table, given: Mapping[str, str], kinds: Kinds) -> Event
     """
     named = {role: _exact(table, role, name) for role, name in given.items()}
     if isinstance(table, Delimited) and not table.header:
-        return _unnamed(table, named)
+        return _without_header(table, named)
     free = [name for name in table.columns if name not in named.values()]
     user = named.get("user") or _first(table, free, USER) or _first(table, free, SESSION)
     item = named.get("item") or _first(table, [n for n in free if n != user], ITEM)
@@ -217,10 +218,10 @@ def event_columns(table: Table, given: Mapping[str, str], kinds: Kinds) -> Event
     return EventColumns(user, item, timestamp, kind, value, event_id, texts, clock)
 
 
-def _unnamed(table: Delimited, named: dict[str, str]) -> EventColumns | None:
-    """Of a table without a header: the time is what can only be one, before it user and item.
+def _without_header(table: Delimited, named: dict[str, str]) -> EventColumns | None:
+    """The columns of a table without a header: the time is the last column that reads as one.
 
-    Its columns are user, item, then a value if that is a number below the time's.
+    The others are user, item, and then a value, if it is a number of at most 1000.
     """
     timestamp = named.get("timestamp")
     if timestamp is None:
@@ -244,7 +245,7 @@ def _unnamed(table: Delimited, named: dict[str, str]) -> EventColumns | None:
 
 
 def item_columns(table: Table) -> ItemColumns | None:
-    """Which columns of a table make items, or None if they do not."""
+    """The columns of a table that make items; None if there are none."""
     names = list(table.columns)
     key = _first(table, names, ITEM) or _first(table, names, ITEM_TABLE_ONLY)
     if key is None:
@@ -299,19 +300,20 @@ def _is_object(table: Table, column: str) -> bool:
 
 
 def _time(table: Table, columns: Sequence[str]) -> str | None:
-    """The usual name whose values are times, or else a column called like one."""
+    """The column with a usual name of a time, or a similar one, whose values are times."""
     ends = ("timestamp", "datetime", "time", "date")
     like = [n for n in columns if any(part.endswith(ends) for part in normal(n))]
     candidates = [*_all(table, columns, TIME), *like]
     for name in candidates:
         if _reads_as_time(table, name, most=0.5):
             return name
-    # None reads well: a usual name is taken all the same, so that each row is told of.
+    # No column reads as a time: a usual name is taken all the same, so that each bad row is
+    # reported.
     return next(iter(_all(table, columns, TIME)), None)
 
 
 def _kind(table: Table, columns: Sequence[str], kinds: Kinds) -> str | None:
-    """The column of kinds; where several are called so, that with the most known ones."""
+    """The column of kinds; of several with usual names, the one with the most known kinds."""
     shares = []
     for place, name in enumerate(_all(table, columns, KIND)):
         values = [value for value in table.values(name) if not is_blank(value)]
@@ -338,7 +340,7 @@ def _is_text(table: Table, column: str) -> bool:
 
 
 def _reads_as_time(table: Table, column: str, most: float = 0.0) -> bool:
-    """Whether all of a column's values, but for a share of at most `most`, are moments."""
+    """Whether all values of a column, except a share of at most `most`, are times."""
     values = [value for value in table.values(column) if not is_blank(value)]
     if not values:
         return False
@@ -347,7 +349,7 @@ def _reads_as_time(table: Table, column: str, most: float = 0.0) -> bool:
 
 
 def _reads_as_value(table: Table, column: str) -> bool:
-    """Whether most of a column's values are such as ratings are, and no ids or times."""
+    """Whether most values of a column are as small as ratings, unlike ids and times."""
     values = [value for value in table.values(column) if not is_blank(value)]
     return sum(_is_small(value) for value in values) * 2 > len(values)
 

@@ -28,7 +28,7 @@ _Fact = TypeVar("_Fact", Interaction, Item)
 # With two parts and a line number an event id stays below its limit of 256 characters.
 _NAME_IN_ID = 100
 _WITHOUT_TIME_MS = 946_684_800_000
-"""Where the stream begins of a table that tells no time: 2000."""
+"""Start of the stream of a table without times: the year 2000."""
 _OWN = ("event_id", "user", "item", "timestamp", "kind")
 
 
@@ -48,7 +48,8 @@ class Dataset(ABC):
     count : int or None
         Number of interactions; None until :meth:`interactions` has sorted them.
     choices : list of str
-        What was taken for what, in lines for people; nothing where nothing was to choose.
+        Lines for people that say which file and column was taken for what; empty if there was no
+        choice.
     """
 
     format: str
@@ -169,7 +170,7 @@ class TableDataset(Dataset):
     ) -> Iterator[Interaction]:
         table = one.table
         if isinstance(table, JsonLines) and set(_OWN) <= set(table.columns):
-            # Millrace's own messages, whatever of them the first ones hold.
+            # Millrace's own messages: all fields, also those that the first messages lack.
             names = list(Interaction.__struct_fields__)
             own = lambda _, row: self._own(dict(zip(names, row, strict=True)))  # noqa: E731
             rows = table.rows(names, self.problems, on_read)
@@ -191,7 +192,8 @@ class TableDataset(Dataset):
         return values.interaction(**given)
 
     def _id_prefix(self, table: Table) -> str:
-        """The same for a row in every run, so that a replay is recognised as a duplicate."""
+        """The prefix of event ids: equal in every run, so that a second replay is known as
+        duplicates."""
         name = self.name[:_NAME_IN_ID]
         if len(self.event_tables) > 1:
             name = f"{name}:{table.source.stem[:_NAME_IN_ID]}"
@@ -248,7 +250,7 @@ class _InteractionOf:
                 ("event_id", columns.event_id or ""),
             )
         }  # fmt: skip
-        # Without a word on what was done: a review if it has text, a rating if it has a value.
+        # Without a kind: a review if it has text, a rating if it has a value.
         self._default = "click"
         if columns.value is not None:
             self._default = "review" if columns.texts else "rating"

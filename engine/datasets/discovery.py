@@ -1,4 +1,4 @@
-"""Which tables a path holds: told by columns and first rows, never by a flag."""
+"""Recognises the tables at a path by their columns and first rows, without a flag."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RELEASES = (
     (r"yelp_review\.csv", "Yelp CSV"),
     (r".*\.inter", "RecBole"),
 )
-"""Files that are a release's events, whatever other tables of users and items lie beside them."""
+"""Files with a release's events, whatever other tables of users and items are beside them."""
 _STANDS_FOR_FOLDER = RELEASES[:5]
 _ITEM_FILES = {
     "u.item": ("u.data", "ml-100k.zip at grouplens.org/datasets/movielens/100k"),
@@ -46,14 +46,14 @@ _ITEM_FILES = {
         "the Yelp Open Dataset at business.yelp.com/data/resources/open-dataset",
     ),
 }
-"""Of a release's item table: the events that are missing where it lies alone, and their source."""
+"""By item table of a release: the file of events that belongs to it, and where to get that."""
 _LISTED = 8
 _MOST_FILES = 10_000
 
 
 @dataclass
 class _Found:
-    """A table, and what it can be."""
+    """A table, and how it can be read: as events, as items, or both."""
 
     table: Table
     events: EventColumns | None
@@ -138,12 +138,12 @@ def _in_folder(folder: Path, roles: dict[str, str], kinds: Kinds) -> _Parts:
     if len(released) > 1:
         names = " and ".join(dict(RELEASES)[pattern] for pattern in released)
         raise DatasetError(f"{folder} holds {names}: open one of them by its file")
-    # Columns that are named are looked for in what is no table of items.
+    # With named columns, a table of events is one that has them.
     if roles:
         events = [one for one in found if not _lacks(one.table, roles)]
-        events = [_again(one, roles, kinds) for one in events]
+        events = [_with_roles(one, roles, kinds) for one in events]
         if not events and found:
-            events = [_again(found[0], roles, kinds)]  # raises, with the columns
+            events = [_with_roles(found[0], roles, kinds)]  # raises, with the columns
     else:
         events = [one for one in found if one.events is not None]
     if released:
@@ -203,13 +203,14 @@ def _look(source: Source, roles: Mapping[str, str], kinds: Kinds) -> _Found | No
     found = columns.event_columns(table, roles, kinds)
     if not columns.has_user(table) and (named := columns.item_columns(table)) is not None:
         catalogue = ItemTable(table, *items.reader(table, named), named.described())
-        # A session is no user where there are titles: `transactions` have both seldom.
+        # A session does not stand in for the user in a table with titles: transactions seldom have
+        # both.
         if found is not None and found.timestamp is None and not roles:
             found = None
     return _Found(table, found, None if found is not None else catalogue)
 
 
-def _again(one: _Found, roles: Mapping[str, str], kinds: Kinds) -> _Found:
+def _with_roles(one: _Found, roles: Mapping[str, str], kinds: Kinds) -> _Found:
     return _Found(one.table, columns.event_columns(one.table, roles, kinds), None)
 
 
@@ -326,7 +327,7 @@ def _no_events(source: Source, one: _Found | None, kinds: Kinds) -> DatasetError
 
 
 def _missing(one: _Found) -> str:
-    """What a table was taken for, and the flag that mends it."""
+    """What a table was taken for, and the flag that corrects it."""
     table = one.table
     names = ", ".join(table.columns)
     if isinstance(table, Delimited) and not table.header:

@@ -1,4 +1,4 @@
-"""Fetching a public release into a folder. Only MovieLens may be fetched without a form."""
+"""Downloads a public release into a folder. Only MovieLens can be had without a form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.datasets.problems import DatasetError
 MOVIELENS_URL = "https://files.grouplens.org/datasets/movielens/"
 TIMEOUT_SECONDS = 30
 MOST_UNPACKED = 4 << 30
-"""Bytes that an archive may unpack to; the largest release has 1.1 GB."""
+"""Most bytes that an archive may unpack to; the largest release has 1.1 GB."""
 
 # As GroupLens publishes them beside each zip (NAME.zip.md5). None: the release changes, so its
 # .md5 is fetched with it.
@@ -129,7 +129,8 @@ def _fetch(name: str, folder: Path, progress: bool, base_url: str) -> None:
 
 
 class _Unzip(pooch.Unzip):  # type: ignore[misc]
-    """Unpacks an archive that does not say that it would fill the disk; it gives no more."""
+    """Unpacks an archive whose directory states at most `MOST_UNPACKED` bytes, which zipfile
+    enforces."""
 
     def __call__(self, fname: str, action: str, pooch_: Any) -> Any:
         with zipfile.ZipFile(fname) as archive:

@@ -1,4 +1,4 @@
-"""How a row of an item table becomes an item."""
+"""Makes items of the rows of item tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def shown_title(title: str) -> str:
 
 
 def without_header(table: Delimited) -> tuple[list[str], ItemOf] | None:
-    """How the two item tables of MovieLens that have no header are read; None of any other."""
+    """Columns and reader of MovieLens' two item tables without a header; None for any other."""
     width = len(table.columns)
     if table.separator == "|" and width == 5 + len(GENRES_100K):
         return list(table.columns), _movie_100k
@@ -83,7 +83,7 @@ def film(movie: object, title: str, genres: list[str]) -> Item:
 def reader(table: Table, columns: ItemColumns) -> tuple[list[str], ItemOf]:
     """The columns to ask a table for, and what makes an item of their values."""
     if isinstance(table, JsonLines) and is_own(table):
-        # Millrace's own messages, whatever of them the first ones hold.
+        # Millrace's own messages: all fields, also those that the first messages lack.
         fields = list(Item.__struct_fields__)
         return fields, lambda row: msgspec.convert(
             {name: value for name, value in zip(fields, row, strict=True) if value is not None},

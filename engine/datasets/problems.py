@@ -1,4 +1,4 @@
-"""What can be wrong with a data set, and how it is told."""
+"""Errors of data sets: those that cannot be used, and malformed rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Problems:
     malformed : list of MalformedRow
         The first of them, at most 20 for each file and 20 in all.
     notes : list of MalformedRow
-        What is to be said of whole files, at their first line; no row is malformed for it.
+        Remarks on whole files, at their first line; they count no row as malformed.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
@@ -46,11 +46,11 @@ class Problems:
 
     @property
     def rows(self) -> list[MalformedRow]:
-        """All that is told: the notes, then the first malformed rows."""
+        """The notes, then the first malformed rows."""
         return self.notes + self.malformed
 
     def note(self, file: str, line: int, reason: str) -> None:
-        """Tell something of a file as a whole; no row is malformed for it."""
+        """Add a remark on a whole file; it counts no row as malformed."""
         self.notes.append(MalformedRow(file, line, reason))
 
     @property

@@ -51,7 +51,7 @@ class TimeSorter:
         )
 
     def add(self, interactions: Iterable[Interaction]) -> None:
-        """Take them all in. Raises DatasetError when the temporary disk space runs out."""
+        """Add all of these. Raises DatasetError when the temporary disk space runs out."""
         try:
             self._cursor.execute("BEGIN")
             self._cursor.executemany(
@@ -90,7 +90,7 @@ class TimeSorter:
             raise _no_room(error) from error
 
     def close(self) -> None:
-        """Give the temporary files back."""
+        """Remove the temporary files."""
         self._cursor.close()
         self._database.close()
 

@@ -155,6 +155,6 @@ def _skip_line(stream: IO[bytes]) -> None:
 
 
 def head(source: Source, lines: int) -> list[bytes]:
-    """The first lines that are not blank, for telling the format."""
+    """The first lines that are not blank, by which the format is recognised."""
     with closing(numbered_lines(source, Problems())) as numbered:
         return list(islice((line for _, line in numbered if line.strip()), lines))

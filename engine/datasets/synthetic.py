@@ -180,7 +180,7 @@ class _Chooser:
             film = self._shelf(user).draw(self.rng, now)
             if film is not None and film not in user.seen:
                 return self._first_part(user, film)
-        # The liked themes are seen through: anything, even again.
+        # All films of the liked themes have been seen: any film, even again.
         film = self.everything.draw(self.rng, now)
         return 0 if film is None else self._first_part(user, film)
 

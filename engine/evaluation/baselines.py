@@ -1,4 +1,4 @@
-"""What a ranking must beat: popularity, over all time and of late; and what a user took last."""
+"""Baselines that a ranking must beat: popularity, recent popularity, and a user's last items."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PopularityBaseline:
         return [self._items.names[item] for item in best if counts[item] > 0]
 
     def observe(self, user: str, item: str, counts: bool = True) -> None:
-        """Count a take; what does not count, a dislike, only keeps the item from its user."""
+        """Count a take; without `counts`, as for a dislike, only exclude the item for the user."""
         number = self._items.intern(item)
         self._counts = grown(self._counts, number + 1)
         self._had[user].append(number)
@@ -59,7 +59,7 @@ class PopularityBaseline:
 
 
 class RepeatLast:
-    """What the user took last, the latest first, and then what is popular of late."""
+    """The user's last items, latest first, and then recently popular ones."""
 
     def __init__(self) -> None:
         self._latest: dict[str, dict[str, None]] = {}

@@ -16,7 +16,7 @@ from engine.evaluation.provenance import provenance
 from engine.settings import EngineSettings
 
 FEW_QUERIES = 1_000
-"""Below this many the report says that it means little."""
+"""With fewer queries than this the report says that it means little."""
 
 
 def evaluate_dataset(
@@ -60,7 +60,7 @@ def evaluate_dataset(
 
 
 def unmeasured(report: dict[str, Any], dataset: Dataset) -> str | None:
-    """Why nothing could be measured, with what mends it; None where something was."""
+    """Why nothing could be measured, and what to do about it; None if something was."""
     how = "; ".join(dataset.choices)
     if not report["events"]:
         problems = dataset.problems.malformed
@@ -80,7 +80,7 @@ def unmeasured(report: dict[str, Any], dataset: Dataset) -> str | None:
 
 
 def _few(report: dict[str, Any]) -> str | None:
-    """What to say where too few queries were asked to mean much."""
+    """A remark for people if there are too few queries to mean much; None otherwise."""
     if report["queries"] >= FEW_QUERIES:
         return None
     return (

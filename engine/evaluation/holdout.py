@@ -1,6 +1,6 @@
-"""What is held out of a data set: a fifth of each user's ratings, or the second half by time.
+"""Splits of a data set: held out is a fifth of each user's ratings, or the second half by time.
 
-A split gives what may be learnt and what is asked; the two share no pair of user and item.
+A split has a part to learn and a part to ask about; the two share no pair of user and item.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.events import Interaction
 How = Literal["random", "temporal"]
 
 SHARE = 0.2
-"""Of each user's ratings, rounded to the nearest whole number, to the even one from halfway."""
+"""The share of each user's ratings that is held out, rounded half to even."""
 
 
 class Split(NamedTuple):

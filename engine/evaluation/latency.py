@@ -37,7 +37,7 @@ def in_turns(
     """Ask every contender each request, in a new random order each time.
 
     Yields (contender, wall ns, CPU ns) of every answer after the first `warm_up` requests. The
-    garbage collector waits meanwhile, as it would strike one contender for what all left.
+    garbage collector is off meanwhile: it would charge one contender for the garbage of all.
     """
     rng = np.random.default_rng(seed)
     names = list(contenders)

@@ -18,7 +18,7 @@ class RankingMeasures:
 
     With one relevant item at position p (from 0) a query's NDCG is 1 / log2(p + 2), its
     reciprocal rank 1 / (p + 1) and its hit 1; a miss is 0 in all three (Järvelin and
-    Kekäläinen, 2002). Without `coverage` it is not kept which items were ever shown.
+    Kekäläinen, 2002). Without `coverage`, the items that were ever shown are not remembered.
     """
 
     queries: int = 0
@@ -55,7 +55,8 @@ class RankingMeasures:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean NDCG@10, as if queries did not depend on each other; 0 without two."""
+        """The standard error of the mean NDCG@10, as if queries were independent; 0 with fewer than
+        two."""
         if self.queries < 2:
             return 0.0
         variance = max(0.0, self._squares / self.queries - self.ndcg**2)

@@ -20,8 +20,8 @@ def quality_over_time(
     Parameters
     ----------
     gains
-        Of each query: how many events were there, its own among them, and the NDCG@10 of the
-        engine, of popularity and of recent popularity.
+        For each query: the number of events up to its own, and the NDCG@10 of the engine, of
+        popularity and of recent popularity.
     lists
         The engine's list of each query.
 

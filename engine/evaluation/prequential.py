@@ -1,10 +1,10 @@
 """Prequential evaluation: every event is first ranked, then learnt (Dawid, 1984).
 
 The ranking is full: all items of the catalogue that the engine may show the user compete. Where
-`engine.excludes` lets items come again, a query, whose item is new to its user, is judged by the
-list without those that they had, and the measures with repeats by the list as it is. What a
-query is, `engine.evaluation.queries` says. `recommend` is asked before `observe` sees the event, so
-nothing of the event or of later ones is in the ranking.
+`engine.excludes` lets items come again, a query is judged by the list without items that its user
+had, since its own item is new to them; the measures with repeats take the whole list.
+`engine.evaluation.queries` defines a query. `recommend` is asked before `observe` sees the event,
+so nothing of the event or of later ones is in the ranking.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class PrequentialEvaluator:
     def run(self, interactions: Iterable[Interaction]) -> Iterator[int]:
         """Test, then train, on each interaction; yields how many events are done.
 
-        Called again, it goes on where it was.
+        A second call continues where the first ended.
         """
         ranked = (*TAKES, "dislike")
         steps = prequential(interactions, self._rank, self._learn, self._queries, ranked)
@@ -93,7 +93,7 @@ class PrequentialEvaluator:
             yield done
 
     def _rank(self, user: str) -> list[str]:
-        """The ten best that are new to the user; what may come again is in `_with_repeats`."""
+        """The ten best items that are new to the user; `_with_repeats` gets the ten best of all."""
         had = self._queries.had(user)
         # As many more as may come again, so that ten of the rest are among them.
         again = len(had) if self.engine.repeats else 0
@@ -119,8 +119,8 @@ class PrequentialEvaluator:
 
     def _measure(self, step: Step, ranked: list[str]) -> None:
         user, item = step.interaction.user, step.item
-        # Batch-strict: what shares a second with the user's previous event is judged by the list
-        # from before the whole batch, whatever the batch began with.
+        # Batch-strict: all events of a user within one second are judged by the list from before
+        # the first of them.
         second = step.interaction.timestamp // 1000
         if user not in self._batch or self._batch[user][0] != second:
             self._batch[user] = (second, ranked)
@@ -186,7 +186,7 @@ class PrequentialEvaluator:
         }
 
     def _stream(self) -> dict[str, Any]:
-        """What the stream holds, and what of it is no query."""
+        """Counts of the stream, and of its events that are no queries."""
         span = [datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in self._span_ms or ()]
         return {
             "events": sum(self._asked.values()),

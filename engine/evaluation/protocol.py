@@ -54,7 +54,7 @@ class Query(NamedTuple):
 
 
 Ask = Callable[[Query], NDArray[np.float64]]
-"""Ranks the items of a query and tells the measures of the ranking: float64[3]."""
+"""Ranks the items of a query, and returns the measures of the ranking: float64[3]."""
 
 
 def own_queries(test: Sequence[Interaction]) -> list[Query]:
@@ -146,7 +146,7 @@ def by_lists(model: Finder) -> Ask:
 
 
 def by_chance(query: Query) -> NDArray[np.float64]:
-    """What a random order reaches on average, exactly: float64[3]."""
+    """The expected measures of a random order, exactly: float64[3]."""
     count, relevant = len(query.items), int(query.relevant.sum())
     return measures_of(np.full(min(K, count), relevant / count), relevant)
 

@@ -1,4 +1,4 @@
-"""What a published figure must say of itself."""
+"""Data, version and machine of a measurement, which a published figure must name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = (
     "numpy", "numba", "onnxruntime", "tokenizers", "torch", "dgl", "transformers", "peft",
     "optimum", "deepspeed", "pynq",
 )  # fmt: skip
-"""What trains, computes and serves."""
+"""Packages that train, compute and serve, whose versions a report names."""
 
 
 def provenance(data: str, seed: int) -> dict[str, Any]:
@@ -51,6 +51,6 @@ def versions() -> dict[str, str]:
 
 
 def reset_peak_memory() -> None:
-    """Let this process's peak memory begin anew, where the system can: it is that of one step."""
+    """Reset this process's peak memory, where the system can, so that it is that of one step."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

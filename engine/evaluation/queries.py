@@ -1,9 +1,8 @@
-"""What a query is, in one place: `evaluate`, the page, the demo, torture and the benchmarks ask it.
+"""The definition of a query, for `evaluate`, the page, the demo, torture and the benchmarks.
 
 A query is an event of a user who has done something before, with an item that is new to them; an
-item that they had is a repeat, which is measured apart. A dislike offers nothing that a list should
-have held, so it is neither; but its user knows the item from then on, and no list should hold it.
-What is to be ignored is as if it had not been.
+item that they had is a repeat, which is measured apart. A dislike is neither, since no list should
+have held its item, and none should from then on. An event to be ignored does not count at all.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ TAKES: tuple[Asks, ...] = ("query", "repeat", "first")
 
 
 class Queries:
-    """Which events are queries, as they come.
+    """Decides, event by event, which are queries.
 
     Parameters
     ----------
     most_users
-        How many users are remembered; who did nothing for longest makes room. None: all.
+        Most users that are remembered; the one idle for longest makes room. None: all.
     """
 
     def __init__(self, most_users: int | None = None) -> None:
@@ -48,7 +47,7 @@ class Queries:
         return self._had.get(user, ())
 
     def rank_new(self, engine: Recommender, user: str) -> list[str]:
-        """The ten best, to an engine, of what is new to a user: what a query asks for."""
+        """An engine's ten best items that are new to a user, which are what a query asks for."""
         had = self.had(user)
         # As many more as may come again, so that ten of the rest are among them.
         again = len(had) if engine.repeats else 0

@@ -1,4 +1,4 @@
-"""What every ranking of held-out items is printed beside: popularity, item mean and the oracle.
+"""References beside every ranking of held-out items: popularity, item mean and the oracle.
 
 The fourth, a random order, needs no scores: `engine.evaluation.protocol.by_chance`.
 """
@@ -44,7 +44,7 @@ class ItemMeanScorer:
 
 
 class OracleScorer:
-    """Knows the answers: what any ranking can reach at most."""
+    """Knows the answers: the most that any ranking can reach."""
 
     def __init__(self, test: Iterable[Interaction]) -> None:
         self._good = {(one.user, one.item) for one in test if (one.value or 0.0) >= RELEVANT}

@@ -1,4 +1,4 @@
-"""What a model trained offline adds to the engine that goes on learning online."""
+"""Measures what a model trained offline adds to an engine that learns online."""
 
 from __future__ import annotations
 

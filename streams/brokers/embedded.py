@@ -1,9 +1,9 @@
 """The embedded broker: librdkafka's mock cluster, for the demo and for quick tests.
 
 It speaks Kafka's protocol to clients in every process of this machine and needs nothing but
-confluent-kafka, whose wheel carries librdkafka. It is no store: the log lives in memory, at most
-5 MB or 100,000 batches per partition, and older messages go without a word; compaction and
-CreateTopics are missing, and a consumer group does not get over a member that died.
+confluent-kafka, whose wheel carries librdkafka. It is no store: the log is in memory, at most 5 MB
+or 100,000 batches per partition, and older messages are dropped silently; compaction and
+CreateTopics are missing, and a consumer group does not recover from a member that died.
 
 Source: https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
 """

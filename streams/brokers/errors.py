@@ -1,4 +1,4 @@
-"""What a broker that cannot be used says."""
+"""Errors of a broker that cannot be used."""
 
 
 class BrokerError(Exception):
@@ -6,4 +6,4 @@ class BrokerError(Exception):
 
 
 class RefusedError(BrokerError):
-    """A broker that answers and does not let us in: to try again is of no use."""
+    """A broker that answers and refuses us: retrying does not help."""

@@ -58,7 +58,7 @@ QUICK_START = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 
 _ATTEMPTS = 3
-"""Starts with other ports, where nobody has named one and another process was faster."""
+"""Attempts on other ports, if none was named and another process has taken the first."""
 
 
 def find_jars() -> Path:
@@ -109,7 +109,7 @@ class KafkaServer:
     Raises
     ------
     BrokerError
-        When Java or the jars are missing, or the server does not come to answer.
+        When Java or the jars are missing, or the server never answers.
     """
 
     embedded = False
@@ -224,7 +224,7 @@ class KafkaServer:
 
     def _start(self) -> None:
         # Java's class data sharing: the first server to serve and stop in order leaves the archive
-        # that halves the start of those to come. A JVM that it does not fit passes it over.
+        # that halves the start of those to come. A JVM that it does not fit ignores it.
         sharing = (
             f"-XX:SharedArchiveFile={self._archive}"
             if self._archive.exists()
@@ -253,7 +253,7 @@ class KafkaServer:
             with suppress(OSError):  # a cache that cannot be written costs a second a start
                 part = self._archive.with_name(f"{self._home.name}.part")
                 shutil.move(self._new_archive, part)
-                part.replace(self._archive)  # at once, for others start from it meanwhile
+                part.replace(self._archive)  # atomic: other servers may be starting from it
 
     def _log_end(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

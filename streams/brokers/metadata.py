@@ -1,4 +1,4 @@
-"""Ask a broker what it holds, and say it in one line when none answers."""
+"""Ask a broker for its topics; if none answers, say so in one line."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _require_advertised(
 ) -> None:
     """Return if a connection can be opened to one of the addresses that the broker advertises.
 
-    librdkafka would try for ever, and tell of timeouts only.
+    librdkafka would retry for ever, and report only timeouts.
 
     Raises
     ------

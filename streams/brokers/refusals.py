@@ -1,4 +1,4 @@
-"""Why a broker does not answer, or does not let us in, in one line without a secret."""
+"""Why a broker does not answer or refuses us, in one line without a secret."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def unreachable(bootstrap: str, advertised: dict[str, str]) -> RefusedError:
 
 
 def _reason(said: str) -> str:
-    """librdkafka's words without the address before and the state after them."""
+    """librdkafka's reason, without the address before it and the state after it."""
     return re.sub(r" \(after \d+ms.*", "", re.sub(r"^\S+: ", "", said)).strip().rstrip(":")
 
 

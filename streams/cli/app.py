@@ -1,4 +1,4 @@
-"""The commands. Each only reads its flags and calls the module of its name."""
+"""The commands; each reads its flags and calls the module that does the work."""
 
 from __future__ import annotations
 

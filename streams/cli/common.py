@@ -1,4 +1,4 @@
-"""What the commands share: their flags, and how they end when something is wrong."""
+"""What the commands share: flags, and one line for an error that ends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from streams.cli.logs import writes_json
-from streams.settings import Settings, SettingsError, load_settings
+from streams.settings import Settings, SettingsError
+from streams.settings_io import load_settings
 from streams.tools.printable import printable
 
 if TYPE_CHECKING:
@@ -28,22 +29,23 @@ out = Console()
 err = Console(stderr=True)
 
 ConfigFlag = Annotated[
-    Path | None, typer.Option("--config", help="Settings file; else millrace.toml, if it is here.")
+    Path | None,
+    typer.Option("--config", help="Settings file; by default millrace.toml of this folder."),
 ]
 SetFlag = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting, as section.name=value. May be given again."),
+    typer.Option("--set", help="A setting, as section.name=value. May be repeated."),
 ]
 BrokerFlag = Annotated[str | None, typer.Option("--broker", help="host:port of Kafka.")]
 ModelFlag = Annotated[
     Path | None,
-    typer.Option("--model", help="Folder of a trained model to begin with (millrace train)."),
+    typer.Option("--model", help="Folder of a trained model to start from (millrace train)."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Write JSON lines, for pipes.")]
 
 
 def can_be_written(file: Path | None) -> Path | None:
-    """A file of the command line that the command will write, looked at before the work begins."""
+    """The file, once it is known before the work begins that it can be written."""
     if file is not None:
         if not file.parent.is_dir():
             raise typer.BadParameter(f"{file}: there is no folder {file.parent}")
@@ -54,7 +56,7 @@ def can_be_written(file: Path | None) -> Path | None:
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", help="Write the report to this file too.", callback=can_be_written),
+    typer.Option("--json", help="Also write the report to this file.", callback=can_be_written),
 ]
 PageFile = Annotated[
     Path | None,
@@ -66,7 +68,9 @@ SeedFlag = Annotated[
 StrictFlag = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row.")]
 Synthetic = Annotated[
     int | None,
-    typer.Option("--synthetic", min=1, metavar="N", help="N invented events, no data set."),
+    typer.Option(
+        "--synthetic", min=1, metavar="N", help="Use N synthetic events in place of a data set."
+    ),
 ]
 DatasetPath = Annotated[
     list[Path] | None,
@@ -75,15 +79,15 @@ DatasetPath = Annotated[
 DataFlag = Annotated[
     list[Path] | None,
     typer.Option(
-        "--data", help="A data set; else an invented stream. May be given again, for more files."
+        "--data", help="A data set; by default a synthetic stream. May be repeated, for more files."
     ),
 ]
 ColumnsFlag = Annotated[
     str,
     typer.Option(
         "--columns",
-        help="Which columns are what, as user=visitorid,item=itemid,timestamp=ts,kind=event; those "
-        "with usual names are found.",
+        help="Columns by role, as user=visitorid,item=itemid,timestamp=ts,kind=event; those with "
+        "usual names are found.",
     ),
 ]
 ItemsFlag = Annotated[
@@ -107,13 +111,13 @@ def chosen_dataset(
     path: list[Path] | None, synthetic: int | None, seed: int, strict: bool = False,
     columns: str = "", items: Path | None = None, settings: Settings | None = None,
 ) -> Dataset:  # fmt: skip
-    """The data set that the flags name; what was taken for what is told."""
+    """The data set that the flags name; prints which file and column was taken for what."""
     from engine.datasets import Synthetic as SyntheticDataset  # noqa: PLC0415
     from engine.datasets import open_dataset, parse_columns  # noqa: PLC0415
     from engine.events import Kinds  # noqa: PLC0415
 
     if bool(path) == (synthetic is not None):
-        raise typer.BadParameter("name a data set, or --synthetic N for an invented one")
+        raise typer.BadParameter("name a data set, or --synthetic N for a synthetic one")
     if not path:
         return SyntheticDataset(events=cast(int, synthetic), seed=seed)
     dataset = open_dataset(
@@ -126,7 +130,7 @@ def chosen_dataset(
 
 
 def _print_text(text: str, style: str = "") -> None:
-    """Print what may quote a stranger's file, as it stands and on one line."""
+    """Print text that may quote an untrusted file: on one line, without markup."""
     err.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -142,7 +146,7 @@ def report_problems(dataset: Dataset) -> None:
 
 
 def require_rights(settings: Settings, needed: Needed) -> None:
-    """Return when a broker answers and grants what is needed; else say what to do."""
+    """Return once a broker answers and grants the rights; the error says what to do."""
     from streams.brokers import topic_partitions  # noqa: PLC0415
     from streams.kafka import rights  # noqa: PLC0415
 
@@ -157,7 +161,7 @@ def write_json(file: Path | None, report: dict[str, Any]) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Errors that the user can mend end the command with one line; ours keep their traceback."""
+    """End the command with one line for an error that the user can fix; raise any other."""
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
     from engine.datasets import DatasetError  # noqa: PLC0415
@@ -188,14 +192,14 @@ def one_line_errors() -> Iterator[None]:
         fail(error, 1)
     except KafkaException as error:
         fail(f"Kafka: {error.args[0].str() or error.args[0].name()}", 1)
-    except BrokenPipeError:  # whoever read us has had enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as error:
         if error.filename is None:
             if error.errno != errno.ENOENT or "temporary directory" not in str(error):
                 raise
-            fail(f"{error.strerror}; TMPDIR names one that can be written", 2)
-        fail(f"{error.filename}: {error.strerror}; name a file or folder that can be used", 2)
+            fail(f"{error.strerror}; set TMPDIR to a folder that can be written", 2)
+        fail(f"{error.filename}: {error.strerror}; name another file or folder", 2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

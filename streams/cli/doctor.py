@@ -1,4 +1,4 @@
-"""The command that looks for what would stop a worker."""
+"""The command that checks all that a worker needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def doctor(
     set_: SetFlag = None,
     broker: BrokerFlag = None,
 ) -> None:
-    """Look for what would stop a worker; exit 1 when something would, with what to do about it.
+    """Check all that a worker needs, and say what to do; exits 1 if something would stop it.
 
     Example: millrace doctor --broker kafka:9092
     """

@@ -1,4 +1,4 @@
-"""The command that asks a worker how it is."""
+"""The command that asks a worker for its health."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from streams.tools.printable import printable
 
 def health(
     live: Annotated[
-        bool, typer.Option("--live", help="Only whether it answers, ready or not.")
+        bool, typer.Option("--live", help="Ask only whether it answers, ready or not.")
     ] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Ask this machine's worker whether it is ready; exit 1, with the reason, when it is not.
+    """Ask this machine's worker whether it is ready; exits 1, with the reason, if it is not.
 
     Example: millrace health
     """
     with one_line_errors():
         web = effective_settings(config, set_).web
         if not web.port:
-            raise SettingsError("web.port = 0: the worker tells its health to nobody")
+            raise SettingsError("web.port = 0: the worker has no web server to ask")
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(web.host, web.host)
         address = f"http://{host}:{web.port}/health/{'live' if live else 'ready'}"
         try:

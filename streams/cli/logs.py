@@ -13,7 +13,7 @@ from streams.tools.printable import printable
 
 
 def log_to_stderr(form: Literal["auto", "text", "json"] = "auto") -> None:
-    """Write the log to standard error; what ends the process with a traceback goes to it, too.
+    """Write the log to standard error, and with it the traceback that ends the process.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def paper(
     synthetic: Synthetic = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option("--recipe", help="A row of the table; all without it. May be given again."),
+        typer.Option("--recipe", help="Only this row of the table. May be repeated."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of splits and trainings.")] = 3,
     quick: Annotated[
@@ -44,7 +44,10 @@ def paper(
     json_file: JsonFile = None,
     page: PageFile = None,
     work: Annotated[
-        Path, typer.Option("--work", help="Where results are kept, for a run that goes on.")
+        Path,
+        typer.Option(
+            "--work", help="Folder of finished results, from which an interrupted run continues."
+        ),
     ] = Path(".cache/paper"),
     strict: StrictFlag = False,
     seed: SeedFlag = 0,
@@ -53,7 +56,7 @@ def paper(
 ) -> None:
     """Measure Tables 2 to 4 of arXiv 2507.01035: every recipe beside the paper's figures.
 
-    Ctrl-C ends it with the report of what is done; the same command goes on from there.
+    Ctrl-C stops it, with a report of what is done; the same command continues from there.
 
     Example: millrace paper ml-100k --quick --page paper.html
     """
@@ -73,7 +76,7 @@ def paper(
         if page is not None:
             page.write_text(page_of(report))
         if not report["complete"]:
-            err.print(f"Interrupted. What is done is kept in {work}; the same command goes on.")
+            err.print(f"Interrupted. Finished results are in {work}; the same command continues.")
             raise typer.Exit(130)
         if any(row["error"] for row in report["rows"]):
             raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Commands that compute the past again; they only read."""
+"""Commands that recompute past answers; they only read."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ _MOMENT = "as 2026-03-01T18:30:00 (UTC, unless it says otherwise) or seconds sin
 
 def audit(
     from_: Annotated[
-        str | None, typer.Option("--from", help=f"Interactions since then, {_MOMENT}")
+        str | None, typer.Option("--from", help=f"Only interactions from this moment on, {_MOMENT}")
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Interactions up to then.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Only interactions up to this moment.")
+    ] = None,
     last: Annotated[
-        int | None, typer.Option(min=1, help="The last so many of each partition.")
+        int | None, typer.Option(min=1, help="Only the last N of each partition.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare answers of another model, too.")
+        bool, typer.Option("--force", help="Also compare answers of other models.")
     ] = False,
     json_file: JsonFile = None,
     model: ModelFlag = None,
@@ -43,7 +45,7 @@ def audit(
     set_: SetFlag = None,
     broker: BrokerFlag = None,
 ) -> None:
-    """Compute past answers again, from a checkpoint and the log, and compare them; read-only.
+    """Recompute past answers from a checkpoint and the log, and compare them; read-only.
 
     Exits 0 if all are equal, 1 if some differ or are missing, 2 if they cannot be compared.
 
@@ -69,7 +71,7 @@ def audit(
 def at(
     moment: Annotated[str, typer.Argument(metavar="TIME", help=f"When, {_MOMENT}")],
     user: Annotated[str, typer.Option(help="Whose list.")],
-    k: Annotated[int | None, typer.Option(min=1, help="Items in it.  [engine.k]")] = None,
+    k: Annotated[int | None, typer.Option(min=1, help="Length of the list.  [engine.k]")] = None,
     json_file: JsonFile = None,
     model: ModelFlag = None,
     config: ConfigFlag = None,
@@ -97,7 +99,7 @@ def explain(
     without: Annotated[
         str | None,
         typer.Option(
-            metavar="EVENT_ID", help="Also as if this event of the user's had never been."
+            metavar="EVENT_ID", help="Also compute the list without this event of the user."
         ),
     ] = None,
     json_file: JsonFile = None,
@@ -106,9 +108,9 @@ def explain(
     set_: SetFlag = None,
     broker: BrokerFlag = None,
 ) -> None:
-    """Show what each feature added to the scores of an answer, computed again; read-only.
+    """Recompute an answer, and show what each feature added to its scores; read-only.
 
-    Exits 1 if the answer that is computed again is not the one on the topic.
+    Exits 1 if the recomputed answer is not the one on the topic.
 
     Example: millrace explain 17 --without 3
     """
@@ -126,7 +128,7 @@ def explain(
 
 
 def _readable(settings: Settings) -> Settings:
-    """The settings, when their broker answers and lets the topics be read."""
+    """The settings, once their broker has answered and granted Read on the topics."""
     from streams.kafka import rights  # noqa: PLC0415
 
     require_rights(settings, rights.of_audit(settings))

@@ -1,4 +1,4 @@
-"""The command that says what a load needs."""
+"""The command that says how many partitions and workers a load needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ from streams.cli.common import (
 
 def plan(
     events_per_second: Annotated[
-        float, typer.Option(min=0.001, help="Of all users, at the busiest time.")
+        float, typer.Option(min=0.001, help="Events of all users a second, at the busiest time.")
     ],
-    users: Annotated[int, typer.Option(min=1, help="Users that are to be known.")],
+    users: Annotated[int, typer.Option(min=1, help="Users to be known at a time.")],
     items: Annotated[int, typer.Option(min=1, help="Items of the catalogue.")],
-    taken: Annotated[int, typer.Option(min=0, help="Items that a user took, on average.")] = 50,
+    taken: Annotated[
+        int, typer.Option(min=0, help="Items that a user has taken, on average.")
+    ] = 50,
     costs: Annotated[
-        bool, typer.Option("--costs", help="With each measured cost, and what measured it.")
+        bool,
+        typer.Option(
+            "--costs", help="Also show each measured cost, and the command that measured it."
+        ),
     ] = False,
     json_lines: JsonFlag = False,
     config: ConfigFlag = None,
@@ -33,7 +38,7 @@ def plan(
 ) -> None:
     """Say how many partitions and workers a load needs, with how much memory and network.
 
-    From measured costs, which are of one machine: try with a part of the load before you buy.
+    The costs were measured on one machine: try a part of the load on yours before you buy.
 
     Example: millrace plan --events-per-second 2000 --users 1000000 --items 100000
     """

@@ -1,4 +1,4 @@
-"""Commands for researchers, and what tells about Millrace itself."""
+"""Commands that evaluate, download data sets, and print settings and schemas."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from streams.cli.common import (
     report_problems,
     write_json,
 )
-from streams.settings import as_toml
+from streams.settings_io import as_toml
 
 
 def evaluate(
@@ -37,7 +37,7 @@ def evaluate(
     columns: ColumnsFlag = "",
     items: ItemsFlag = None,
     synthetic: Synthetic = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Events to read at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many events.")] = None,
     json_file: JsonFile = None,
     page: PageFile = None,
     strict: StrictFlag = False,
@@ -82,7 +82,7 @@ def config_command(
         print(as_toml(effective_settings(config, set_, broker)), end="")
 
 
-def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]) -> None:
+def schemas(folder: Annotated[Path, typer.Argument(help="Folder to write them to.")]) -> None:
     """Write the JSON Schema of every message.
 
     Example: millrace schemas schemas/
@@ -105,9 +105,9 @@ def download(
             "amazon and yelp tell what to fetch by hand."
         ),
     ],
-    folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data"),
+    folder: Annotated[Path, typer.Option(help="Folder to unpack it into.")] = Path("data"),
 ) -> None:
-    """Fetch a MovieLens release, checked and unpacked.
+    """Download a MovieLens release, check it and unpack it.
 
     Example: millrace download ml-1m
     """

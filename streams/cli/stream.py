@@ -1,4 +1,4 @@
-"""Commands that run the event path, or a part of it."""
+"""Commands that run the event path or a part of it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from streams.cli.common import (
     write_json,
 )
 from streams.cli.logs import log_to_stderr
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 
 KAFKA_PORT = 9092
-"""Where `millrace broker --kafka` listens: the default of ``broker.bootstrap``."""
+"""The port of `millrace broker --kafka`: that of the default of ``broker.bootstrap``."""
 
 topics_app = typer.Typer(
     help="Make the topics, or check those that are there.", no_args_is_help=True
@@ -46,13 +46,16 @@ def demo(
     data: DataFlag = None,
     columns: ColumnsFlag = "",
     items: ItemsFlag = None,
-    events: Annotated[int | None, typer.Option(min=1, help="Events to replay at most.")] = None,
+    events: Annotated[
+        int | None, typer.Option(min=1, help="Replay at most this many events.")
+    ] = None,
     json_file: JsonFile = None,
     rate: Annotated[
         float, typer.Option(min=0, help="Events per second; 0 for as fast as it goes.")
     ] = 500.0,
     kafka: Annotated[
-        bool, typer.Option("--kafka", help="On a real Apache Kafka instead of the embedded broker.")
+        bool,
+        typer.Option("--kafka", help="Use a real Apache Kafka instead of the embedded broker."),
     ] = False,
     aggregator: Annotated[
         Literal["numba", "int8", "pynq"] | None,
@@ -60,11 +63,11 @@ def demo(
     ] = None,
     open_page: Annotated[
         bool,
-        typer.Option("--open", help="Open the worker's page in a browser; it stays until Ctrl-C."),
+        typer.Option("--open", help="Open the live page in a browser; runs on until Ctrl-C."),
     ] = False,
     seed: SeedFlag = 0,
 ) -> None:
-    """Watch the whole path at work: broker, worker, replay and subscriber.
+    """Run the whole path: broker, worker, replay and subscriber.
 
     Example: millrace demo --data ml-100k --events 5000 --open
     """
@@ -94,7 +97,7 @@ def demo(
             kafka=kafka,
             show_page=webbrowser.open if open_page else None,
         )
-        if not err.is_terminal:  # where nothing is drawn while it runs
+        if not err.is_terminal:  # nothing is drawn while it runs
             run.on_notice = lambda notice: err.print(notice, highlight=False)
         view = LiveView(run, {item.item: item.title for item in dataset.items()})
         with Live(view, console=err, refresh_per_second=6, transient=True, screen=False):
@@ -130,14 +133,15 @@ def replay(
     synthetic: Synthetic = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second.")] = None,
     speedup: Annotated[
-        float | None, typer.Option(min=0.001, help="Times real time, by the events' timestamps.")
+        float | None,
+        typer.Option(min=0.001, help="Factor of real time, by the events' timestamps."),
     ] = None,
     maximum: Annotated[
-        bool, typer.Option("--max", help="As fast as it goes (the default).")
+        bool, typer.Option("--max", help="Send as fast as possible (the default).")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Events to send at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send at most this many events.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted replay stopped.")
+        bool, typer.Option("--resume", help="Continue where an interrupted replay stopped.")
     ] = False,
     strict: StrictFlag = False,
     seed: SeedFlag = 0,
@@ -172,7 +176,9 @@ def replay(
             try:
                 sent = job.run()
             except KeyboardInterrupt:
-                err.print(f"Stopped after {job.sent.interactions:,} events; --resume goes on.")
+                err.print(
+                    f"Stopped after {job.sent.interactions:,} events; --resume continues there."
+                )
                 raise typer.Exit(130) from None
         report_problems(dataset)
         if json_lines:
@@ -191,17 +197,17 @@ def replay(
         else:
             err.print(
                 f"Sent {sent.items:,} items and {sent.interactions:,} interactions"
-                + (f"; {sent.skipped:,} were there already" if sent.skipped else "")
+                + (f"; {sent.skipped:,} were on the topic already" if sent.skipped else "")
             )
 
 
 def watch(
     json_lines: JsonFlag = False,
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Show what the topic holds already, too.")
+        bool, typer.Option("--from-beginning", help="Also show what the topic holds already.")
     ] = False,
     dead_letters: Annotated[
-        bool, typer.Option("--dead-letters", help="Show dead letters, too.")
+        bool, typer.Option("--dead-letters", help="Also show dead letters.")
     ] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
@@ -228,7 +234,9 @@ def broker(
         int | None,
         typer.Option(min=0, max=65535, help="Port of a real Kafka; 0 for a free one.  [9092]"),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder that keeps Kafka's log.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for Kafka's log; by default a temporary one.")
+    ] = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
@@ -253,7 +261,7 @@ def board(
         Literal["pynq-z2", "zcu104", "kv260"], typer.Option("--board", help="Which board.")
     ] = "pynq-z2",
     dimensions: Annotated[int, typer.Option(help="Width of the embeddings: 32, 64 or 128.")] = 32,
-    ports: Annotated[int, typer.Option(min=1, max=2, help="Read ports of the core.")] = 1,
+    ports: Annotated[int, typer.Option(min=1, max=2, help="Memory read ports of the core.")] = 1,
     host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 7967,
     overlay: Annotated[Path, typer.Option(help="Folder for the .bit and the .hwh.")] = Path(
@@ -261,7 +269,7 @@ def board(
     ),
     timing: Annotated[
         list[str] | None,
-        typer.Option(help="Timing of the memory in cycles, as name=value. May be given again."),
+        typer.Option(help="Timing of the memory in cycles, as name=value. May be repeated."),
     ] = None,
 ) -> None:
     """Serve a simulated FPGA board: the real RTL, behind pynq's remote protocol (extra fpga).
@@ -285,21 +293,21 @@ def board(
 def topics_create(
     config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None
 ) -> None:
-    """Make the topics that are missing, and add partitions that the output topics lack.
+    """Make missing topics, and add missing partitions to the output topics.
 
-    Says what is wrong with those that are there; exit 1 if workers cannot run on them.
+    Says what is wrong with existing topics; exits 1 if workers cannot run on them.
 
     Example: millrace topics create --broker localhost:9092
     """
     with one_line_errors():
-        from streams.kafka import topics  # noqa: PLC0415
+        from streams.kafka import topic_checks, topics  # noqa: PLC0415
 
         settings = effective_settings(config, set_, broker)
         done = [f"made {name}" for name in topics.create(settings)]
         for name, (before, after) in topics.grow(settings).items():
             done.append(f"added partitions to {name}: it had {before}, it has {after}")
-        out.print("\n".join(done) or "all topics are there already")
-        problems = topics.check(settings)
+        out.print("\n".join(done) or "all topics exist already")
+        problems = topic_checks.check(settings)
         for problem in problems:
             err.print(str(problem), style="yellow", highlight=False, markup=False, soft_wrap=True)
         if any(problem.stops for problem in problems):
@@ -310,14 +318,14 @@ def topics_create(
 def topics_check(
     config: ConfigFlag = None, set_: SetFlag = None, broker: BrokerFlag = None
 ) -> None:
-    """Say what is wrong with the topics; exit 1 if anything is.
+    """Say what is wrong with the topics; exits 1 if anything is.
 
     Example: millrace topics check
     """
     with one_line_errors():
-        from streams.kafka import topics  # noqa: PLC0415
+        from streams.kafka import topic_checks  # noqa: PLC0415
 
-        problems = topics.check(effective_settings(config, set_, broker))
-        out.print("\n".join(str(p) for p in problems) or "all topics are as they should be")
+        problems = topic_checks.check(effective_settings(config, set_, broker))
+        out.print("\n".join(str(p) for p in problems) or "nothing is wrong with the topics")
         if problems:
             raise typer.Exit(1)

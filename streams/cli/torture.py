@@ -1,4 +1,4 @@
-"""`millrace torture`: what an operator would do to a worker, done on purpose."""
+"""The command that kills and freezes workers and brokers, and checks that no answer is lost."""
 
 from __future__ import annotations
 
@@ -38,18 +38,21 @@ def torture(
     ] = 20,
     broker_kills: Annotated[int, typer.Option(min=0, help="Times to kill the broker.")] = 5,
     workers: Annotated[
-        int, typer.Option(min=1, help="Workers at most: they join and leave, too.")
+        int, typer.Option(min=1, help="Most workers at a time; they join and leave.")
     ] = 3,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics.")] = 1,
     rubbish: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Malformed messages, and repeated events, for each event."),
+        typer.Option(
+            min=0, max=1, help="Malformed messages, and as many repeated events, for each event."
+        ),
     ] = 0.02,
     following: Annotated[
-        int, typer.Option(min=0, help="Events after those that judge the final state.")
+        int,
+        typer.Option(min=0, help="Events that are sent afterwards, to compare the final state."),
     ] = 10_000,
     session: Annotated[
-        float, typer.Option(min=1, help="Seconds after which a silent worker is given up.")
+        float, typer.Option(min=1, help="Seconds after which a silent worker leaves the group.")
     ] = 6.0,
     delivery: Annotated[
         Delivery, typer.Option(help="How the workers write answers.")
@@ -61,9 +64,9 @@ def torture(
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Kill and freeze workers and the broker of a real Kafka while events are answered; then count.
+    """Kill and freeze workers and a real Kafka while events are answered, then count the answers.
 
-    Exits non-zero if an event is lost, answered twice or answered otherwise than undisturbed.
+    Exits 1 if an event is lost, answered twice, or answered differently than without faults.
 
     Example: millrace torture --data ml-100k --events 50000 --json report.json
     """

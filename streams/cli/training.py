@@ -24,7 +24,7 @@ from streams.cli.common import (
     out,
     report_problems,
 )
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 
 
 def train(
@@ -41,8 +41,10 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Epochs of the graph and the head.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few epochs, to see it run.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Interactions to read at most.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Train few epochs, as a trial.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read at most this many interactions.")
+    ] = None,
     synthetic: Synthetic = None,
     strict: StrictFlag = False,
     seed: SeedFlag = 0,

@@ -30,19 +30,19 @@ LASTING = (
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
 )
-"""Codes of errors that trying again does not mend."""
+"""Codes of errors that retrying does not fix."""
 _MOVING = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,
 )
-"""Codes of errors of a partition that has no leader yet, or another one by now."""
+"""Codes of errors of a partition that has no leader yet, or whose leader has moved."""
 _PAUSE_SECONDS = 0.05
 
 
 def common(settings: Settings) -> dict[str, Any]:
-    """What every client is configured with."""
+    """The configuration that all clients share."""
     return {
         "bootstrap.servers": settings.broker.bootstrap,
         "log_level": 2,
@@ -59,10 +59,10 @@ def producer(settings: Settings, **extra: Any) -> Producer:
             "acks": "all",
             # The embedded broker hands out one batch a fetch, so small ones would be a bottleneck.
             "linger.ms": max(settings.worker.linger_ms, 5.0 if settings.broker.embedded else 0.0),
-            # What comes while a request is under way goes into the next: batches under load, and
-            # no wait without.
+            # Messages that come while a request is in flight go into the next one: batches under
+            # load, and no wait otherwise.
             "max.in.flight.requests.per.connection": 1,
-            # Delivery is reported when it fails; success is what `flush` waits for.
+            # Delivery is reported only when it fails; `flush` waits for success.
             "delivery.report.only.error": True,
             "message.max.bytes": settings.topics.message_bytes + 65_536,
             **extra,
@@ -93,9 +93,9 @@ def produce(
 
 
 def transactional(settings: Settings, name: str) -> Producer:
-    """A producer of transactions that shuts out every earlier one of its name, once initialised.
+    """A transactional producer that, once initialised, fences every earlier one of its id.
 
-    A transaction that its worker left open holds back subscribers until the next one of that name
+    A transaction that a worker left open holds back subscribers until the next producer of that id
     is initialised, or five minutes have passed.
     """
     return producer(
@@ -104,10 +104,10 @@ def transactional(settings: Settings, name: str) -> Producer:
 
 
 def reader(settings: Settings, **extra: Any) -> Consumer:
-    """A consumer outside any group, for `assign`: it commits nothing and is nobody's member.
+    """A consumer for `assign`: it joins no group and commits nothing.
 
-    librdkafka asks for the coordinator of its group all the same, so where the broker controls
-    access, users need Read on groups whose names begin as `readers` says.
+    librdkafka asks for the coordinator of its group id all the same, so where the broker controls
+    access, users need Read on the groups with the prefix `readers`.
     """
     return Consumer(
         {
@@ -124,7 +124,7 @@ def reader(settings: Settings, **extra: Any) -> Consumer:
 
 
 def readers(settings: Settings) -> str:
-    """How the group ids of readers begin: as the workers' does, so that one rule covers both."""
+    """The prefix of readers' group ids: with the workers' group first, so that one rule does."""
     return f"{settings.worker.group}-reader"
 
 
@@ -145,9 +145,9 @@ def partitions(client: Consumer | Producer, topic: str) -> list[int]:
 
 
 def bounds(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
-    """The first offset that a partition still has, and the next that it will have.
+    """The earliest offset of a partition, and the next one that will be written.
 
-    A partition whose leader moves, or that was just made, has none for a moment: it is asked again.
+    A partition that was just made, or whose leader moves, has none for a moment: this retries.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def bounds(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
             if not (code in _MOVING or unheard) or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_SECONDS)
-            if unheard:  # what the client has heard of a new topic it keeps for minutes
+            if unheard:  # a client caches what it heard of a new topic for minutes
                 client.list_topics(topic, timeout=TIMEOUT_SECONDS)
         else:
             return low, high
@@ -183,34 +183,34 @@ def ends(client: Consumer, topic: str) -> dict[int, int]:
 
 
 def headers(message: Message) -> dict[str, bytes]:
-    """The headers of a message; of those with one name, the last. See `headers_of`."""
+    """The headers of a message by name; of repeated ones, the last. See `headers_of`."""
     return {name: value or b"" for name, value in headers_of(message)}
 
 
 def tail_reader(settings: Settings, **extra: Any) -> Consumer:
     """A reader for `tail`, which also asks for offsets.
 
-    The broker answers the requests of a connection one by one: while a fetch waits for messages
-    that do not come, what is asked after it waits, too. So a fetch hardly waits; and nothing but
-    `enable.partition.eof` tells of an end that is the mark of a transaction.
+    The broker answers the requests of a connection in order: while a fetch waits for messages,
+    every later request waits too. So a fetch waits briefly; and only `enable.partition.eof` reports
+    an end that is a transaction marker.
     """
     return reader(settings, **{"enable.partition.eof": True, "fetch.wait.max.ms": 5, **extra})
 
 
 def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[Message]:
-    """The last messages of a partition, oldest first, up to its end of now.
+    """The last messages of a partition, oldest first, up to its current end.
 
     Parameters
     ----------
     client
         A `tail_reader`; it has no partition assigned afterwards.
     count
-        Of offsets: marks of transactions take some that no message has.
+        In offsets; transaction markers take some of them, so there may be fewer messages.
 
     Raises
     ------
     TimeoutError
-        If the broker does not hand them over.
+        If the broker does not deliver them in time.
     """
     low, high = bounds(client, topic, partition)
     if high > low:
@@ -220,7 +220,7 @@ def tail(client: Consumer, topic: str, partition: int, count: int) -> Iterator[M
 def read_from(
     client: Consumer, topic: str, partition: int, first: int
 ) -> Generator[Message, None, None]:
-    """The messages of a partition from an offset on, up to its end of now; otherwise as `tail`."""
+    """The messages of a partition from an offset up to its current end; otherwise as `tail`."""
     client.assign([TopicPartition(topic, partition, first)])
     try:
         while True:

@@ -2,17 +2,17 @@
 
 Faust keeps group membership, agents, timers and rebalances; this driver gives it *runs*: the value
 of a Faust message is the list of the records of one partition that are there now, at most
-`RUN_RECORDS` of them. librdkafka fetches in its own threads, reads every codec, and sends
+`RUN_RECORDS` of them. librdkafka fetches in its own threads, decompresses every codec, and sends
 heartbeats whatever Python does.
 
-The client is for one thread alone: a call from a second one waits until `poll` returns, and while
-messages come it may never get its turn.
+Only one thread may use the client: a call from a second one waits until `poll` returns, and may
+wait for ever while messages arrive.
 
 A partition is placed once: when the group assigns partitions, `Placing.claim` says where to read
 each from, and the consumer is assigned exactly there. Faust's own `perform_seek` then finds
 nothing to do.
 
-What is touched of faust-streaming 0.15.3 beside its documented classes is listed in `PRIVATE`, and
+`PRIVATE` lists what is used of faust-streaming 0.15.3 beyond its documented classes, and
 `tests/streams/kafka/test_faust_driver.py` fails on a Faust that changed it.
 """
 
@@ -57,45 +57,45 @@ PRIVATE = {
 """What this driver overrides, calls or sets of Faust, by class."""
 
 RUN_RECORDS = 64
-"""Records of one partition that are handed over in one go: events of others wait so long."""
+"""Most records of a run; events of other partitions wait until it is done."""
 _HELD_RECORDS, _HELD_BYTES = 20_000, 16 * 1024 * 1024
-"""What is held here of one partition, at most; with more it is paused until half is gone.
+"""Most records and bytes that are buffered of one partition; it is then paused until half is left.
 
-librdkafka has one queue for all partitions, first in, first out, and a fetch brings whole batches
-of a producer, thousands of records. So what is there is taken out of that queue at once: an event
-of a quiet partition then waits for a few runs of a busy one, not for all of its batch.
+librdkafka has one FIFO queue for all partitions, and a fetch brings whole batches of a producer,
+thousands of records. That queue is emptied at once: an event of a quiet partition then waits for a
+few runs of a busy one, and not for its whole batch.
 """
 _QUEUED_RECORDS = 1_000
-"""Records of a partition in librdkafka's queue at which no more of it are fetched."""
+"""Records of a partition in librdkafka's queue at which it fetches no more of them."""
 _TAKEN_RECORDS = 256
-"""Records that are taken out of that queue in one go."""
+"""Most records that one call takes out of that queue."""
 _FETCH_BYTES = 262_144
 _FETCH_WAIT_MS = {True: 5, False: 40}
-"""How long a fetch waits for a message, by whether the broker is the embedded one, which answers
-a waiting fetch only when its time is up."""
+"""How long a fetch waits for a message, by `broker.embedded`: the embedded broker answers a waiting
+fetch only when this time is up."""
 _POLL_SECONDS = 0.05
-"""How long the thread waits for messages before it looks for commits that were asked for."""
+"""How long the thread waits for messages before it looks for requested commits."""
 _COMMIT_SECONDS = 0.005
 """The same while it waits for the event loop in a rebalance."""
 _AGENTS_SECONDS = 0.005
-"""How often it is looked at the start whether every agent has said what it reads."""
+"""How often the start checks whether every agent has named its topics."""
 _CLOSED_SECONDS = 30.0
 _NEVER = 2**63
-"""In the place of the next offset: no record of the partition is taken any more."""
-_SAY_SECONDS = 30.0
+"""As the next offset of a partition: none of its records is taken any more."""
+_LOG_SECONDS = 30.0
 
 
 class Placing(Protocol):
     """What decides where the partitions of one topic are read from. Methods may block."""
 
     def claim(self, partitions: set[int]) -> dict[int, int]:
-        """These partitions, and no others, are ours now; the offset to read each from."""
+        """Take over exactly these partitions; returns the offset to read each from."""
 
     def placed(self) -> Awaitable[None]:
-        """What was claimed is being read from there."""
+        """Called when the claimed partitions are being read from those offsets."""
 
     def release(self, partitions: set[int], lost: bool) -> Awaitable[None]:
-        """These are ours no more; `lost`: the group has given them to others already."""
+        """Give these partitions up; `lost`: the group has assigned them to others already."""
 
     def has_room(self, partition: int) -> bool:
         """Whether more of a partition may be handed over. Must not block."""
@@ -120,7 +120,7 @@ def transport(
     class Consumer(RunConsumer):
         client_configuration: ClassVar = configuration(settings) | {"client.id": client_id}
         placed_topic = topic
-        who_places = placing
+        topic_placing = placing
 
     class Transport(base.Transport):
         driver_version = "confluent-kafka"
@@ -131,7 +131,7 @@ def transport(
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """How the group's consumer is configured."""
+    """The configuration of the group's consumer."""
     session_ms = int(settings.worker.session_seconds * 1000)
     return {
         **clients.common(settings),
@@ -142,8 +142,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "partition.assignment.strategy": "roundrobin",
         "session.timeout.ms": session_ms,
         "heartbeat.interval.ms": max(100, session_ms // 4),
-        # A worker that has not given its partitions up by then is put out of the group. Its lease
-        # is over before: see streams/worker/leased.py.
+        # A worker that has not given its partitions up by then is removed from the group. Its lease
+        # expires before that: see streams/worker/leased.py.
         "max.poll.interval.ms": max(30_000, 3 * session_ms),
         "fetch.wait.max.ms": _FETCH_WAIT_MS[settings.broker.embedded],
         "fetch.message.max.bytes": _FETCH_BYTES,
@@ -152,27 +152,27 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 5,
         "topic.metadata.refresh.interval.ms": int(settings.broker.metadata_seconds * 1000),
         "allow.auto.create.topics": False,
-        # Faust's interactions may lie in open or aborted transactions of their producers.
+        # Producers may write interactions in transactions: neither open nor aborted ones are read.
         "isolation.level": "read_committed",
     }
 
 
 class RunConsumer(faust_consumer.Consumer):
-    """Faust's consumer; see the module. Runs on the app's event loop, but for `_poll`.
+    """The consumer of this transport; it runs on the app's event loop, except `_poll`.
 
     Attributes
     ----------
     client_configuration
         That of the confluent-kafka client.
-    placed_topic, who_places
-        The topic that is placed by us, and by whom.
+    placed_topic, topic_placing
+        The topic whose start offsets are decided here, and by what.
     """
 
     logger = get_logger(__name__)
     consumer_stopped_errors = ()
     client_configuration: ClassVar[dict[str, Any]]
     placed_topic: str
-    who_places: Placing
+    topic_placing: Placing
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -181,10 +181,10 @@ class RunConsumer(faust_consumer.Consumer):
         self._held: dict[TP, deque[Record]] = {}
         self._next: dict[TP, int] = {}
         self._bytes: dict[TP, int] = {}
-        self._said = float("-inf")
+        self._logged_at = float("-inf")
         self._paused: set[TP] = set()
         self._asked: list[tuple[list[TopicPartition], Future[bool]]] = []
-        self._under_way: deque[Future[bool]] = deque()
+        self._in_flight: deque[Future[bool]] = deque()
         self._changed = threading.Condition()
         self._arrived = asyncio.Event()
         self._generation = 0
@@ -197,14 +197,14 @@ class RunConsumer(faust_consumer.Consumer):
         """Make the client; it joins the group with `subscribe`."""
         await super().on_start()
         self._client = KafkaConsumer(
-            self.client_configuration | {"on_commit": self._committed, "error_cb": self._say}
+            self.client_configuration | {"on_commit": self._committed, "error_cb": self._log_error}
         )
 
     async def on_stop(self) -> None:
-        """Give the partitions up, then leave the group: in this order, or two would answer."""
+        """Give the partitions up, then leave the group: the other way round, two would answer."""
         ours = {tp.partition for tp in self._assigned if tp.topic == self.placed_topic}
         if ours:
-            await self.who_places.release(ours, lost=False)
+            await self.topic_placing.release(ours, lost=False)
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
@@ -248,17 +248,17 @@ class RunConsumer(faust_consumer.Consumer):
             with self._changed:
                 self._closing.set()
                 asked, self._asked = self._asked, []
-            for done in (*(done for _, done in asked), *self._under_way):
-                _tell(done, False)
+            for done in (*(done for _, done in asked), *self._in_flight):
+                _resolve(done, False)
 
-    def _say(self, error: KafkaError) -> None:
-        """Log what the client reports of its brokers: it tries again, many times a second."""
-        if time.monotonic() - self._said > _SAY_SECONDS:
-            self._said = time.monotonic()
-            log.warning("the Kafka consumer keeps trying after: %s", error.str())
+    def _log_error(self, error: KafkaError) -> None:
+        """Log an error that the client retries by itself; it reports one many times a second."""
+        if time.monotonic() - self._logged_at > _LOG_SECONDS:
+            self._logged_at = time.monotonic()
+            log.warning("the Kafka consumer retries after: %s", error.str())
 
     def _commit_asked(self, client: KafkaConsumer, wait: bool) -> None:
-        """Commit what the event loop has asked for: the client is for this thread alone.
+        """Commit what the event loop has requested: only this thread may use the client.
 
         Unless we `wait` for the answer, a later `poll` calls `_committed` with it.
         """
@@ -267,31 +267,32 @@ class RunConsumer(faust_consumer.Consumer):
         for places, done in asked:
             try:
                 if wait:
-                    _tell(
-                        done, self._taken(None, client.commit(offsets=places, asynchronous=False))
+                    _resolve(
+                        done,
+                        self._accepted(None, client.commit(offsets=places, asynchronous=False)),
                     )
                 else:
-                    self._under_way.append(done)
+                    self._in_flight.append(done)
                     client.commit(offsets=places, asynchronous=True)
             except KafkaException as error:
                 if not wait:
-                    self._under_way.pop()
-                _tell(done, self._taken(error.args[0], []))
+                    self._in_flight.pop()
+                _resolve(done, self._accepted(error.args[0], []))
 
     def _committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
-        _tell(self._under_way.popleft(), self._taken(error, places))
+        _resolve(self._in_flight.popleft(), self._accepted(error, places))
 
     @staticmethod
-    def _taken(error: KafkaError | None, places: list[TopicPartition]) -> bool:
-        """Whether the group's coordinator took a commit."""
+    def _accepted(error: KafkaError | None, places: list[TopicPartition]) -> bool:
+        """Whether the group's coordinator accepted a commit."""
         for each in (error, *(place.error for place in places)):
             if each is not None:
-                _raise_lasting(each)
+                _raise_permanent(each)
                 return False
         return True
 
     def _full(self) -> set[TP]:
-        """The partitions of which enough is held, or whose answers wait for the broker."""
+        """The partitions whose buffer is full, or whose answers wait for the broker."""
         full = self._without_room()
         for tp, held in self._held.items():
             share = 0.5 if tp in self._paused else 1.0
@@ -302,11 +303,11 @@ class RunConsumer(faust_consumer.Consumer):
     def _without_room(self) -> set[TP]:
         return {
             tp for tp in self._held
-            if tp.topic == self.placed_topic and not self.who_places.has_room(tp.partition)
+            if tp.topic == self.placed_topic and not self.topic_placing.has_room(tp.partition)
         }  # fmt: skip
 
     def _pause(self, client: KafkaConsumer, wanted: set[TP]) -> None:
-        """Fetch nothing of these partitions, and of all others."""
+        """Pause exactly these partitions, and resume all others."""
         for change, places in (
             (client.pause, wanted - self._paused), (client.resume, self._paused - wanted)
         ):  # fmt: skip
@@ -320,10 +321,10 @@ class RunConsumer(faust_consumer.Consumer):
             for message in messages:
                 error = message.error()
                 if error is not None:
-                    _raise_lasting(error)
+                    _raise_permanent(error)
                     continue
                 tp = TP(str(message.topic()), cast(int, message.partition()))
-                if tp in self._held and self._goes_on(tp, cast(int, message.offset())):
+                if tp in self._held and self._continues_log(tp, cast(int, message.offset())):
                     record = Record.of(message)
                     self._held[tp].append(record)
                     self._bytes[tp] += len(record.value or b"")
@@ -331,17 +332,17 @@ class RunConsumer(faust_consumer.Consumer):
         if kept:
             self.loop.call_soon_threadsafe(self._arrived.set)
 
-    def _goes_on(self, tp: TP, offset: int) -> bool:
-        """Whether a record is of the log that was read so far: offsets only rise.
+    def _continues_log(self, tp: TP, offset: int) -> bool:
+        """Whether a record continues the log that was read so far: offsets only rise.
 
-        Where they fall, the topic was deleted and made anew or its log was cut off; what comes from
-        there on is not what was asked for, until the partition is assigned again.
+        A lower offset means that the topic was deleted and recreated, or truncated; records are
+        dropped from then on until the partition is assigned again.
         """
         if offset < self._next[tp]:
             if self._next[tp] < _NEVER:
                 log.error(
-                    "%s[%d]: offsets fell from %d to %d, so the topic was made anew or its log was "
-                    "cut off; its records are passed over until the partition is assigned again",
+                    "%s[%d]: offsets fell from %d to %d, so the topic was recreated or truncated; "
+                    "its records are dropped until the partition is assigned again",
                     *tp, self._next[tp], offset,
                 )  # fmt: skip
             self._next[tp] = _NEVER
@@ -352,7 +353,7 @@ class RunConsumer(faust_consumer.Consumer):
     def _on_assign(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         assigned = {TP(p.topic, p.partition) for p in partitions}
         ours = {tp.partition for tp in assigned if tp.topic == self.placed_topic}
-        offsets = self.who_places.claim(ours)
+        offsets = self.topic_placing.claim(ours)
         for place in partitions:
             if place.topic == self.placed_topic:
                 place.offset = offsets[place.partition]
@@ -371,7 +372,7 @@ class RunConsumer(faust_consumer.Consumer):
             self.app.on_rebalance_start()
         self.app.consumer_generation_id = generation
         await self.on_partitions_assigned(assigned, generation)
-        await self.who_places.placed()
+        await self.topic_placing.placed()
 
     def _on_revoke(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         self._give_up(client, partitions, lost=False)
@@ -393,13 +394,13 @@ class RunConsumer(faust_consumer.Consumer):
         self.app.on_rebalance_start()
         await self.on_partitions_revoked(revoked)
         ours = {tp.partition for tp in revoked if tp.topic == self.placed_topic}
-        await self.who_places.release(ours, lost)
+        await self.topic_placing.release(ours, lost)
 
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def _wait(self, coroutine: Any) -> None:
-        """Wait for the event loop; not for ever, since a loop that stops answers nobody."""
+        """Wait for the event loop, or until the consumer stops: a stopped loop never answers."""
         future = self._call(coroutine)
         while not self._closing.is_set():
             self._commit_asked(self._ready_client(), wait=True)
@@ -452,14 +453,14 @@ class RunConsumer(faust_consumer.Consumer):
         )  # fmt: skip
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Where the partitions were placed when they were assigned; there is nothing to seek."""
+        """The offsets at which the partitions were assigned: there is nothing to seek."""
         return {tp: offset for tp, offset in self._assigned.items() if offset >= 0}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         return await self.commit_offsets(offsets)
 
     async def commit_offsets(self, offsets: Mapping[TP, int], metadata: str = "") -> bool:
-        """Commit as a member of the group; whether the group's coordinator took it."""
+        """Commit as a member of the group; returns whether its coordinator accepted it."""
         places = [
             TopicPartition(tp.topic, tp.partition, offset, metadata=metadata)
             for tp, offset in offsets.items()
@@ -476,25 +477,25 @@ class RunConsumer(faust_consumer.Consumer):
         return set(self._assigned)
 
     def highwater(self, tp: TP) -> int:
-        """The offset behind the last record that was fetched: nobody asks for more."""
+        """The offset after the last record that was fetched, which is all that is asked for."""
         return self._next.get(tp, 0)
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
 
     def topic_partitions(self, topic: str) -> int | None:
-        """How many partitions of a topic are ours; Faust asks for its tables, of which none is."""
+        """How many partitions of a topic are ours; Faust asks only for tables: there are none."""
         return len([tp for tp in self._assigned if tp.topic == topic]) or None
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        raise NotImplementedError("a partition is placed when it is assigned, and not moved")
+        raise NotImplementedError("a partition gets its offset when it is assigned")
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Not supported: only Faust's tables move partitions."""
-        raise NotImplementedError("a partition is placed when it is assigned, and not moved")
+        raise NotImplementedError("a partition gets its offset when it is assigned")
 
     async def position(self, tp: TP) -> int | None:
-        """Where a partition was placed."""
+        """The offset at which a partition was assigned."""
         return self._assigned.get(tp)
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
@@ -516,14 +517,14 @@ class RunConsumer(faust_consumer.Consumer):
         raise NotImplementedError
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: there are no tables to recover."""
+        """Check nothing: there are no tables to recover."""
 
 
 class _NoProducer(faust_producer.Producer):
-    """Faust wants a producer; answers go out by `streams.worker`'s own, so this sends nothing."""
+    """The producer that Faust demands; it sends nothing, since `streams.worker` has its own."""
 
     async def flush(self) -> None:
-        """Nothing is ever waiting."""
+        """Do nothing: no message ever waits."""
 
 
 class App(faust.App):
@@ -539,32 +540,32 @@ class App(faust.App):
     when_looping: Callable[[], object] = staticmethod(lambda: None)
 
     async def on_start(self) -> None:
-        """Begin."""
+        """Start, and call `when_looping`."""
         await super().on_start()
         self.when_looping()
 
     def _create_directories(self) -> None:
-        """The folders for tables are not needed, and there may be no place for them."""
+        """Create no folders: they are for tables, and the disk may be read-only."""
 
 
 class NoTables(TableManager):
-    """For an app without tables, which need not wait a second for agents to register theirs."""
+    """The tables of an app that has none: no waiting for a second until agents register some."""
 
     async def on_start(self) -> None:
-        """Let the consumer subscribe, once every agent has said what it reads."""
+        """Let the consumer subscribe once every agent has named its topics."""
         while len(self.app.topics) < len(self.app.agents) and not self.should_stop:
             await self.sleep(_AGENTS_SECONDS)
         await self._update_channels()
         await self.recovery.start()
 
 
-def _tell(done: Future[bool], taken: bool) -> None:
+def _resolve(done: Future[bool], taken: bool) -> None:
     if not done.done():  # whoever waited may have been cancelled
         done.set_result(taken)
 
 
-def _raise_lasting(error: KafkaError) -> None:
-    """Raise what trying again does not mend."""
+def _raise_permanent(error: KafkaError) -> None:
+    """Raise an error that retrying does not fix; log any other."""
     if error.code() in clients.LASTING:
         raise KafkaException(error)
     log.debug("the Kafka consumer: %s", error)

@@ -40,7 +40,7 @@ def client_id(address: str) -> str:
 
 
 class Group:
-    """The workers' consumer group, as its coordinator tells of it."""
+    """The workers' consumer group, as its coordinator describes it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

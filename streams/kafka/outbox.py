@@ -1,4 +1,4 @@
-"""The way out: messages to the broker, none lost without a word."""
+"""A producer that never loses a message silently."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from streams.settings import Settings
 class Outbox:
     """A producer that waits while its queue is full and raises once the broker refuses a message.
 
-    A slow broker so slows its caller down; one that is away for less than five minutes
-    (librdkafka's `message.timeout.ms`) costs nothing but time.
+    A slow broker thus slows the caller down; an outage of less than five minutes (librdkafka's
+    `message.timeout.ms`) costs time and no message.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,7 +40,7 @@ class Outbox:
         clients.produce(self.producer, topic, value, key, partition, headers, self._delivered)
 
     def wait(self, seconds: float) -> None:
-        """Pass that time, or less, on delivery reports; raises as `send` does."""
+        """Serve delivery reports for that time at most; raises as `send` does."""
         self.producer.poll(seconds)
         self._raise_failure()
 

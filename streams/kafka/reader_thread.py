@@ -14,9 +14,9 @@ class ReaderThread:
     Attributes
     ----------
     stopping
-        Set once it shall end: a turn that waits for something looks at it.
+        Set when the thread is to end; a turn that waits for something checks it.
     failure
-        Why it ended by itself, if it did; whoever started it looks.
+        The error that ended the thread, if one did; whoever started it checks.
     """
 
     def __init__(self, name: str, consumer: Consumer) -> None:
@@ -26,7 +26,7 @@ class ReaderThread:
         self._thread: threading.Thread | None = None
 
     def start(self, turn: Callable[[], None]) -> None:
-        """Begin."""
+        """Start the thread."""
 
         def run() -> None:
             try:
@@ -41,7 +41,7 @@ class ReaderThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """Stop the thread, and wait for its end."""
         self.stopping.set()
         if self._thread is not None:
             self._thread.join()

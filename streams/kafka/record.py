@@ -1,4 +1,4 @@
-"""A message as the worker keeps it, free of the client that read it."""
+"""A Kafka message as the worker keeps it, independent of the client that read it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from streams.messages.schemas import Headers
 
 _ask = methodcaller("headers")
-"""Not `message.headers()`: Python 3.11 and later leave out the check for an error that is set where
-a call is made often, and this always has it."""
+"""In place of `message.headers()`: Python 3.11 and later skip the check for a pending error in
+calls that are made often; this call always has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Record:
 
     @classmethod
     def of(cls, message: Message) -> Record:
-        """The record of a message without an error, whose headers nobody has asked for yet."""
+        """The record of a message without an error, whose headers have not been read yet."""
         return cls(
             cast(int, message.partition()),
             cast(int, message.offset()),
@@ -41,7 +41,7 @@ class Record:
 
 
 def headers_of(message: Message) -> Headers:
-    """The headers of a message, which may be asked for them once.
+    """The headers of a message; they can be read once.
 
     The client cannot represent a name that is not UTF-8: it returns a list with holes and leaves
     Python's error set, which ends the process later. Such a message has no headers here, so that

@@ -1,7 +1,7 @@
-"""What the broker's access control must grant, asked for before the work starts.
+"""The rights (ACLs) that a command needs, checked before its work starts.
 
-Kafka says of a refused message only that "topic authorization failed", at the first event that
-meets it. Asked beforehand, it tells which operations are ours.
+Without this check, Kafka says only "topic authorization failed", at the first message that it
+refuses. Asked beforehand, it lists the operations that we may do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Needed = dict[str, set[AclOperation]]
 
 
 def of_worker(settings: Settings) -> Needed:
-    """What a worker does to the topics; it reads back what was answered, too."""
+    """The operations of a worker; it also reads its own answers back."""
     topics = settings.topics
     return {
         topics.interactions: {READ},
@@ -45,7 +45,7 @@ def of_worker(settings: Settings) -> Needed:
 
 
 def of_replay(settings: Settings, resume: bool) -> Needed:
-    """What a replay does to the topics; one that resumes looks for what it sent."""
+    """The operations of a replay; one that resumes reads what it has sent."""
     topics = settings.topics
     return {
         topics.interactions: {READ, WRITE} if resume else {WRITE},
@@ -55,12 +55,12 @@ def of_replay(settings: Settings, resume: bool) -> Needed:
 
 
 def of_api(settings: Settings) -> Needed:
-    """What the HTTP API writes; a worker without these rights answers such requests with 403."""
+    """The operations of the HTTP API; a worker without them answers such requests with 403."""
     return {settings.topics.interactions: {WRITE}, settings.topics.items: {WRITE}}
 
 
 def of_watch(settings: Settings) -> Needed:
-    """What a subscriber does to the topics."""
+    """The operations of a subscriber."""
     topics = settings.topics
     return {
         topics.recommendations: {READ},
@@ -75,7 +75,7 @@ def of_forget(settings: Settings) -> Needed:
 
 
 def of_audit(settings: Settings) -> Needed:
-    """What whoever computes the past again does to the topics: read."""
+    """The operations of commands that recompute past answers: they only read."""
     return {topic: {READ} for topic in of_worker(settings)}
 
 
@@ -97,14 +97,15 @@ def require(settings: Settings, needed: Needed, member: bool = False) -> None:
 def missing(settings: Settings, needed: Needed, member: bool = False) -> list[str]:
     """The operations that the broker does not grant, and on what.
 
-    What it does not tell, as of topics that are not there, is left for the work itself to meet.
+    Topics that it does not describe, such as missing ones, are passed over: the work itself reports
+    them.
 
     Parameters
     ----------
     needed
         Operations on topics.
     member
-        Whether it joins the workers' group.
+        Whether the client joins the workers' group.
     """
     if settings.broker.embedded:  # which has no access control, and no request for it
         return []
@@ -125,9 +126,9 @@ def missing(settings: Settings, needed: Needed, member: bool = False) -> list[st
 
 
 def _granted(describe: Callable[[], dict[str, Any]]) -> dict[str, set[AclOperation]]:
-    """The operations on each topic or group; those that the broker does not tell are left out.
+    """The operations that are granted on each topic or group that the broker describes.
 
-    A cluster that has just started has no coordinator yet for a group, so it is asked again.
+    A cluster that has just started has no coordinator for a group yet, so this retries.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS / 2
     while True:

@@ -35,7 +35,7 @@ def for_librdkafka(security: SecuritySettings) -> dict[str, str]:
 
 
 def who(security: SecuritySettings) -> str:
-    """Whom the broker takes us for, in words."""
+    """The identity that the broker sees, in words."""
     if security.user:
         return f"user {security.user!r}"
     if security.certificate:
@@ -71,7 +71,7 @@ def _no_pass_phrase() -> str:
 
 
 def _file(security: SecuritySettings, field: str) -> str | None:
-    """The file that a setting names, after a look at it: None when it names none."""
+    """The readable PEM file that a setting names; None if it names none."""
     name: str = getattr(security, field)
     if not name:
         return None

@@ -21,7 +21,7 @@ def records_between(
     Raises
     ------
     TimeoutError
-        If the broker does not hand them over.
+        If the broker does not deliver them in time.
     """
     reader = clients.tail_reader(settings, **{"isolation.level": "read_committed"})
     try:

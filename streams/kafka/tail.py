@@ -1,4 +1,4 @@
-"""Following a whole topic outside any group: to its end first, then on, in a thread."""
+"""Reads a whole topic outside any group: up to its end first, then new messages, in a thread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from streams.kafka.reader_thread import ReaderThread
 from streams.settings import Settings
 
 Change = Callable[[], object]
-"""Something to do in the thread that owns what is changed."""
+"""A change, to be made in the thread that owns what is changed."""
 HandOver = Callable[[Change], object]
-"""Has that thread do it, in the order of the calls."""
+"""Has that thread make a change, in the order of the calls."""
 
 
 class TopicTail:
-    """Follows a topic; what each message means is for `read` to say.
+    """Follows a topic; `read` says what each message changes.
 
     Parameters
     ----------
     read
-        What a message changes; None if nothing. It is called in the thread that reads.
+        Returns the change that a message makes, or None. It is called in the thread that reads.
     positions
         The next offset of each partition to apply; by default the earliest.
 
@@ -54,9 +54,10 @@ class TopicTail:
         Raises
         ------
         TimeoutError
-            If the broker does not hand them over.
+            If the broker does not deliver them in time.
         """
-        # Before anything is assigned: afterwards each would wait behind a fetch for half a second.
+        # Before partitions are assigned: afterwards each request would wait half a second behind a
+        # fetch.
         limits = clients.watermarks(self._consumer, self._topic)
         self.positions = {p: self.positions.get(p, 0) for p in limits}
         self._consumer.assign(
@@ -67,7 +68,7 @@ class TopicTail:
         while missing:
             message = self._consumer.poll(clients.TIMEOUT_SECONDS)
             if message is None:
-                raise TimeoutError(f"{self._topic} could not be read to its end: broker too slow")
+                raise TimeoutError(f"{self._topic} could not be read to its end in time")
             self._take(message, lambda change: change())
             messages += 1
             partition, offset = message.partition(), message.offset()
@@ -76,7 +77,7 @@ class TopicTail:
         return messages
 
     def follow(self, hand_over: HandOver) -> None:
-        """Go on in a thread."""
+        """Keep applying new messages, in a thread."""
 
         def turn() -> None:
             message = self._consumer.poll(0.2)

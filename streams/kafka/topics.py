@@ -1,10 +1,10 @@
-"""Make Millrace's topics, and say what is wrong with those that are there."""
+"""Make Millrace's topics, and say whether a worker can run on those that are there."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -28,28 +28,11 @@ DELTA_BYTES = 8 * 1024 * 1024
 DELTA_RETENTION_MS = 86_400_000
 """How long deltas of items are kept: a checkpoint is of no use once its next delta is gone."""
 APPEND_TIME = "LogAppendTime"
-_LEAST_CHECKPOINTS = 10
-"""Deltas are to be kept for at least so many times `worker.checkpoint_seconds`."""
 _NOT_ANSWERED = (KafkaError._UNSUPPORTED_FEATURE, KafkaError._TIMED_OUT)
 
 
-class Problem(NamedTuple):
-    """What is wrong with one topic, what to do about it, and whether a worker can run all the same.
-
-    `stops` says that it cannot.
-    """
-
-    topic: str
-    problem: str
-    remedy: str
-    stops: bool = False
-
-    def __str__(self) -> str:
-        return f"topic {self.topic}: {self.problem}; {self.remedy}"
-
-
 def create(settings: Settings) -> list[str]:
-    """Make the topics that are not there yet. Those that are there stay as they are.
+    """Make the topics that are missing; existing ones stay as they are.
 
     The embedded broker makes a topic when asked for it by name, always with 4 partitions, unless it
     was started with these settings and so has it already.
@@ -84,8 +67,8 @@ def create(settings: Settings) -> list[str]:
 def grow(settings: Settings) -> dict[str, tuple[int, int]]:
     """Add partitions to the output topics until they have as many as the input.
 
-    The input's partitions are never added to: its users' next events would go elsewhere than their
-    last ones. The embedded broker cannot add any.
+    The input never gets more: its users' next events would go to another partition than their last.
+    The embedded broker cannot add any.
 
     Returns
     -------
@@ -99,7 +82,7 @@ def grow(settings: Settings) -> dict[str, tuple[int, int]]:
     """
     there = topic_partitions(settings.broker.bootstrap, security=settings.security)
     wanted = there.get(settings.topics.interactions, 0)
-    changed = {name: (there[name], wanted) for name in _too_few(settings, there)}
+    changed = {name: (there[name], wanted) for name in too_few(settings, there)}
     if settings.broker.embedded or not changed:
         return {}
     admin = AdminClient(clients.common(settings))
@@ -134,16 +117,16 @@ def require(settings: Settings) -> None:
             f"the broker has no topic {', '.join(map(repr, missing))}: make the topics with "
             "`millrace topics create`"
         )
-    if few := _too_few(settings, there):
+    if few := too_few(settings, there):
         topic = settings.topics.interactions
         told = ", ".join(f"topic {name} has {there[name]}" for name in few)
         raise BrokerError(
             f"topic {topic} has {there[topic]} partitions and {told}: an answer goes to the "
-            "partition with its event's number; `millrace topics create` adds those that lack"
+            "partition with its event's number; `millrace topics create` adds the missing ones"
         )
 
 
-def _too_few(settings: Settings, there: dict[str, int]) -> list[str]:
+def too_few(settings: Settings, there: dict[str, int]) -> list[str]:
     """The output topics that have fewer partitions than the input."""
     topics = settings.topics
     wanted = there.get(topics.interactions, 0)
@@ -152,72 +135,6 @@ def _too_few(settings: Settings, there: dict[str, int]) -> list[str]:
         for name in (topics.recommendations, topics.dead_letters)
         if name in there and there[name] < wanted
     ]
-
-
-def check(settings: Settings) -> list[Problem]:
-    """What differs between the topics and the settings; on the embedded broker, partitions only.
-
-    Parameters
-    ----------
-    settings
-        As for `create`.
-
-    Returns
-    -------
-    list of Problem
-        Topics that are missing, or whose partitions, replicas, cleanup policy, message size,
-        retention or kind of timestamp do not fit.
-
-    Raises
-    ------
-    BrokerError
-        When no broker answers, or it refuses.
-    """
-    wanted = settings.topics.partitions
-    there = topic_partitions(settings.broker.bootstrap, security=settings.security)
-    # adding partitions to a topic would send a user's next event elsewhere than the last one
-    remake = (
-        "start `millrace broker` with these settings"
-        if settings.broker.embedded
-        else "delete the topic, which loses its messages, and run `millrace topics create`"
-    )
-    problems = []
-    few = [] if settings.broker.embedded else _too_few(settings, there)
-    for name in policies(settings):
-        if name not in there:
-            problems.append(Problem(name, "missing", "run `millrace topics create`", stops=True))
-        elif name in few:
-            input_ = settings.topics.interactions
-            problems.append(
-                Problem(
-                    name,
-                    f"{there[name]} partitions, and topic {input_} has {there[input_]}",
-                    f"run `millrace topics create`, which adds {there[input_] - there[name]}",
-                    stops=True,
-                )
-            )
-        elif name == settings.topics.item_deltas:
-            continue  # its first partition is used, however many there are
-        elif there[name] != wanted:
-            problems.append(
-                Problem(
-                    name,
-                    f"{there[name]} partitions, and topics.partitions = {wanted}",
-                    f"set topics.partitions = {there[name]}, or {remake}",
-                )
-            )
-    if settings.broker.embedded:
-        return problems
-    present = [name for name in policies(settings) if name in there]
-    found = configurations(settings, present)
-    problems += _check_configurations(settings, found)
-    problems += _check_replicas(settings, found)
-    if settings.topics.interactions in found:
-        problems += _check_retention(settings, found[settings.topics.interactions])
-        problems += _check_time(settings, found[settings.topics.interactions])
-    if settings.topics.item_deltas in found:
-        problems += _check_delta_retention(settings, found[settings.topics.item_deltas])
-    return problems
 
 
 def policies(settings: Settings) -> dict[str, str]:
@@ -234,7 +151,7 @@ def policies(settings: Settings) -> dict[str, str]:
 
 
 def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, ConfigEntry]]:
-    """What the broker says of the configuration of these topics, by name."""
+    """The configuration of these topics on the broker, by name."""
     if not names:
         return {}
     admin = AdminClient(clients.common(settings))  # it ends what is asked when it is let go of
@@ -242,80 +159,11 @@ def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, 
     return {topic.name: _answer(settings, found) for topic, found in asked.items()}
 
 
-def _check_configurations(
-    settings: Settings, found: dict[str, dict[str, ConfigEntry]]
-) -> list[Problem]:
-    problems = []
-    for name, configuration in found.items():
-        policy = configuration["cleanup.policy"].value
-        if policy != policies(settings)[name]:
-            problems.append(
-                Problem(
-                    name,
-                    f"cleanup.policy = {policy}, and Millrace relies on {policies(settings)[name]}",
-                    _alter(settings, name, f"cleanup.policy={policies(settings)[name]}"),
-                )
-            )
-        largest, wanted = _number(configuration, "max.message.bytes"), _largest(settings, name)
-        if largest < wanted:
-            problems.append(
-                Problem(
-                    name,
-                    f"max.message.bytes = {largest}, and {_asks(settings, name)} {wanted}",
-                    _alter(settings, name, f"max.message.bytes={wanted}"),
-                )
-            )
-    return problems
-
-
-def _check_replicas(settings: Settings, found: dict[str, dict[str, ConfigEntry]]) -> list[Problem]:
-    """Topics that take no message: all replicas together are fewer than must have it."""
-    told = AdminClient(clients.common(settings)).list_topics(timeout=clients.TIMEOUT_SECONDS).topics
-    problems = []
-    for name, configuration in found.items():
-        least = _number(configuration, "min.insync.replicas")
-        there = min(len(each.replicas) for each in told[name].partitions.values())
-        if there < least:
-            problems.append(
-                Problem(
-                    name,
-                    f"min.insync.replicas = {least}, and it has {there} replicas: it takes no "
-                    "message",
-                    _alter(settings, name, f"min.insync.replicas={there}")
-                    + f", or make it anew with topics.replication = {least}",
-                    stops=True,
-                )
-            )
-    return problems
-
-
-def _check_time(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
-    """Say that writers of interactions date them as they like, if they do."""
-    name = settings.topics.interactions
-    found = configuration["message.timestamp.type"].value
-    if found == APPEND_TIME:
-        return []
-    return [
-        Problem(
-            name,
-            f"message.timestamp.type = {found}: whoever writes an event dated ahead makes those of "
-            "others late",
-            _alter(settings, name, f"message.timestamp.type={APPEND_TIME}"),
-        )
-    ]
-
-
-def _number(configuration: dict[str, ConfigEntry], name: str) -> int:
-    value = configuration[name].value
-    assert value is not None, name  # the broker hides passwords only
-    return int(value)
-
-
 def _own_configuration(settings: Settings, name: str) -> dict[str, str]:
-    """What a topic is made with beyond what all are.
+    """The configuration of one topic beyond that of all topics.
 
-    That of the interactions keeps all messages, which are what state is rebuilt from, with the
-    broker's time of each, which is what bounds the time that lateness is measured against.
+    Interactions are kept for ever, because state is rebuilt from them, with the broker's time of
+    each, because it bounds the time that lateness is measured against.
     """
     if name == settings.topics.interactions:
         return {
@@ -326,75 +174,16 @@ def _own_configuration(settings: Settings, name: str) -> dict[str, str]:
     return {}
 
 
-def _check_retention(settings: Settings, configuration: dict[str, ConfigEntry]) -> list[Problem]:
-    """Say what a worker without a checkpoint would not learn from the interactions that are kept.
-
-    Messages are kept as long as both limits allow. A limit is a choice, so one problem says what it
-    costs; a time shorter than the pause between two checkpoints costs events even with them.
-    """
-    name = settings.topics.interactions
-    kept_ms = _number(configuration, "retention.ms")
-    kept_bytes = _number(configuration, "retention.bytes")
-    limits = [f"{kept_ms / 3_600_000:,.4g} hours"] * (kept_ms >= 0)
-    limits += [f"{kept_bytes:,} bytes a partition"] * (kept_bytes >= 0)
-    if not limits:
-        return []
-    lost = "a worker without a checkpoint forgets what is older"
-    if 0 <= kept_ms < settings.worker.checkpoint_seconds * 1000:
-        lost = "a worker forgets what was removed before its next checkpoint"
-    keys = [key for key, value in (("retention.ms", kept_ms), ("retention.bytes", kept_bytes))
-            if value >= 0]  # fmt: skip
-    return [
-        Problem(
-            name,
-            f"interactions are kept for {' and '.join(limits)}, and {lost}",
-            _alter(settings, name, ",".join(f"{key}=-1" for key in keys)),
-        )
-    ]
-
-
-def _check_delta_retention(
-    settings: Settings, configuration: dict[str, ConfigEntry]
-) -> list[Problem]:
-    """Say that a checkpoint outlives the deltas that it would be gone on from with, if it does."""
-    name = settings.topics.item_deltas
-    kept_ms = _number(configuration, "retention.ms")
-    least_ms = int(_LEAST_CHECKPOINTS * settings.worker.checkpoint_seconds * 1000)
-    if not 0 <= kept_ms < least_ms:
-        return []
-    return [
-        Problem(
-            name,
-            f"deltas are kept for {kept_ms / 1000:,.0f} s, and a checkpoint is written every "
-            f"{settings.worker.checkpoint_seconds:g} s: a worker that was away for longer learns "
-            "the interactions from their beginning",
-            _alter(settings, name, f"retention.ms={DELTA_RETENTION_MS}"),
-        )
-    ]
-
-
-def _largest(settings: Settings, name: str) -> int:
-    """A topic's largest message, in bytes; a dead letter also says what is wrong with it."""
+def largest_message(settings: Settings, name: str) -> int:
+    """The largest message of a topic, in bytes; a dead letter also holds its error."""
     room = DEAD_LETTER_BYTES if name == settings.topics.dead_letters else 0
     if name == settings.topics.item_deltas:
         return max(settings.topics.message_bytes, DELTA_BYTES)
     return settings.topics.message_bytes + room
 
 
-def _asks(settings: Settings, name: str) -> str:
-    deltas = name == settings.topics.item_deltas
-    return "deltas of items need" if deltas else "topics.message_bytes asks for"
-
-
-def _alter(settings: Settings, topic: str, configuration: str) -> str:
-    return (
-        f"run `kafka-configs.sh --bootstrap-server {settings.broker.bootstrap} --alter "
-        f"--entity-type topics --entity-name {topic} --add-config {configuration}`"
-    )
-
-
 def _create(settings: Settings, names: list[str]) -> list[str]:
-    """Make these topics; those that another process was faster to make are left out."""
+    """Make these topics, and return them without those that another process made meanwhile."""
     topics = [
         NewTopic(
             name,
@@ -402,7 +191,7 @@ def _create(settings: Settings, names: list[str]) -> list[str]:
             settings.topics.replication,
             config={
                 "cleanup.policy": policies(settings)[name],
-                "max.message.bytes": str(_largest(settings, name)),
+                "max.message.bytes": str(largest_message(settings, name)),
             }
             | _own_configuration(settings, name),
         )
@@ -433,7 +222,7 @@ def _create(settings: Settings, names: list[str]) -> list[str]:
 
 
 def _wait_for(settings: Settings, names: list[str]) -> None:
-    """Return once clients are told of these topics: the controller made them, brokers learn it."""
+    """Return once the broker lists these topics, which the controller alone has made so far."""
     deadline = time.monotonic() + clients.TIMEOUT_SECONDS
     while (
         not set(names)
@@ -451,7 +240,7 @@ T = TypeVar("T")
 
 
 def _answer(settings: Settings, asked: Future[T]) -> T:
-    """What the broker answers to an administrator; the embedded broker knows no such requests."""
+    """The result of an admin request; the embedded broker supports none."""
     try:
         return asked.result(clients.TIMEOUT_SECONDS)
     except KafkaException as error:
@@ -461,6 +250,6 @@ def _answer(settings: Settings, asked: Future[T]) -> T:
     except TimeoutError:
         why = f"nothing came for {clients.TIMEOUT_SECONDS:.0f} s"
     raise BrokerError(
-        f"the broker at {settings.broker.bootstrap} answers, but not to an administrator: {why}; "
+        f"the broker at {settings.broker.bootstrap} answers no admin request: {why}; "
         "is it Millrace's embedded one (broker.embedded = true)?"
     )

@@ -1,9 +1,9 @@
 """CloudEvents 1.0 that carry an interaction or an item, in both content modes of Kafka.
 
 In binary mode the attributes are headers (`ce_id`, ...) and the value is the data; in structured
-mode the value holds both. The data goes before its envelope: it may bring its own `event_id`,
-`timestamp` and `kind`. Otherwise the id is the source and the id, for only the pair is unique; the
-moment is the event's `time`; the kind is the last dotted part of its `type`.
+mode the value holds both. The data takes precedence over its envelope: it may have its own
+`event_id`, `timestamp` and `kind`. Otherwise the event id is made of source and id, since only the
+pair is unique; the timestamp is the event's `time`; the kind is the last dotted part of its `type`.
 
 References
 ----------
@@ -38,7 +38,7 @@ class _Attributes(msgspec.Struct, kw_only=True):
 
 
 class _Data(msgspec.Struct, kw_only=True):
-    """An interaction, whose envelope may complete it."""
+    """An interaction; the envelope may give what it lacks."""
 
     event_id: Id | None = None
     user: Id

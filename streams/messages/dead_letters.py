@@ -52,18 +52,18 @@ def dead_letter(
     `message_bytes`, the topic's limit, they are left out: the original is at its origin, which the
     added headers name.
 
-    A record may bear such headers already, above all one that was sent back from the dead letters.
-    Kafka's headers may repeat a name, and its `lastHeader`, like `dict(headers)`, takes the last:
-    that is ours, and what came before tells of the earlier failures.
+    A record may have such headers already, as one that was sent again from the dead letters. Kafka
+    lets headers repeat a name, and its `lastHeader`, like `dict(headers)`, takes the last: that is
+    ours, and those before it describe earlier failures.
 
     Parameters
     ----------
     error
         Why it cannot be read.
     topic, record
-        Where it lies, and what it is.
+        Its topic, and the record itself.
     message_bytes
-        Largest message that the topic of dead letters takes, in bytes, without `DeadLetterHeaders`.
+        The largest message of the topic of dead letters, in bytes, without `DeadLetterHeaders`.
     topic_id
         Kafka's id of the topic; empty if it is not known.
     """

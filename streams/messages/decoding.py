@@ -2,9 +2,9 @@
 
 An id (`event_id`, `user`, `item`) that is empty, blank or holds a control character is refused:
 ids end up in keys, headers, logs and terminals. One that is a whole number is taken as text. Fields
-that Millrace does not know are skipped unread. A field that comes twice makes a message bad, except
-that an interaction of Millrace's own form is not looked through for it: if all of its values fit,
-the last one counts.
+that Millrace does not know are skipped unread. A repeated field makes a message bad, except in an
+interaction of Millrace's own form, which is not searched for one: if all of its values fit, the
+last one counts.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _known_form(value: bytes | None, headers: Headers, dialect: Dialect) -> Inte
         return adapted
     if own.kind in dialect.kinds.weights or own.kind == "forget":
         return own
-    read(value)  # a field that comes twice is what is wrong
+    read(value)  # a repeated field is the fault then
     return msgspec.structs.replace(own, kind=kind_of("kind", own.kind, dialect.kinds))
 
 
@@ -105,17 +105,17 @@ def decode_item(value: bytes | None, headers: Headers = (), received_ms: int | N
 def decode_item_update(value: bytes | None, headers: Headers = ()) -> tuple[Item, frozenset[str]]:
     """The item in a message, and the names of its fields that the message gives.
 
-    In another system's form those count as given that differ from what they are by default.
+    In another system's form, a field counts as given if it differs from its default.
 
     Raises
     ------
     BadMessage
         And nothing else, whatever the bytes are.
     """
-    read(value)  # of a field that comes twice it is the value of neither that is wrong
+    read(value)  # a repeated field is named, and not its value
     data = ids_as_text(value) or value or b""
     document = read(data)
-    # an item requires one field only: other messages would pass for one, and wipe its title
+    # An item needs one field only: another message would be taken for one, and clear its title.
     adapted = adapt_item(data, document, headers)
     if adapted is not None:
         default = Item(item=adapted.item)

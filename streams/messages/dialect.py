@@ -1,4 +1,4 @@
-"""What a shop calls things: the names of its events' fields, and of its kinds.
+"""A shop's own names for the fields and the kinds of its events.
 
 `[events]` and `[kinds]` of the settings; with them a shop's own JSON is read from its topic.
 """
@@ -44,14 +44,14 @@ class Dialect:
 
     @classmethod
     def of(cls, settings: Settings) -> Dialect:
-        """That of the settings."""
+        """The dialect that the settings describe."""
         return cls(settings.events if settings.events.user else None, Kinds(settings.engine.kinds))
 
     def interaction(self, value: bytes, received_ms: int | None) -> Interaction | None:
         """The interaction in a shop's own event; None of a message without the shop's user.
 
-        Without an id, events that are the same in user, item, kind and moment are one. Without a
-        moment the broker's counts.
+        Without an id, events that are equal in user, item, kind and timestamp are one. Without a
+        timestamp the broker's counts.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What other systems call Millrace's kinds, and how they write a moment."""
+"""Other systems' names for Millrace's kinds, and their ways to write a timestamp."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def kind_of(label: str, value: str, kinds: Kinds, forget: bool = False) -> str:
-    """Millrace's kind for a sender's; `forget` says whether that may be one, too."""
+    """Millrace's kind for a sender's; `forget` says whether a `forget` is allowed."""
     kind = kinds.read(value)
     if kind is None or (kind == "forget" and not forget):
         raise unknown_kind(label, value, kinds.known)

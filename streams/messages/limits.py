@@ -1,7 +1,8 @@
-"""What is too large to be taken, told by its bytes before anything looks into it.
+"""Limits of messages, checked on their bytes before anything is parsed.
 
-Topics that others made may hold messages beyond `topics.message_bytes`, and Kafka sets no limit of
-its own to keys and headers. What cannot be written again must not stop the worker that reads it.
+Topics that others made may hold messages beyond `topics.message_bytes`, and Kafka has no limit for
+keys and headers. A message that is too large to be written again must not stop the worker that
+reads it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from streams.messages.schemas import Headers
 ENVELOPE_BYTES = 16_384
 """Key and headers together. Ours are a user id, at most 1 KiB, and headers of tracing."""
 _OVERHEAD_BYTES = 4_096
-"""What a message written may take beside its value: a key of 1 KiB, and Kafka's own framing."""
+"""Room of a written message beside its value: a key of 1 KiB, and Kafka's framing."""
 EVENT_BYTES = 1_310_720
 """An interaction or item. The longest text, 100,000 characters, has 1.2 MB if all are escaped."""
 EVENT_PARTS = 10_000
-"""Commas, colons and opening brackets of one, those of its texts among them."""
+"""Commas, colons and opening brackets of an interaction or item, those in its texts among them."""
 EVENT_DIGITS = 500
-"""Digits in a row of an event of more than `_LARGE` bytes: what a whole number costs grows with the
-square of its length."""
+"""Digits in a row of an event of more than `_LARGE` bytes: the time to parse a whole number grows
+with the square of its length."""
 _LARGE = 100_000
 _NOT_PARTS = bytes(set(range(256)) - set(b",:[{"))
 _AS_DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(" ") for byte in range(128)) + (
@@ -28,10 +29,10 @@ _AS_DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(" ") for byte in r
 
 
 def check_work(value: bytes | None) -> None:
-    """Return if an interaction or item is not more than may be parsed on the event path.
+    """Return if an interaction or item is small enough to be parsed on the event path.
 
-    What JSON costs depends on its values more than on its bytes: 8 MB of one text take 5 ms to
-    parse, 8 MB of numbers seconds.
+    The time to parse JSON depends on its values more than on its bytes: 8 MB of one text take 5 ms
+    to parse, 8 MB of numbers seconds.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def check_size(
 
 
 def check_written(name: str, value: bytes, message_bytes: int) -> None:
-    """Return if the topics take a message that we have made of one that we read.
+    """Return if a message that was made of one that was read is small enough for the topics.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def ids_as_text(value: bytes | None) -> bytes | None:
     """The message with its numeric ids as text; None where it has none, or is no object.
 
-    Nothing but the ids is looked into. Of a field that comes twice the last is taken.
+    Only ids are read. Of a repeated field the last is taken.
     """
     try:
         fields = _FIELDS.decode(value or b"")

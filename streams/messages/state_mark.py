@@ -1,9 +1,9 @@
 """The header of an answer that says which state gave it.
 
-An answer is a fold over the interactions; but a worker also applies the catalogue and what other
-workers told of items, from topics of their own, it takes events of several partitions in an order
-that no offset tells, and may have begun with a checkpoint. With this header a later reader does the
-same again (`streams.tools.past`, docs/proof.md).
+The offset of an interaction does not determine its answer: a worker also applies the catalogue and
+other workers' deltas of items, from topics of their own; it takes the events of its partitions in
+an order that no offset tells; and it may have started from a checkpoint. With this header a later
+reader repeats the same steps (`streams.tools.past`, docs/proof.md).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from streams.messages.schemas import Headers
 
 HEADER = "millrace.state"
 MOST_STEPS = 5_000
-"""Steps that are kept between two answers, some 20 bytes each: a header must not become a load."""
+"""Most steps that are kept between two answers, some 20 bytes each: this bounds the header."""
 
 CatalogueSource = Literal["items", "embeddings", "listed"]
-"""Where a change of the catalogue came from. `listed`: from the embeddings, as a worker reads them
-that starts, which takes items from them, too."""
+"""The origin of a change of the catalogue. `listed`: the embeddings, which a starting worker reads,
+and from which it takes items, too."""
 StepKind = (
     CatalogueSource
     | Literal["learnt", "delta", "collected", "assigned", "taken", "told", "forgot", "rebuilt"]
@@ -42,9 +42,9 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
         `told`: events of a partition below an offset teach the items nothing. `forgot`: some of
         the users that left. `rebuilt`: the state was made anew as if users had never been.
     partition
-        Of the topic that is meant.
+        The partition of the step's topic.
     end
-        The offset after the last that is meant; of `collected`, the number of the delta.
+        The offset after the last message of the step; of `collected`, the number of the delta.
     name
         Of `taken`, the checkpoint's; of `assigned`, the partitions; of `rebuilt`, a `Rebuilt` in
         JSON.
@@ -93,14 +93,14 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """Where in the life of the process that wrote a checkpoint it was cut.
+    """Which answers and steps of its process a checkpoint holds.
 
     Attributes
     ----------
     answers, steps
-        How many answers and steps are in it.
+        How many they are.
     untold
-        The last of these steps, which no answer tells of.
+        The last of these steps, which no answer has reported.
     """
 
     answers: int
@@ -120,11 +120,11 @@ class StateMark(msgspec.Struct, frozen=True, omit_defaults=True):
     n
         How many answers the process had given before this one.
     first
-        How many steps it had told before these.
+        How many steps it had reported before these.
     steps
         What it did since its last answer, in order.
     gap
-        Whether there was more than that, which is not told.
+        Whether steps are missing between the last answer and this one.
     cut
         On a process's first answer, where the checkpoint that it began with was cut.
     """
@@ -143,7 +143,7 @@ _DECODER = msgspec.json.Decoder(StateMark)
 
 
 def read_mark(headers: Headers) -> StateMark | None:
-    """The mark among an answer's headers; None of an answer that has none that can be read."""
+    """The mark in an answer's headers; None if there is none, or it cannot be read."""
     found = dict(headers).get(HEADER)
     try:
         return None if found is None else _DECODER.decode(found)
@@ -174,7 +174,7 @@ class StateMarks:
         return Cut(self._answers, self._told + len(self._steps), list(self._steps))
 
     def end_step(self) -> None:
-        """What is noted from now on is no part of the last step: a checkpoint has that whole."""
+        """End the last step, so that a checkpoint has it whole: a later note begins another."""
         self._grows = False
 
     def note(self, kind: StepKind, partition: int = 0, end: int = 0, name: str = "") -> None:
@@ -191,7 +191,7 @@ class StateMarks:
         self._steps.append(step)
 
     def lose(self) -> None:
-        """Note that what was done since the last answer cannot be told."""
+        """Note that the steps since the last answer are not known."""
         self._told += len(self._steps)
         self._steps, self._gap = [], True
 
@@ -209,4 +209,4 @@ class StateMarks:
 
 
 _GROWING = ("items", "embeddings", "listed", "learnt", "delta")
-"""Steps of which two in a row are one."""
+"""Kinds of steps of which two in a row are merged into one."""

@@ -23,7 +23,8 @@ from prometheus_client.samples import Sample
 from engine.evaluation.provenance import provenance
 from streams.kafka import clients, topics
 from streams.processes import Child
-from streams.settings import LogSettings, SecuritySettings, Settings, WebSettings, as_environment
+from streams.settings import LogSettings, SecuritySettings, Settings, WebSettings
+from streams.settings_io import as_environment
 from streams.tools.answer_stats import Tally
 
 _START_SECONDS = 480.0

@@ -1,11 +1,12 @@
-"""What the HTTP API answers, as types that the OpenAPI document is made of."""
+"""The answers of the HTTP API, as types from which the OpenAPI document is made."""
 
 from __future__ import annotations
 
 import msgspec
+from aiohttp import web
 
 from engine.lookup import Neighbour, Origin, Popular, Taken
-from streams.messages.schemas import Model
+from streams.messages.schemas import Model, encode
 from streams.web.errors import Reason
 
 
@@ -66,8 +67,8 @@ class TrendingItems(msgspec.Struct, frozen=True):
 
 
 class WorkerOfGroup(msgspec.Struct, frozen=True):
-    """A worker: where it is asked (empty: nowhere), the partitions that it answers, and whether it
-    is the one that answers this."""
+    """A worker: its address (empty: it has no web server), the partitions that it answers, and
+    whether it gave this answer."""
 
     address: str
     partitions: list[int]
@@ -75,7 +76,7 @@ class WorkerOfGroup(msgspec.Struct, frozen=True):
 
 
 class WorkersOfGroup(msgspec.Struct, frozen=True):
-    """All workers of the group; while partitions move, none has any."""
+    """All workers of the group; while partitions move, none of them has any."""
 
     workers: list[WorkerOfGroup]
 
@@ -99,7 +100,7 @@ class ItemAccepted(msgspec.Struct, frozen=True):
 
 
 class OneOfMany(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one interaction of many: its place in Kafka, or why it is not there."""
+    """The result of one interaction of many: its place in Kafka, or the error."""
 
     event_id: str | None = None
     partition: int | None = None
@@ -108,9 +109,14 @@ class OneOfMany(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ManyAnswered(msgspec.Struct, frozen=True):
-    """What became of many interactions, in the order in which they were sent."""
+    """The results of many interactions, in the order in which they were sent."""
 
     accepted: int
     refused: int
     topic: str
     results: list[OneOfMany]
+
+
+def answer(found: msgspec.Struct, status: int = 200) -> web.Response:
+    """A struct as JSON."""
+    return web.Response(body=encode(found), status=status, content_type="application/json")

@@ -11,13 +11,13 @@ from engine.recommender import Recommender
 from streams.experiments.arms import Arms
 from streams.messages.schemas import Model
 from streams.settings import Settings
-from streams.web.asking import Asking
 from streams.web.engine_access import EngineAccess
 from streams.web.forwarding import Forwarding
 from streams.web.interaction_routes import InteractionRoutes
 from streams.web.item_routes import ItemRoutes
+from streams.web.message_writer import MessageWriter
 from streams.web.openapi import document
-from streams.web.posting import MessageWriter
+from streams.web.ready_engine import ReadyEngine
 from streams.web.user_routes import UserRoutes
 from streams.web.worker_routes import WorkerRoutes
 from streams.web.workers import Workers
@@ -40,19 +40,19 @@ class Api:
         forwarding: Forwarding,
         forgetting: Callable[[], ForgettingStatus],
     ) -> None:
-        asking = Asking(engine, access, health)
+        ready = ReadyEngine(engine, access, health)
         arms = Arms(settings.experiments, settings.engine)
         token = bool(settings.web.token.get_secret_value())
         self.operations = (
-            *UserRoutes(asking, forwarding, model, writer, arms, forgets=token).operations,
-            *ItemRoutes(asking, writer, settings).operations,
+            *UserRoutes(ready, forwarding, model, writer, arms, forgets=token).operations,
+            *ItemRoutes(ready, writer, settings).operations,
             *InteractionRoutes(writer, settings).operations,
-            *WorkerRoutes(workers, asking, forgetting).operations,
+            *WorkerRoutes(workers, ready, forgetting).operations,
         )
         self._document = msgspec.json.encode(document(self.operations, token, engine.kinds.known))
 
     def routes(self) -> list[web.RouteDef]:
-        """All of it, for the server's application."""
+        """The routes of all operations, for the server's application."""
         routes = [operation.route() for operation in self.operations]
         return [*routes, web.get("/openapi.json", self.openapi)]
 

@@ -1,7 +1,7 @@
 """Limits on connections: how many are open, and how long one may be open without a request.
 
-aiohttp sets no limit to either before a connection's first request, and a process has only so many
-file descriptors: the worker's Kafka clients and checkpoints need some, too.
+aiohttp limits neither before a connection's first request, and the file descriptors of a process
+are few: the worker's Kafka clients and checkpoints need some, too.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Connections:
         return len(self._open)
 
     def factory(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """A factory of protocols within these limits, out of aiohttp's own."""
+        """A protocol factory that adds these limits to aiohttp's."""
         return lambda: _Connection(make(), self)
 
     @property
     def middleware(self) -> Middleware:
-        """Middleware that says which connections have a request being handled."""
+        """Middleware that notes which connections have a request being handled."""
 
         @web.middleware
         async def busy(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -67,7 +67,7 @@ class Connections:
         return True
 
     def closed(self, connection: _Connection) -> None:
-        """Count it no longer."""
+        """Count a connection no longer."""
         self._open.pop(connection.inner, None)
         self._busy(connection)
 
@@ -88,7 +88,7 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Hands all on to aiohttp's protocol, unless there is no room for the connection."""
+    """Passes all calls to aiohttp's protocol, unless there is no room for the connection."""
 
     def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self.inner = inner

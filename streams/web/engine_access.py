@@ -1,4 +1,5 @@
-"""How the web server's thread asks the engine, which is the worker's and not thread-safe."""
+"""Access to the engine from the web server's thread: it belongs to the worker and is not
+thread-safe."""
 
 from __future__ import annotations
 
@@ -18,25 +19,24 @@ class EngineUnavailableError(Exception):
 
 
 class EngineAccess:
-    """Hands questions over to the worker's event loop, which answers them between two events."""
+    """Hands functions to the worker's event loop, which runs them between two events."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on ask in this loop, the worker's."""
+        """Use this event loop, the worker's, from now on."""
         self._loop = loop
 
     async def ask(self, function: Callable[[], T]) -> T:
-        """What `function` returns, or raises, when the worker's loop calls it.
+        """Have the worker's loop call `function`; returns or raises what it does.
 
-        It holds up events for as long as it takes. One that nobody waits for any more is not
-        called.
+        Events wait while it runs. It is not called once its caller has stopped waiting.
 
         Raises
         ------
         EngineUnavailableError
-            If the loop is not there, or has not answered within `PATIENCE_SECONDS`.
+            If there is no loop, or it has not called the function within `PATIENCE_SECONDS`.
         """
         answer: Future[T] = Future()
 

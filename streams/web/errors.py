@@ -1,4 +1,4 @@
-"""What the web server answers when it cannot give what was asked for: JSON, and no traceback."""
+"""The answers of the web server to requests that fail: JSON, and no traceback."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CLASSES: dict[int, HttpErrorClass] = {
     503: "Unavailable",
 }
 RETRY_SECONDS = 2
-"""After which a client may ask again what was `Unavailable`."""
+"""Seconds after which a client may retry what was `Unavailable`."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Error(msgspec.Struct, frozen=True):
-    """The body of every answer that is no success."""
+    """The body of every answer to a request that failed."""
 
     error: Reason
 
@@ -78,7 +78,7 @@ class RefusedRequest(Exception):  # noqa: N818
 
 
 def error_response(status: int, reason: Reason) -> web.Response:
-    """The answer of this status, with when to ask again if that makes sense."""
+    """An answer with this status; it says when to retry, if that makes sense."""
     return web.Response(
         body=encode(Error(reason)),
         status=status,
@@ -108,7 +108,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             if name in error.headers:
                 response.headers[name] = error.headers[name]
         return response
-    except ConnectionError:  # whoever asked has gone
+    except ConnectionError:  # the client has gone
         raise
     except Exception:
         log.exception("%s %s failed", request.method, request.path)

@@ -1,9 +1,9 @@
 """What the page shows, collected beside the event path.
 
-On the event path what was applied is only put into a deque. All else is done in the web server's
-thread, twice a second: counting, percentiles by second, the prequential measures. That thread is
-woken besides when something happens to a user whom somebody watches, and for nothing else: while it
-holds Python's lock, an event waits. Memory is bounded, whatever the number of users and items.
+The event path only appends what was applied to a deque. The web server's thread does the rest,
+twice a second: counts, percentiles by second, the prequential measures. Besides, it is woken only
+by events of a user whom somebody watches: while it holds Python's lock, an event waits. Memory is
+bounded, whatever the number of users and items.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from streams.worker.health import Health
 from streams.worker.pipeline import News, Pipeline
 
 HISTORY_SECONDS = 600
-"""How far back a page that is opened sees."""
+"""Seconds of history that a page gets when it is opened."""
 WINDOW_SECONDS = 5
 """Seconds that the latest percentiles are of."""
 _HELD = 20_000
-"""Outputs that wait to be looked at; more would be dropped, and the page's means be of the rest."""
+"""Most outputs that wait to be counted; more are dropped, and the page's means are those of the
+rest."""
 _TICK = 0.5
-"""Seconds between two looks at the news."""
+"""Seconds between two counts of new outputs."""
 _MOST_USERS, _MOST_ITEMS = 4_096, 50_000
 """Users and items that the prequential measures remember, the latest and the most taken."""
 _ACTIVE, _DEAD = 12, 8
@@ -75,7 +76,7 @@ class Second(msgspec.Struct, array_like=True, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A dead letter as its headers tell of it, and when it was written."""
+    """A dead letter as its headers describe it, and when it was written."""
 
     error_class: str
     message: str
@@ -97,7 +98,7 @@ class Figures(msgspec.Struct, kw_only=True, frozen=True):
     lag
         Messages that wait, by partition of this worker's.
     active
-        Whose events were last, latest first.
+        The users of the latest events, latest first.
     second
         The last whole second.
     experiments
@@ -131,7 +132,7 @@ class Latest(NamedTuple):
 
 
 class TooManyWatchersError(Exception):
-    """As many pages are open as are served."""
+    """The most pages that are served are open."""
 
 
 class Watcher:
@@ -145,7 +146,7 @@ class Watcher:
 
 
 class Feed:
-    """Follows a pipeline's news and tells those who watch.
+    """Counts what a pipeline applied, and sends it to the open pages.
 
     `run` and `watching` are for one event loop, the web server's.
 
@@ -180,7 +181,8 @@ class Feed:
         self._closed = False
 
     def hear(self, news: News) -> None:
-        """Keep it for the next look; of a watched user, have that now. For the event path."""
+        """Keep an output for the next count; one of a watched user is sent at once. For the event
+        path."""
         self._news.append(news)
         if isinstance(news, dead_letters.DeadLetter):
             return
@@ -189,7 +191,7 @@ class Feed:
                 self._wake()
 
     async def run(self) -> None:
-        """Look at the news until cancelled."""
+        """Count new outputs until cancelled."""
         self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self._woken.set)
         told = 0
         while True:
@@ -214,7 +216,7 @@ class Feed:
 
     @property
     def closed(self) -> bool:
-        """Whether the server is going away."""
+        """Whether the server is shutting down."""
         return self._closed
 
     @contextmanager
@@ -240,7 +242,7 @@ class Feed:
     # ------------------------------------------------------------------ what came
 
     def look(self, now: float) -> None:
-        """Take what came since the last look; `now` is in seconds since the epoch."""
+        """Count what came since the last call; `now` is in seconds since the epoch."""
         if int(now) != self._now:
             self._end_second()
             self._now = int(now)
@@ -300,7 +302,7 @@ class Feed:
     # ------------------------------------------------------------------ what is shown
 
     def history(self, since: int) -> dict[str, Any]:
-        """What does not change, and the seconds that ended after `since` (s since the epoch)."""
+        """What does not change, and the history after `since` (s since the epoch)."""
         return {
             "model": self.model,
             "since_ms": self.since_ms,
@@ -309,7 +311,7 @@ class Feed:
         }
 
     def figures(self) -> Figures:
-        """What is so now."""
+        """The figures of now."""
         counts = self._pipeline.counts
         return Figures(
             ready=self._health.reason,

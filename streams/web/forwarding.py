@@ -1,7 +1,7 @@
-"""A request about a user whom another worker has, passed on to that worker.
+"""Passes a request about a user on to the worker that has the user.
 
-So a client, a load balancer or the page may ask any worker, with the same token, and is answered by
-the one that learnt from the user's last event.
+A client, a load balancer or the page may therefore ask any worker, with the same token, and is
+answered by the one that learnt from the user's last event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from streams.worker.health import Health
 from streams.worker.partition import Partition
 
 FORWARDED_FOR = "Millrace-Forwarded-For"
-"""Header of a request that was passed on once, and is not again: the address of who asked."""
+"""Header of a request that was passed on, which happens once only: the client's address."""
 _CONNECT_SECONDS = 2.0
 _AGAIN_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
@@ -38,7 +38,8 @@ class Forwarding:
     Parameters
     ----------
     partitions
-        Those of the input by number, as `Assignment.partitions`; of none, all is answered here.
+        The input's partitions by number, as `Assignment.partitions`; if there are none, this worker
+        answers all.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Forwarding:
         self._session: aiohttp.ClientSession | None = None
 
     def join(self, app: web.Application) -> None:
-        """Hold connections to other workers as long as the server answers."""
+        """Keep connections to other workers open while the server runs."""
 
         async def open_session(_app: web.Application) -> None:
             self._session = aiohttp.ClientSession(
@@ -68,7 +69,7 @@ class Forwarding:
 
     @property
     def address(self) -> str:
-        """That of this worker."""
+        """The address of this worker."""
         return self._workers.address
 
     def is_here(self, user: str) -> bool:
@@ -76,7 +77,8 @@ class Forwarding:
         return not self._partitions or self._of(user).ours
 
     def has_left(self, user: str, was_here: bool) -> bool:
-        """Whether this worker does not answer for a user any more, whom it did if `was_here`."""
+        """Whether this worker has stopped answering for a user; `was_here`: whether it did
+        before."""
         if self.is_here(user):
             return False
         return was_here or (self._health.readable and not self._of(user).held)
@@ -84,14 +86,14 @@ class Forwarding:
     async def elsewhere(
         self, request: web.Request, user: str, or_here: bool = False
     ) -> web.StreamResponse | None:
-        """What the worker answers that has the user; None if that is this one.
+        """The answer of the worker that has the user; None if that is this one.
 
-        While the user's partition moves it is asked again, for `PATIENCE_SECONDS`.
+        While the user's partition moves this retries, for `PATIENCE_SECONDS`.
 
         Parameters
         ----------
         or_here
-            Whether this worker may answer after that by what it knows.
+            Whether this worker may answer after that, from what it knows.
 
         Raises
         ------
@@ -123,7 +125,7 @@ class Forwarding:
                 )
             if owner not in (None, self._workers.address):
                 return await self._pass_on(request, owner)
-        # Nobody else has it: this one still does, or says itself that it is not ready.
+        # No other worker has it: this one still does, or answers itself that it is not ready.
         if partition.held or not self._health.readable:
             return None
         raise RefusedRequest(
@@ -156,14 +158,14 @@ class Forwarding:
                 await response.write_eof()
                 return response
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-            if response.prepared:  # whoever asked sees it end too early, and asks again
+            if response.prepared:  # the client sees it end too early, and asks again
                 raise ConnectionError(str(error)) from error
             raise RefusedRequest(
                 503, f"the worker at {owner}, which has the user, does not answer: {error}"
             ) from None
 
     async def client(self, request: web.Request) -> str:
-        """The address of who asked; of what another worker has passed on, of who asked that."""
+        """The client's address, also if another worker has passed the request on."""
         found = request.remote or ""
         named = request.headers.get(FORWARDED_FOR)
         if named is not None and found in [host(each) for each in await self._workers.known()]:

@@ -1,4 +1,4 @@
-"""Who is answered: whoever has the token, and no page of another site."""
+"""Guards of the web server: only who has the token, and no page of another site, is answered."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from streams.settings import WebSettings
 from streams.web.errors import RefusedRequest
 
 OPEN = ("/health/live", "/health/ready", "/", "/docs")
-"""What is answered without the token: orchestrators ask the first, and none tells a secret."""
+"""Paths that need no token: orchestrators ask for the first two, and no answer holds a secret."""
 OPEN_FOLDER = "/static/"
-"""And the files of the pages, which ask for the token themselves."""
+"""Files of the pages need no token either: the pages ask for it themselves."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OWN = ("same-origin", "none")
-"""Values of `Sec-Fetch-Site`: the server's own page, and whoever typed the address."""
+"""Values of `Sec-Fetch-Site` that are served: the server's own pages, and typed addresses."""
 _MOST_CLIENTS = 4_096
-"""Addresses whose requests are counted, those that asked last."""
-
-
+"""Most addresses whose requests are counted: those that asked last."""
 _REFUSED_SECONDS = 0.25
+"""Seconds that a refusal for too many requests waits."""
+"""Seconds that a refusal for too many requests waits."""
 
 
 def guards(settings: WebSettings) -> list[Middleware]:
     """The middlewares that these settings ask for.
 
-    With a token all but what is open asks for it, as `Authorization: Bearer TOKEN`. Without one,
-    a server of this machine alone answers only those who call it so: a page of another site whose
-    name has been made to mean this machine (DNS rebinding) calls it by that name. And no page of
-    another site may send anything (its browser says in `Origin` where it is from).
+    With a token, all other paths demand it, as `Authorization: Bearer TOKEN`. Without one, a server
+    that only this machine reaches checks the `Host` header, because a page of another site whose
+    name was made to resolve to this machine (DNS rebinding) sends that name. No page of another
+    site may send anything (its browser names the site in `Origin`).
     """
     found: list[Middleware] = []
     if settings.requests_per_second:
@@ -109,7 +109,7 @@ def _rate_guard(rate: float) -> Middleware:
         if len(buckets) > _MOST_CLIENTS:
             buckets.popitem(last=False)
         if left < 1.0:
-            # Whoever asks on as soon as they are refused would cost as much as with an answer.
+            # Clients that retry at once would cost as much as those that are answered.
             await asyncio.sleep(_REFUSED_SECONDS)
             raise RefusedRequest(
                 429, f"more than web.requests_per_second = {rate:g} from {client}; ask again later"

@@ -1,4 +1,4 @@
-"""What the web server tells of itself: requests by route and status, and how long they took."""
+"""Metrics of the web server: requests by route and status, and their durations."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streams.worker.durations import Histogram, exposed
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _STREAMS = ("/live",)
-"""Routes that answer for as long as a page is open: their durations say nothing of the server."""
+"""Routes that stream as long as a page is open: their durations say nothing of the server."""
 OTHER = "other"
-"""The route of paths, and the method of requests, that there are not: a label's values are few."""
+"""The label of unknown routes and methods, which keeps the values of a label few."""
 
 
 class HttpMetrics(Collector):
@@ -61,7 +61,7 @@ class HttpMetrics(Collector):
         yield requests
         durations = HistogramMetricFamily(
             "millrace_http_request_seconds",
-            "Time of a request, from its header to its answer, but for streams.",
+            "Time of a request, from its header to its answer, except streams.",
             labels=("route",),
         )
         for route, histogram in list(self._durations.items()):

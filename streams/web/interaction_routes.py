@@ -17,26 +17,25 @@ from streams.messages.dialect import Dialect
 from streams.messages.limits import check_size, check_work
 from streams.messages.schemas import Headers
 from streams.settings import Settings
-from streams.web.answers import Accepted, ManyAnswered, OneOfMany
-from streams.web.asking import answer
-from streams.web.bodies import body_of, limits, messages_of
+from streams.web.answers import Accepted, ManyAnswered, OneOfMany, answer
 from streams.web.errors import Reason, RefusedRequest
+from streams.web.message_writer import MessageWriter, kafka_headers
 from streams.web.openapi import Operation
 from streams.web.parameters import of_query
-from streams.web.posting import MessageWriter, kafka_headers
+from streams.web.request_body import body_of, limits, messages_of
 
 _CLOUD_EVENTS = "application/cloudevents-batch+json"
 _NOT_WRITTEN = Reason("NotWritten", "another of the request cannot be read (all_or_nothing)")
 
 
 class HowToWrite(msgspec.Struct, frozen=True):
-    """Whether one that cannot be read keeps all others of its request from being written."""
+    """Whether one unreadable interaction keeps all of its request from being written."""
 
     all_or_nothing: bool = False
 
 
 class _Readable(NamedTuple):
-    """A message, and what is read from it."""
+    """A message, and the interaction that was read from it."""
 
     value: bytes
     interaction: Interaction
@@ -91,7 +90,7 @@ class InteractionRoutes:
     async def _write(
         self, read: _Readable | RefusedRequest, headers: Headers
     ) -> tuple[OneOfMany, int]:
-        """What became of one, and its status."""
+        """The result of one interaction, and its status."""
         if isinstance(read, RefusedRequest):
             return OneOfMany(error=read.reason), read.status
         value, interaction = read
@@ -129,7 +128,8 @@ class InteractionRoutes:
 
 
 def _of_each(headers: Headers, request: web.Request) -> Headers:
-    """The headers of each message of many: tracing, and of a batch of CloudEvents what it is.
+    """The headers of each of many messages: tracing, and for a batch of CloudEvents its content
+    type.
 
     Raises
     ------

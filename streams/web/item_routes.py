@@ -1,4 +1,4 @@
-"""The routes of an item: what is known of it, what is near it, its place in the catalogue."""
+"""The routes of items: facts, neighbours, and changes of the catalogue."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from streams.messages.json_reader import read
 from streams.messages.limits import check_size, check_work
 from streams.messages.validation import decoded
 from streams.settings import Settings
-from streams.web.answers import ItemAccepted, ItemNeighbours, PopularItems, TrendingItems
-from streams.web.asking import Asking, answer
-from streams.web.bodies import body_of, limits
+from streams.web.answers import ItemAccepted, ItemNeighbours, PopularItems, TrendingItems, answer
 from streams.web.errors import RefusedRequest
 from streams.web.lists import Categories, Count, of_categories, with_titles
+from streams.web.message_writer import MessageWriter
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
-from streams.web.posting import MessageWriter
+from streams.web.ready_engine import ReadyEngine
+from streams.web.request_body import body_of, limits
 
 T = TypeVar("T")
 
@@ -34,19 +34,19 @@ Nearest = Callable[[Recommender, str, int], list[Neighbour]]
 
 
 class OfItem(msgspec.Struct, frozen=True):
-    """What it is about."""
+    """The item in the path."""
 
     item: Id
 
 
 class HowMany(msgspec.Struct, frozen=True):
-    """How many are asked for."""
+    """How many items are wanted."""
 
     k: Count = 10
 
 
 class Popularity(msgspec.Struct, frozen=True):
-    """How many, of which categories; without any, of those of the settings."""
+    """How many items, and of which categories; without any, those of the settings."""
 
     k: Count = 10
     include: Categories = ()
@@ -74,8 +74,8 @@ _PATCH_RULES = {
 class ItemRoutes:
     """The handlers; they run in the web server's thread."""
 
-    def __init__(self, asking: Asking, writer: MessageWriter, settings: Settings) -> None:
-        self._asking = asking
+    def __init__(self, ready: ReadyEngine, writer: MessageWriter, settings: Settings) -> None:
+        self._ready = ready
         self._writer = writer
         self._message_bytes = settings.topics.message_bytes
         self._web = settings.web
@@ -122,70 +122,71 @@ class ItemRoutes:
     # ------------------------------------------------------------------ what is asked
 
     async def facts(self, request: web.Request) -> web.Response:
-        """What is known of the item."""
-        item, engine = of_path(request, OfItem).item, self._asking.engine
-        found = await self._asking.ask(lambda: lookup.facts(engine, item))
+        """Facts of the item."""
+        item, engine = of_path(request, OfItem).item, self._ready.engine
+        found = await self._ready.ask(lambda: lookup.facts(engine, item))
         return answer(_known(item, found))
 
     async def neighbours(self, request: web.Request) -> web.Response:
-        """What users take around the item."""
+        """Items that users take close to this one."""
         return await self._near(request, lookup.neighbours)
 
     async def similar(self, request: web.Request) -> web.Response:
-        """What reads like the item."""
+        """Items whose texts are like this one's."""
         return await self._near(request, lookup.similar)
 
     async def _near(self, request: web.Request, nearest: Nearest) -> web.Response:
         item, k = of_path(request, OfItem).item, of_query(request, HowMany).k
-        engine = self._asking.engine
+        engine = self._ready.engine
 
         def look() -> ItemNeighbours | None:
             if not lookup.knows_item(engine, item):
                 return None
             return ItemNeighbours(item, lookup.title(engine, item), nearest(engine, item, k))
 
-        return answer(_known(item, await self._asking.ask(look)))
+        return answer(_known(item, await self._ready.ask(look)))
 
     async def popular(self, request: web.Request) -> web.Response:
         """The items that were taken most."""
-        wanted, engine = of_query(request, Popularity), self._asking.engine
+        wanted, engine = of_query(request, Popularity), self._ready.engine
 
         def look() -> PopularItems:
             return PopularItems(lookup.popular(engine, wanted.k, self._rules(wanted)))
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     async def trending(self, request: web.Request) -> web.Response:
-        """What is trending."""
-        wanted, engine = of_query(request, Popularity), self._asking.engine
+        """The trending items."""
+        wanted, engine = of_query(request, Popularity), self._ready.engine
 
         def look() -> TrendingItems:
             # No user has an empty id.
             ranked = engine.recommend("", wanted.k, self._rules(wanted)).items
             return TrendingItems(with_titles(engine, ranked))
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     def _rules(self, wanted: Popularity) -> Rules:
-        return of_categories(self._asking.engine.rules, wanted.include, wanted.exclude)
+        return of_categories(self._ready.engine.rules, wanted.include, wanted.exclude)
 
     # ------------------------------------------------------------------ what is written
 
     async def replace_item(self, request: web.Request) -> web.Response:
-        """Write the whole item: what the body does not give is empty from now on."""
+        """Write the whole item: fields that the body lacks become empty."""
         item = of_path(request, OfItem).item
         content, _ = await self._content(request)
-        # With its defaults, which a message would leave out: what is not given stays as it was.
+        # With its defaults, which the encoder would leave out: a field that is not given stays as
+        # it was.
         fields = msgspec.structs.asdict(content)
         if content.timestamp is None:
             del fields["timestamp"]
         return await self._write(item, fields)
 
     async def change_item(self, request: web.Request) -> web.Response:
-        """Write what the body gives, with what has to stand in the same message.
+        """Write the fields that the body gives; some of them only together.
 
-        Kafka keeps the last message about an item alone, and its text's embedding is made of title,
-        text and categories of one message.
+        Kafka keeps only the last message about an item, and the embedding is made of title, text
+        and categories of one message.
         """
         item = of_path(request, OfItem).item
         content, given = await self._content(request)
@@ -197,8 +198,8 @@ class ItemRoutes:
                 'text: missing; send it with title or categories ("" for none): the item is ranked '
                 "by all three together",
             )
-        engine = self._asking.engine
-        known = _known(item, await self._asking.ask(lambda: lookup.facts(engine, item)))
+        engine = self._ready.engine
+        known = _known(item, await self._ready.ask(lambda: lookup.facts(engine, item)))
         fields = {name: getattr(content, name) for name in given}
         if "text" in given:
             title = "" if known.title == item else known.title
@@ -214,7 +215,7 @@ class ItemRoutes:
         return answer(ItemAccepted(item, at.topic, at.partition, at.offset), 202)
 
     async def _content(self, request: web.Request) -> tuple[ItemContent, set[str]]:
-        """What the body says of an item, and the names of the fields that it gives."""
+        """The item in the body, and the names of the fields that it gives."""
         body = await body_of(request, self._web)
         with limits():
             check_work(body)
@@ -231,13 +232,13 @@ class ItemRoutes:
         with limits():
             check_size(item.encode(), message, (), self._message_bytes)
             check_work(message)
-        decode_item_update(message)  # the worker will read it in the same way
+        decode_item_update(message)  # the worker reads it in the same way
         at = await self._writer.item(item, message)
         return answer(ItemAccepted(item, at.topic, at.partition, at.offset), 202)
 
 
 def _known(item: str, found: T | None) -> T:
-    """What was found of an item; raises `RefusedRequest` (404) if nothing was."""
+    """What was found, unless it is None; raises `RefusedRequest` (404) then."""
     if found is None:
         raise RefusedRequest(404, f"item: {shown(item)} is not known")
     return found

@@ -32,7 +32,7 @@ def of_categories(rules: Rules, include: Iterable[str], exclude: Iterable[str]) 
 def with_titles(
     engine: Recommender, ranked: Iterable[Ranked | RankedItem]
 ) -> list[RecommendedItem]:
-    """A list of the engine's, or of an answer, as people are shown it."""
+    """A list of the engine, or of an answer, with titles for people."""
     return [
         RecommendedItem(entry.item, lookup.title(engine, entry.item), entry.score, entry.reason)
         for entry in ranked

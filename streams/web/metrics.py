@@ -1,7 +1,7 @@
-"""What a worker tells Prometheus: docs/metrics.md is the table of it.
+"""A worker's metrics for Prometheus; docs/metrics.md lists them.
 
-All is read when asked for, by the web server's thread, so an event costs nothing but its own
-counting (streams/worker/durations.py).
+The web server's thread reads all of them when asked, so an event costs only its own counting
+(streams/worker/durations.py, streams/worker/drift.py).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from streams.experiments.comparison import Comparison
 from streams.messages.bad_message import ERROR_CLASSES
 from streams.worker.assignment import Assignment
 from streams.worker.checkpoints import Checkpoints
+from streams.worker.drift import SCORES, SHARES, cumulative
 from streams.worker.durations import exposed
 from streams.worker.health import Health
 from streams.worker.pipeline import Pipeline
@@ -50,7 +51,7 @@ def registry(
 
 @dataclass(eq=False)  # a registry keeps collectors by identity
 class WorkerMetrics(Collector):
-    """Reads what a worker's parts count."""
+    """Reads the counts of a worker's parts."""
 
     pipeline: Pipeline
     assignment: Assignment
@@ -63,7 +64,7 @@ class WorkerMetrics(Collector):
         yield _labelled(
             GaugeMetricFamily,
             "millrace_build_info",
-            "Which Millrace this is and what it ranks with; always 1.",
+            "Version, model and aggregator of this Millrace; always 1.",
             ("version", "model", "aggregator"),
             {(version("millrace-recommender"), self.settings.model, self.settings.aggregator): 1},
         )
@@ -77,7 +78,7 @@ class WorkerMetrics(Collector):
     def _of_worker(self) -> Iterator[Metric]:
         counts = self.pipeline.counts
         yield _gauge(
-            "worker_ready", "Whether /health/ready says yes: 1 or 0.", int(self.health.ready)
+            "worker_ready", "Whether /health/ready answers 200: 1 or 0.", int(self.health.ready)
         )
         yield _gauge(
             "worker_partitions",
@@ -88,10 +89,18 @@ class WorkerMetrics(Collector):
             ("events", counts.received, "Events received."),
             ("recommendations", counts.recommendations, "Recommendations written."),
             ("duplicates", counts.duplicates, "Events whose event_id was known already."),
-            ("replayed", counts.replayed, "Events learnt again after a restart, answered before."),
-            ("followed", counts.followed, "Events of others that the items were told of."),
-            ("deltas", counts.deltas, "Messages that told other workers of items."),
-            ("delta_bytes", counts.delta_bytes, "Size of those messages."),
+            (
+                "replayed",
+                counts.replayed,
+                "Answered events that were learnt again after a restart.",
+            ),
+            (
+                "followed",
+                counts.followed,
+                "Events of other workers whose deltas of items were applied.",
+            ),
+            ("deltas", counts.deltas, "Deltas of items sent to other workers."),
+            ("delta_bytes", counts.delta_bytes, "Size of the deltas sent."),
             ("foreign_keys", counts.foreign_keys, "Events whose key is not their user's id."),
             ("late", counts.late, "Events more than worker.grace_seconds behind the latest."),
         ):
@@ -107,7 +116,7 @@ class WorkerMetrics(Collector):
         yield _labelled(
             CounterMetricFamily,
             "millrace_worker_dead_letters",
-            "Messages that could not be read: interactions and those about items.",
+            "Messages that could not be read: interactions, and messages about items.",
             ("message", "error"),
             letters,
         )
@@ -120,7 +129,7 @@ class WorkerMetrics(Collector):
         )
         yield _gauge(
             "worker_follow_lag_seconds",
-            "Age of the last message of another worker about items when it was applied.",
+            "Age of the last delta of another worker when it was applied.",
             counts.follow_lag_seconds,
         )
         stages = HistogramMetricFamily(
@@ -131,6 +140,24 @@ class WorkerMetrics(Collector):
         for stage, histogram in self.pipeline.durations.histograms.items():
             stages.add_metric([stage], *exposed([histogram]))
         yield stages
+        yield from self._of_drift()
+
+    def _of_drift(self) -> Iterator[Metric]:
+        # Without sums: that of scores, some of which are negative, would be no counter.
+        drift = self.pipeline.drift
+        scores = HistogramMetricFamily(
+            "millrace_worker_top_score", "Score of the first item of each answer."
+        )
+        scores.add_metric([], cumulative(SCORES, drift.scores), None)
+        yield scores
+        popularity = HistogramMetricFamily(
+            "millrace_worker_item_popularity_ratio",
+            "Share of recent interactions of the first item of each answer, and of the item taken.",
+            labels=["of"],
+        )
+        for of, counts in (("recommended", drift.recommended), ("taken", drift.taken)):
+            popularity.add_metric([of], cumulative(SHARES, counts), None)
+        yield popularity
 
     def _of_partitions(self) -> Iterator[Metric]:
         places = self.assignment.partitions.copy()
@@ -167,7 +194,7 @@ class WorkerMetrics(Collector):
             )
         commits = HistogramMetricFamily(
             "millrace_delivery_write_seconds",
-            "Time from sending a batch of answers until the broker has taken it.",
+            "Time from sending a batch of answers until the broker has acknowledged it.",
         )
         commits.add_metric([], *exposed(place.writer.durations for place in places.values()))
         yield commits
@@ -224,7 +251,7 @@ class WorkerMetrics(Collector):
         yield _labelled(
             CounterMetricFamily,
             "millrace_engine_evicted",
-            "Users and items that made room for others.",
+            "Users and items that were evicted to make room for others.",
             ("of",),
             {(kind,): count for kind, count in self.pipeline.evicted._asdict().items()},
         )
@@ -248,7 +275,7 @@ def _labelled(
 
 
 def of_device(work: DeviceWork | None) -> Iterator[Metric]:
-    """What the board did. Its time is labelled as simulated where it is."""
+    """Metrics of the board; a label says whether its time is simulated."""
     if work is None:
         return
     for name, value, text in (
@@ -272,7 +299,7 @@ def of_device(work: DeviceWork | None) -> Iterator[Metric]:
 
 @dataclass(eq=False)
 class ExperimentMetrics(Collector):
-    """What the arms of experiments answered, and how their lists were judged."""
+    """Metrics of the arms of experiments: answers, and measures of their lists."""
 
     pipeline: Pipeline
     comparison: Comparison
@@ -285,11 +312,11 @@ class ExperimentMetrics(Collector):
         told: dict[str, tuple[str, dict[tuple[str, ...], float]]] = {
             "answers": ("Answers by arm.", {arm: answers[arm] for arm in sums}),
             "queries": (
-                "Times that users took something while they had a list at hand.",
+                "Times that users took an item while they had a list.",
                 {arm: each.queries for arm, each in sums.items()},
             ),
             "hits": (
-                "Those of the queries whose item was among the ten first of the list.",
+                "Queries whose item was among the first ten of the list.",
                 {arm: each.hits for arm, each in sums.items()},
             ),
             "gain": (

@@ -15,14 +15,14 @@ from aiohttp.typedefs import Handler
 
 from engine.events import KINDS
 from streams.messages.json_schemas import json_schemas, take_numbers
-from streams.web.bodies import JSON_LINES, MOST_MESSAGES
 from streams.web.errors import Error
 from streams.web.parameters import check_names
+from streams.web.request_body import JSON_LINES, MOST_MESSAGES
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that can be asked, as the router and the document have it.
+    """One operation, for the router and the document.
 
     Attributes
     ----------
@@ -33,18 +33,18 @@ class Operation:
     handler
         Answers it.
     returns, status
-        What a success holds, and its status.
+        The type of a success, and its status.
     refusals
-        Other statuses that it has, beside those of the guards, all with an `Error`.
+        Statuses of failures, beside those of the guards, all with an `Error`.
     in_path, in_query
         Types whose fields are the parameters.
     body
-        What is sent.
+        The type of the body.
     body_rules
-        What JSON Schema asks of the body beside its type.
+        JSON Schema of the body beyond its type.
     many
-        What is answered to an array of such bodies: with the status of a success, with 207 if some
-        were refused, and with a refusal's status if all were.
+        The type of the answer to an array of bodies: with the status of a success, 207 if some were
+        refused, or a refusal's status if all were.
     """
 
     method: str
@@ -61,7 +61,8 @@ class Operation:
     many: type[msgspec.Struct] | None = None
 
     def route(self) -> web.RouteDef:
-        """It for the router. A parameter is one segment; a slash in it comes as %2F."""
+        """The route for aiohttp's router. A parameter is one segment; a slash in it is sent as
+        %2F."""
         pattern = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -71,7 +72,7 @@ class Operation:
         return web.route(self.method, pattern, handle)
 
     def answers(self, refusals: Iterable[int]) -> dict[int, list[type[msgspec.Struct]]]:
-        """The types of each status that it may have, with those of `refusals`."""
+        """The types of the answer by status, those of `refusals` included."""
         found: dict[int, list[type[msgspec.Struct]]] = {self.status: [self.returns]}
         found |= {status: [Error] for status in refusals}
         if self.many is not None:
@@ -88,7 +89,7 @@ def document(
     Parameters
     ----------
     token
-        Whether they ask for one.
+        Whether they demand a token.
     kinds
         The names of the kinds of events that are known.
     """

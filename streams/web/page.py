@@ -45,14 +45,14 @@ _HEADERS = {
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """Whom a page shows, and up to when it knows the history, in s since the epoch."""
+    """The user that a page shows, and until when it has the history, in s since the epoch."""
 
     user: Id | None = None
     since: int = 0
 
 
 class UserAnswer(msgspec.Struct, frozen=True):
-    """An event of the user, and the list that they have since."""
+    """An event of the user, and the list that answered it."""
 
     event_id: str
     kind: str
@@ -87,7 +87,7 @@ class Page:
         }
 
     def join(self, app: web.Application) -> None:
-        """Add the routes, and what runs as long as the server does."""
+        """Add the routes, and the task that runs as long as the server does."""
 
         async def follow(_app: web.Application) -> AsyncIterator[None]:
             following = asyncio.create_task(self._feed.run())
@@ -108,7 +108,7 @@ class Page:
 
     def _ended(self, following: asyncio.Task[None]) -> None:
         if not following.cancelled() and (error := following.exception()) is not None:
-            log.error("the page has no more figures", exc_info=error)
+            log.error("the live page stops: its figures failed", exc_info=error)
             self._feed.close()
 
     async def page(self, request: web.Request) -> web.Response:
@@ -120,7 +120,7 @@ class Page:
         return self._file(request, "docs.html")
 
     async def static(self, request: web.Request) -> web.Response:
-        """Its other files."""
+        """The other files of the pages."""
         return self._file(request, request.match_info["name"])
 
     def _file(self, request: web.Request, name: str) -> web.Response:
@@ -140,7 +140,7 @@ class Page:
         return response
 
     async def live(self, request: web.Request) -> web.StreamResponse:
-        """The stream."""
+        """The stream of server-sent events."""
         check_names(request, Watched)
         watched = of_query(request, Watched)
         user = watched.user or ""
@@ -150,7 +150,8 @@ class Page:
             return await self._follow(request, user, watched.since)
 
     async def _follow(self, request: web.Request, user: str, since: int) -> web.StreamResponse:
-        """Tell of this worker and of a user, until the page goes or the user moves."""
+        """Send this worker's figures and a user's answers, until the page closes or the user
+        moves."""
         was_here = self._forwarding.is_here(user)
         try:
             with self._feed.watching(user) as watcher:
@@ -162,7 +163,7 @@ class Page:
                 here = {"worker": self._forwarding.address}
                 history = msgspec.json.encode(here | self._feed.history(since))
                 figures = msgspec.json.encode(self._feed.figures())
-                with suppress(ConnectionError):  # whoever looked has gone
+                with suppress(ConnectionError):  # the browser has gone
                     await response.write(_event("history", history) + _event("figures", figures))
                     while not (
                         self._feed.closed or (user and self._forwarding.has_left(user, was_here))
@@ -176,7 +177,7 @@ class Page:
 
     @contextmanager
     def _one_more(self, client: str) -> Iterator[None]:
-        """A page of this address, while it is open."""
+        """Count a page of this address while it is open."""
         if self._open[client] >= self._per_client:
             raise RefusedRequest(
                 429, f"{self._per_client} pages of {client} are open: web.pages_per_client"
@@ -190,13 +191,13 @@ class Page:
                 del self._open[client]
 
     async def _tell(self, watcher: Watcher, response: web.StreamResponse) -> None:
-        """Send what the page does not know yet, the latest of each kind."""
+        """Send what the page has not got yet, the latest of each kind."""
         latest, watcher.latest = watcher.latest, None
         figures, watcher.figures = watcher.figures, None
         if latest is not None:
             try:
                 answer = await self._answer(latest)
-            except EngineUnavailableError:  # it is asked again with the next figures
+            except EngineUnavailableError:  # this is retried with the next figures
                 watcher.latest = watcher.latest or latest
             else:
                 await response.write(_event("answer", encode(answer)))
@@ -204,7 +205,7 @@ class Page:
             await response.write(_event("figures", figures))
 
     async def _answer(self, latest: Latest) -> UserAnswer:
-        """The event and its answer; what another worker answered, the engine is asked for."""
+        """The event and its answer; where another worker answered, this engine's list."""
         event, answer = latest
 
         def look() -> UserAnswer:

@@ -24,7 +24,7 @@ def of_path(request: web.Request, type_: type[T]) -> T:
         If it is no UTF-8, or does not fit the type.
     """
     [name] = msgspec.structs.fields(type_)  # type: ignore[arg-type]
-    # As it was sent: what aiohttp has decoded tells %FF from %25FF no more.
+    # As it was sent: after aiohttp's decoding, %FF and %25FF are the same.
     raw = request.rel_url.raw_path.split("/")[2].encode(errors="surrogateescape")
     try:
         value = unquote_to_bytes(raw).decode()
@@ -34,14 +34,14 @@ def of_path(request: web.Request, type_: type[T]) -> T:
 
 
 def of_query(request: web.Request, type_: type[T]) -> T:
-    """The parameters of a query; a field that is a tuple takes a parameter as often as it comes.
+    """The parameters of a query; one whose field is a tuple may be repeated.
 
     Raises
     ------
     BadMessage
         If a value does not fit.
     RefusedRequest
-        400, if a parameter comes twice that is one.
+        400, if any other parameter is repeated.
     """
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(type_):  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""The worker's web server: /metrics for Prometheus, /health for whoever runs it, and the routes
-that others add.
+"""The worker's web server: /metrics for Prometheus, /health for orchestrators, and the routes that
+other modules add.
 
-It has a thread and an event loop of its own, so that it answers also when the worker's hangs.
+It has its own thread and event loop, so that it answers even when the worker's hangs.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from streams.worker.health import Health
 log = logging.getLogger("millrace.web")
 
 _PORTS = 16
-"""Ports that are tried where none is set: several workers of one machine."""
+"""Ports that are tried if none is set, for several workers on one machine."""
 
 
 class Part(Protocol):
-    """What has more than routes to add: something that runs as long as the server does."""
+    """Something that runs as long as the server does, beside its routes."""
 
     def join(self, app: web.Application) -> None:
-        """Add it."""
+        """Add it to the application."""
 
 
 def application(
@@ -50,12 +50,12 @@ def application(
 ) -> web.Application:
     """The routes, those of others among them, behind the guards that the settings ask for.
 
-    What it answers is counted in `metrics`, too.
+    Requests are counted in `metrics`.
     """
 
     async def live(_request: web.Request) -> web.Response:
         found = {"status": "live"}
-        if health.input_gone:  # it waits: whoever looks should know for what
+        if health.input_gone:  # it waits: the answer says what for
             found["waiting_for"] = health.input_gone
         return web.json_response(found)
 
@@ -95,7 +95,7 @@ class WebServer:
     ) -> None:
         self._socket = _listening(settings)
         self.port = int(self._socket.getsockname()[1])
-        # A child that writes a checkpoint may outlive us, and must not keep the port.
+        # A child that writes a checkpoint may outlive this process, and must not keep the port.
         os.register_at_fork(after_in_child=self._socket.close)
         # What it logs, with a traceback each, are requests that are no HTTP; they get a 400. What
         # fails in a handler is logged where it is caught.
@@ -112,7 +112,7 @@ class WebServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Answer what has been asked, and end the thread."""
+        """Finish open requests, and end the thread."""
         with suppress(RuntimeError):  # closed before
             self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()

@@ -1,4 +1,4 @@
-"""The routes of a user: what to recommend, what they took, and to forget them."""
+"""The routes of users: recommendations, their interactions, and to be forgotten."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from streams.experiments.lists import explain, recommend
 from streams.messages.bad_message import shown
 from streams.messages.forget_request import forget_request
 from streams.messages.schemas import Model, encode
-from streams.web.answers import Accepted, UserInteractions, UserRecommendations
-from streams.web.asking import Asking, answer
+from streams.web.answers import Accepted, UserInteractions, UserRecommendations, answer
 from streams.web.errors import RefusedRequest
 from streams.web.forwarding import Forwarding
 from streams.web.lists import Categories, Count, of_categories, with_titles
+from streams.web.message_writer import MessageWriter
 from streams.web.openapi import Operation
 from streams.web.parameters import of_path, of_query
-from streams.web.posting import MessageWriter
+from streams.web.ready_engine import ReadyEngine
 
 _NEAR = 50
-"""Items around an item in whose context is recommended, at least."""
+"""Least number of neighbours that are looked at for a list in the context of an item."""
 
 
 class OfUser(msgspec.Struct, frozen=True):
-    """Whom it is about."""
+    """The user in the path."""
 
     user: Id
 
@@ -50,14 +50,14 @@ class Wanted(msgspec.Struct, frozen=True):
     include, exclude
         Categories: items of at least one of these, of none of those; in place of the settings'.
     exclude_item
-        Items that are not wanted, as those that the page shows already.
+        Items to leave out, as those that the page shows already.
     exclude_seen
-        Leave out whatever the user took, viewed or disliked.
+        Whether to leave out all items that the user took, viewed or disliked.
     context
         An item: only what goes with it is wanted, and never itself.
     explain
-        Say of each item what each feature adds to its score, and with which of the user's own
-        items it goes.
+        Whether to say of each item what each feature adds to its score, and with which of the
+        user's own items it goes.
     """
 
     k: Count | None = None
@@ -75,21 +75,21 @@ class UserRoutes:
     Parameters
     ----------
     arms
-        Those of the experiments.
+        The arms of all experiments.
     forgets
         Whether users may be forgotten by `DELETE`: the server has a token.
     """
 
     def __init__(
         self,
-        asking: Asking,
+        ready: ReadyEngine,
         forwarding: Forwarding,
         model: Model,
         writer: MessageWriter,
         arms: Arms,
         forgets: bool,
     ) -> None:
-        self._asking = asking
+        self._ready = ready
         self._forwarding = forwarding
         self._model = model
         self._writer = writer
@@ -112,13 +112,13 @@ class UserRoutes:
         )  # fmt: skip
 
     async def recommendations(self, request: web.Request) -> web.StreamResponse:
-        """The user's list; of somebody unknown, what is trending."""
+        """The user's list; for an unknown user, what is trending."""
         user, wanted = of_path(request, OfUser).user, of_query(request, Wanted)
         # While the user moves between workers, what is trending is better than nothing.
         heard = await self._forwarding.elsewhere(request, user, or_here=True)
         if heard is not None:
             return heard
-        engine, now = self._asking.engine, time.time_ns() // 1_000_000
+        engine, now = self._ready.engine, time.time_ns() // 1_000_000
 
         def look() -> UserRecommendations:
             arms = self._arms.of(user)
@@ -136,11 +136,11 @@ class UserRoutes:
                 ]
             return UserRecommendations(user, known, items, self._model, arms)
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     async def interactions(self, request: web.Request) -> web.StreamResponse:
-        """What the user took."""
-        user, engine = of_path(request, OfUser).user, self._asking.engine
+        """The user's interactions."""
+        user, engine = of_path(request, OfUser).user, self._ready.engine
         if (heard := await self._forwarding.elsewhere(request, user)) is not None:
             return heard
 
@@ -148,10 +148,10 @@ class UserRoutes:
             taken: list[Taken] = lookup.recent(engine, user)
             return UserInteractions(user, lookup.knows_user(engine, user), taken)
 
-        return answer(await self._asking.ask(look))
+        return answer(await self._ready.ask(look))
 
     async def forget(self, request: web.Request) -> web.Response:
-        """Write that the user is to be forgotten."""
+        """Write a `forget` of the user."""
         user = of_path(request, OfUser).user
         if not self._forgets:
             raise RefusedRequest(

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from streams.web.answers import WorkerOfGroup, WorkersOfGroup
-from streams.web.asking import Asking, answer
+from streams.web.answers import WorkerOfGroup, WorkersOfGroup, answer
 from streams.web.openapi import Operation
+from streams.web.ready_engine import ReadyEngine
 from streams.web.workers import Workers
 from streams.worker.exact_forgetting import ForgettingStatus
 
@@ -17,9 +17,9 @@ class WorkerRoutes:
     """The handlers; they run in the web server's thread."""
 
     def __init__(
-        self, workers: Workers, asking: Asking, forgetting: Callable[[], ForgettingStatus]
+        self, workers: Workers, ready: ReadyEngine, forgetting: Callable[[], ForgettingStatus]
     ) -> None:
-        self._workers, self._asking, self._forgetting = workers, asking, forgetting
+        self._workers, self._ready, self._forgetting = workers, ready, forgetting
         self.operations = (
             Operation(
                 "GET", "/workers", "The workers of the group, and the partitions of each",
@@ -32,7 +32,7 @@ class WorkerRoutes:
         )  # fmt: skip
 
     async def workers(self, _request: web.Request) -> web.Response:
-        """All that the group has now."""
+        """All workers that the group has now."""
         found = await self._workers.known()
         asked = self._workers.address
         return answer(
@@ -41,4 +41,4 @@ class WorkerRoutes:
 
     async def forgetting(self, _request: web.Request) -> web.Response:
         """As of now."""
-        return answer(await self._asking.ask(self._forgetting))
+        return answer(await self._ready.ask(self._forgetting))

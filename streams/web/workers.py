@@ -1,4 +1,4 @@
-"""Which worker has which partition, and where it is asked."""
+"""Which worker has which partition, and its address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.settings import Settings
 from streams.web.errors import RefusedRequest
 
 _KNOWN_SECONDS = 1.0
-"""How long an answer of the group's coordinator is used."""
+"""Seconds for which an answer of the group's coordinator is used."""
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
@@ -24,12 +24,12 @@ class Workers:
     Parameters
     ----------
     ask
-        Asks the group for its members; it may block.
+        Asks the group's coordinator for its members; it may block.
 
     Attributes
     ----------
     address
-        That of this worker; empty until its web server listens.
+        The address of this worker; empty until its web server listens.
     """
 
     def __init__(self, ask: Callable[[], list[Member]]) -> None:
@@ -40,7 +40,7 @@ class Workers:
         self._asking = asyncio.Lock()
 
     async def known(self) -> list[Member]:
-        """All of them, as they were at most a second ago.
+        """All workers, as they were at most a second ago.
 
         Raises
         ------
@@ -59,8 +59,8 @@ class Workers:
             return self._known
 
     async def owner(self, partition: int) -> str | None:
-        """The address of the worker that has a partition, empty if it has no web server; None if
-        none has it now, as while partitions move."""
+        """The address of the worker that has a partition, empty if it has no web server; None if no
+        worker has it, as while partitions move."""
         for member in await self.known():
             if partition in member.partitions:
                 return member.address

@@ -29,7 +29,8 @@ from streams.kafka.record import Record
 from streams.messages.schemas import Model
 from streams.messages.state_mark import Rebuilt, Round, StateMarks
 from streams.processes import Child
-from streams.settings import Settings, SettingsError, as_environment
+from streams.settings import Settings, SettingsError
+from streams.settings_io import as_environment
 from streams.worker.catalogue import Catalogue
 from streams.worker.checkpoints import asked_before
 from streams.worker.counts import Counts

@@ -38,6 +38,7 @@ from streams.messages.state_mark import HEADER, StateMarks
 from streams.settings import Settings
 from streams.worker.counts import Counts
 from streams.worker.delivery import Output
+from streams.worker.drift import Drift
 from streams.worker.durations import StageDurations
 from streams.worker.partition import Partition, Progress
 from streams.worker.traces import Traces
@@ -70,8 +71,9 @@ class Pipeline:
         Writes the header of each answer that says which state gave it.
     traces
         Makes spans of answers, where a collector is named.
-    counts, durations
-        What became of the events, and how long the stages of the answered ones took.
+    counts, durations, drift
+        What became of the events, how long the stages of the answered ones took, and what shows
+        that users, items or answers are others than last week.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Pipeline:
         self.marks: StateMarks | None = None
         self.traces: Traces | None = None
         self.durations = StageDurations()
+        self.drift = Drift(engine)
         self.arms = Arms(settings.experiments, settings.engine)
         self._engine = engine
         self._dialect = Dialect.of(settings)
@@ -241,6 +244,7 @@ class Pipeline:
             if event.item is None:
                 continue
             number = items.find(event.item)
+            self.drift.count_taken(number)
             if number is None or unlisted[number]:
                 self.counts.unknown["unlisted"] += 1
             if number is None and ("item", event.item) not in met:
@@ -298,6 +302,7 @@ class Pipeline:
             )
             self.counts.recommendations += 1
             self.durations.observe(message.latency_us)
+            self.drift.count_answer(answer.items)
             self.on_news((event, message))
         return outputs
 

@@ -22,7 +22,8 @@ from streams.kafka.record import Record
 from streams.kafka.stretch import records_between
 from streams.messages.schemas import Model
 from streams.messages.state_mark import Rebuilt, Round
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from streams.settings_io import load_settings
 from streams.worker.catalogue_log import CatalogueLog
 from streams.worker.input_log import Input
 from streams.worker.partition import Partition, PartitionNotes, Progress

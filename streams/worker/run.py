@@ -23,8 +23,8 @@ from streams.web import metrics
 from streams.web.api import Api
 from streams.web.feed import Feed
 from streams.web.forwarding import Forwarding
+from streams.web.message_writer import MessageWriter
 from streams.web.page import Page
-from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.web.workers import Workers, address_of
 from streams.worker.app import Worker

@@ -20,7 +20,8 @@ from streams.kafka import clients, topics
 from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from tests.streams.object_store import BUCKET, object_store
 from tests.streams.served import PARTITIONS, Served
 from tests.streams.waiting import until

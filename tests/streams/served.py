@@ -15,7 +15,7 @@ from streams.settings import Settings
 from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.forwarding import Forwarding
-from streams.web.posting import MessageWriter
+from streams.web.message_writer import MessageWriter
 from streams.web.server import serve
 from streams.web.workers import Workers
 from streams.worker.exact_forgetting import ForgettingStatus

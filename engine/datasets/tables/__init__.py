@@ -1,7 +1,7 @@
 """Tables in files: what columns one has, and its rows one at a time, numbered by their first line.
 
-A reader a module: `delimited`, `json_objects`, `parquet`. `opening` tells which of them a source is
-for.
+Each module has the reader of one format: `delimited`, `json_objects`, `parquet`. `opening` chooses
+the one for a source.
 """
 
 from engine.datasets.tables.delimited import Delimited

@@ -1,4 +1,4 @@
-"""Delimited text, read by Python's csv: which separator parts it, and whether it has a header."""
+"""Delimited text, read by Python's csv, with its separator and header recognised."""
 
 from __future__ import annotations
 
@@ -156,14 +156,14 @@ def open_delimited(source: Source, start: list[bytes], is_header: IsHeader) -> D
 
 
 def _has_quoted(texts: list[str], separator: str) -> bool:
-    """Whether whole fields are in quotes; else a quote between tabs is a mere inch."""
+    """Whether whole fields are in quotes; if not, a quote between tabs is an inch sign."""
     mark = re.escape(separator)
     whole = re.compile(rf'(?:^|{mark})"(?:[^"]|"")*"(?:{mark}|[\r\n]|$)')
     return any(whole.search(text) for text in texts)
 
 
 def _distinct(columns: list[str]) -> list[str]:
-    """Column names without what comes twice: the later ones, and empty ones, get a number."""
+    """Column names made unique: repeated and empty ones get a number."""
     seen: set[str] = set()
     named = []
     for number, name in enumerate(columns, 1):

@@ -164,9 +164,9 @@ def with_columns(table: JsonLines) -> JsonLines:
 
 
 class Metarank(JsonLines):
-    """Those of Metarank's events that are interactions, or those that are items.
+    """The interactions among Metarank's events, or the items.
 
-    Both lie in one file, among others that are neither. An item's ``fields`` are its columns.
+    One file holds both, among events that are neither. An item's ``fields`` are its columns.
     Source: https://docs.metarank.ai/reference/event-schema
     """
 

@@ -1,4 +1,4 @@
-"""Which table a source is: its first bytes tell."""
+"""Opens a source as the kind of table that its first bytes show."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def first_line(source: Source) -> bytes | None:
 
 
 def is_beside(path: Path) -> bool:
-    """Whether a file in a folder is looked at: hidden ones and pictures of an archive are not."""
+    """Whether a file of a folder is looked at: none whose name begins with a dot or underscore."""
     return path.is_file() and not path.name.startswith((".", "_"))

@@ -1,4 +1,4 @@
-"""What every table is: columns, its first rows as a sample, and its rows one at a time."""
+"""What every table has: columns, its first rows as a sample, and its rows one at a time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Table(ABC):
     Attributes
     ----------
     source
-        Where it is.
+        The stream that holds it.
     columns
         Names; of JSON, a field ``f`` of an object ``o`` is ``o.f``.
     sample
         Its first rows, in the order of the columns, as far as they can be read.
     layout
-        In words, for people.
+        The format in words, for people.
     """
 
     layout: str

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from confluent_kafka import KafkaException, Producer
 
 from streams.brokers.metadata import topic_partitions, unreached_brokers
-from streams.kafka import rights, topics
+from streams.kafka import rights, topic_checks, topics
 from streams.kafka.security import who
 from streams.settings import Settings
 from streams.tools.doctor.finding import Finding
@@ -46,7 +46,7 @@ def listeners(settings: Settings) -> Finding:
 
 def topics_fit(settings: Settings) -> Iterator[Finding]:
     """What is wrong with the topics, one line each."""
-    problems = topics.check(settings)
+    problems = topic_checks.check(settings)
     for problem in problems:
         yield Finding("topics", "fail" if problem.stops else "warn", str(problem))
     if not problems:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, Self
 
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 
 _READY = b"events read again"
 _LEAVE_SECONDS = 60.0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from streams.processes import Child
-from streams.settings import as_environment
+from streams.settings_io import as_environment
 from tests.streams.conftest import Path, interaction
 
 SAYS = """

@@ -9,7 +9,8 @@ import pytest
 
 from engine.settings import EngineSettings
 from streams.experiments.arms import Arms, fraction
-from streams.settings import Settings, SettingsError, as_environment, as_toml, load_settings
+from streams.settings import Settings, SettingsError
+from streams.settings_io import as_environment, as_toml, load_settings
 
 ENGINE = EngineSettings()
 USERS = [f"user-{number}" for number in range(6_000)]

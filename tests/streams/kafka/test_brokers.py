@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streams.brokers import BrokerError, KafkaServer, open_broker, topic_partitions
 from streams.brokers import kafka as kafka_module
-from streams.kafka import topics
+from streams.kafka import topic_checks, topics
 from streams.settings import Settings
 from tests.streams.test_processes import running, until
 
@@ -141,7 +141,7 @@ def test_kafka_keeps_its_data_over_restart_crash_and_a_new_server(kafka_jars, tm
     with KafkaServer(data=tmp_path / "log") as server:
         values = [message.value() for message in read(server.bootstrap, name, 3)]
         assert values == [b"one", b"two", b"three"]
-        assert topics.check(on(server)) == []
+        assert topic_checks.check(on(server)) == []
 
 
 @pytest.mark.parametrize("end", [KafkaServer.kill, KafkaServer.close])

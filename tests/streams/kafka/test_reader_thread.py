@@ -6,7 +6,7 @@ import pytest
 
 from streams.kafka import clients
 from streams.kafka.reader_thread import ReaderThread
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 
 
 def test_what_ended_the_thread_is_raised_when_it_is_finished() -> None:

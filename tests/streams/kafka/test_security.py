@@ -23,16 +23,10 @@ from streams.kafka import rights, topics
 from streams.kafka.security import for_librdkafka
 from streams.messages.schemas import Source
 from streams.processes import Child
-from streams.settings import (
-    SecuritySettings,
-    Settings,
-    SettingsError,
-    as_environment,
-    as_toml,
-    load_settings,
-)
+from streams.settings import SecuritySettings, Settings, SettingsError
+from streams.settings_io import as_environment
 from streams.web.errors import RefusedRequest
-from streams.web.posting import MessageWriter
+from streams.web.message_writer import MessageWriter
 from tests.conftest import TOPICS
 from tests.streams.conftest import Path, interaction
 from tests.streams.secured import USERS, Secured, start
@@ -270,58 +264,6 @@ def test_who_may_not_write_to_the_input_is_told_by_the_api_alone(
 
 
 # ------------------------------------------------------------------ settings
-
-
-SASL = {"protocol": "sasl_ssl", "user": "ann"}
-
-
-def test_the_password_is_in_no_text_that_settings_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MILLRACE_SECURITY__PASSWORD", WRONG)
-    monkeypatch.setenv("MILLRACE_WEB__TOKEN", WRONG)
-    settings = load_settings(None, ["security.protocol=sasl_ssl", "security.user=ann"])
-    assert settings.security.password.get_secret_value() == WRONG
-    for text in (as_toml(settings), repr(settings), str(settings), repr(settings.model_dump())):
-        assert WRONG not in text
-    assert "# password comes from MILLRACE_SECURITY__PASSWORD" in as_toml(settings)
-    assert WRONG not in repr(settings.security)
-
-
-def test_a_child_gets_the_password_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(security=SASL | {"password": WRONG})
-    for name, value in as_environment(settings).items():
-        monkeypatch.setenv(name, value)
-    assert load_settings() == settings
-
-
-@pytest.mark.parametrize(
-    ("toml", "told"),
-    [
-        (f'[security]\npassword = {{ is = "{WRONG}" }}', "security.password: "),
-        (f'[security]\npasword = "{WRONG}"', "security.pasword: "),
-        (f'[securty]\npassword = "{WRONG}"', "securty: "),
-        (f'[web]\ntokn = "{WRONG}"', "web.tokn: "),
-        (f'[security]\nprotocol = "ssl"\nuser = "ann"\npassword = "{WRONG}"', "user 'ann'"),
-        ('[security]\nprotocol = "tls"', "security.protocol = 'tls'"),
-        ('[security]\nprotocol = "sasl_ssl"\nuser = "ann"', "MILLRACE_SECURITY__PASSWORD"),
-        ('[security]\nprotocol = "sasl_ssl"', "needs a user"),
-        ('[security]\nprotocol = "ssl"\nkey = "k.pem"', "certificate and key"),
-        ('[security]\nca = "ca.pem"', "protocol plaintext"),
-    ],
-)
-def test_a_wrong_setting_is_told_without_a_secret(tmp_path: FilePath, toml: str, told: str) -> None:
-    file = tmp_path / "m.toml"
-    file.write_text(toml)
-    with pytest.raises(SettingsError) as error:
-        load_settings(file)
-    assert told in str(error.value)
-    assert "\n" not in str(error.value)
-    assert WRONG not in str(error.value)
-
-
-def test_a_secret_is_not_taken_from_the_command_line() -> None:
-    with pytest.raises(SettingsError, match="MILLRACE_SECURITY__PASSWORD") as error:
-        load_settings(None, [f"security.password={WRONG}"])
-    assert WRONG not in str(error.value)
 
 
 def test_a_file_that_is_none_is_told(tmp_path: FilePath) -> None:

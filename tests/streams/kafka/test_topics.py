@@ -10,14 +10,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
     ConfigResource,
     NewPartitions,
-    NewTopic,
-    ResourceType,
 )
-from pydantic import ValidationError
 
 from streams.brokers import (
     BrokerError,
@@ -26,22 +21,20 @@ from streams.brokers import (
     open_broker,
     topic_partitions,
 )
-from streams.kafka import topics
-from streams.settings import Settings, SettingsError, load_settings
+from streams.kafka import topic_checks, topics
+from streams.settings import Settings
 from tests.ports import free_port
-from tests.streams.waiting import until
 
-BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 only_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 
 
 def test_create_makes_what_is_missing_once_and_check_then_finds_nothing(settings):
     wanted = settings()
-    assert {(p.topic, p.problem) for p in topics.check(wanted)} == {
+    assert {(p.topic, p.problem) for p in topic_checks.check(wanted)} == {
         (name, "missing") for name in topics.policies(wanted)
     }
     assert set(topics.create(wanted)) == set(topics.policies(wanted))
-    assert topics.check(wanted) == []
+    assert topic_checks.check(wanted) == []
     assert topics.create(wanted) == []
 
 
@@ -49,7 +42,7 @@ def test_another_number_of_partitions_is_told_and_left_alone(settings):
     topics.create(settings())  # 4 partitions on either broker
     wanted = settings(topics={"partitions": 6})
     assert topics.create(wanted) == []
-    problems = topics.check(wanted)
+    problems = topic_checks.check(wanted)
     # The deltas of items need one partition, however many they have.
     assert {p.topic for p in problems} == topics.policies(wanted).keys() - {
         wanted.topics.item_deltas
@@ -77,35 +70,6 @@ def test_settings_reach_the_topics(settings):
 
 
 @only_kafka
-@pytest.mark.parametrize(
-    ("configured", "said", "remedy"),
-    [
-        ({"retention.ms": "604800000"}, "for 168 hours, and a worker without a checkpoint forgets",
-         "retention.ms=-1`"),
-        ({"retention.ms": "-1", "retention.bytes": "1000000"}, "for 1,000,000 bytes a partition,",
-         "retention.bytes=-1`"),
-        ({"retention.ms": "1000", "retention.bytes": "5000"},
-         "hours and 5,000 bytes a partition, and a worker forgets what was removed before its next",
-         "retention.ms=-1,retention.bytes=-1`"),
-    ],
-)  # fmt: skip
-def test_what_a_retention_would_lose_is_said_in_one_line(
-    settings, broker, configured, said, remedy
-):
-    wanted = settings(topics={"partitions": 1})
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    config = {"max.message.bytes": "1572864", **BROKERS_TIME} | configured
-    made = admin.create_topics([NewTopic(wanted.topics.interactions, 1, 1, config=config)])
-    made[wanted.topics.interactions].result()
-    topics.create(wanted)
-    (problem,) = topics.check(wanted)
-    assert problem.topic == wanted.topics.interactions
-    assert said in problem.problem
-    assert problem.remedy.endswith(remedy)
-    assert "\n" not in str(problem)
-
-
-@only_kafka
 def test_topics_that_we_make_keep_all_interactions(settings, broker):
     wanted = settings(topics={"partitions": 1})
     topics.create(wanted)
@@ -113,7 +77,7 @@ def test_topics_that_we_make_keep_all_interactions(settings, broker):
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     found = admin.describe_configs([resource])[resource].result()
     assert [found[key].value for key in ("retention.ms", "retention.bytes")] == ["-1", "-1"]
-    assert topics.check(wanted) == []
+    assert topic_checks.check(wanted) == []
 
 
 @only_kafka
@@ -127,59 +91,9 @@ def test_deltas_of_items_have_one_partition_and_are_kept_for_a_day(settings, bro
     assert found["retention.ms"].value == "86400000"
     assert found["cleanup.policy"].value == "delete"
     rare = settings(topics={"partitions": 3}, worker={"checkpoint_seconds": 10_000.0})
-    (problem,) = topics.check(rare)
+    (problem,) = topic_checks.check(rare)
     assert problem.topic == wanted.topics.item_deltas
     assert "deltas are kept for 86,400 s, and a checkpoint is written every 10000 s" in str(problem)
-
-
-@only_kafka
-def test_policy_and_message_size_of_a_topic_made_by_others(settings, broker):
-    wanted = settings(topics={"partitions": 1})
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    theirs = [
-        NewTopic(wanted.topics.item_embeddings, 1, 1),
-        NewTopic(wanted.topics.recommendations, 1, 1, config={"cleanup.policy": "compact"}),
-        NewTopic(
-            wanted.topics.interactions,
-            1,
-            1,
-            config={"max.message.bytes": "1000000", "retention.ms": "-1", **BROKERS_TIME},
-        ),
-    ]
-    for made in admin.create_topics(theirs).values():
-        made.result()
-    topics.create(wanted)
-    problems = {p.topic: p for p in topics.check(wanted)}
-    assert set(problems) == {topic.topic for topic in theirs}
-    assert "cleanup.policy = delete" in problems[wanted.topics.item_embeddings].problem
-    assert "cleanup.policy = compact" in problems[wanted.topics.recommendations].problem
-    assert problems[wanted.topics.interactions].problem == (
-        "max.message.bytes = 1000000, and topics.message_bytes asks for 1572864"
-    )
-    assert problems[wanted.topics.interactions].remedy.endswith(
-        f"--entity-name {wanted.topics.interactions} --add-config max.message.bytes=1572864`"
-    )
-
-
-@only_kafka
-def test_a_topic_that_keeps_its_writers_time_is_told(settings, broker):
-    wanted = settings(topics={"partitions": 1})
-    topics.create(wanted)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, wanted.topics.interactions)
-    resource.add_incremental_config(
-        ConfigEntry(
-            "message.timestamp.type", "CreateTime",
-            incremental_operation=AlterConfigOpType.SET,
-        )
-    )  # fmt: skip
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.incremental_alter_configs([resource])[resource].result()
-    (problem,) = topics.check(wanted)
-    assert problem.problem == (
-        "message.timestamp.type = CreateTime: whoever writes an event dated ahead makes those of "
-        "others late"
-    )
-    assert problem.remedy.endswith("--add-config message.timestamp.type=LogAppendTime`")
 
 
 @only_kafka
@@ -189,7 +103,7 @@ def test_a_refusal_names_the_topic_and_the_reason(settings):
         topics.create(wanted)
 
 
-@pytest.mark.parametrize("function", [topics.create, topics.check])
+@pytest.mark.parametrize("function", [topics.create, topic_checks.check])
 def test_no_broker(function):
     with socket.socket() as taken:  # bound and not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
@@ -205,7 +119,7 @@ def test_no_broker(function):
 def test_no_broker_is_all_that_is_printed():
     """librdkafka's log lines do not reach the user."""
     code = """
-from streams.kafka import topics
+from streams.kafka import topic_checks, topics
 from streams.brokers import BrokerError
 from streams.settings import Settings
 try:
@@ -262,7 +176,7 @@ def test_an_input_that_was_grown_alone_is_told_and_the_outputs_follow(settings, 
     told = f"topic {names.interactions} has 4 partitions and topic {names.recommendations} has 1"
     assert told in str(error.value)
     assert "millrace topics create" in str(error.value)
-    remedies = {p.topic: p.remedy for p in topics.check(grown)}
+    remedies = {p.topic: p.remedy for p in topic_checks.check(grown)}
     outputs = (names.recommendations, names.dead_letters)
     assert all("`millrace topics create`, which adds 3" in remedies[name] for name in outputs)
     assert topics.grow(grown) == dict.fromkeys(outputs, (1, 4))
@@ -304,50 +218,3 @@ def test_an_advertised_address_that_cannot_be_reached_is_named(kafka_jars, where
             for part in (f"127.0.0.1:{port}", where, "advertised.listeners"):
                 assert part in said, (command, said)
             assert "Traceback" not in said
-
-
-@pytest.mark.parametrize(
-    ("given", "taken"),
-    [
-        ("kafka://one:9092", "one:9092"),
-        ("PLAINTEXT://one:9092, two:9093", "one:9092,two:9093"),
-        ("[::1]:9092", "[::1]:9092"),
-    ],
-)
-def test_addresses_in_url_form_are_taken(given, taken):
-    assert load_settings(None, [f'broker.bootstrap="{given}"']).broker.bootstrap == taken
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("SASL_SSL://one:9092", "security.protocol = sasl_ssl"),
-        ("http://one:9092", "not http://"),
-        ("one", "'one' is not host:port"),
-        ("one:9092/", "is not host:port"),
-    ],
-)
-def test_addresses_that_are_none_are_refused_at_once(given, told):
-    with pytest.raises(SettingsError, match=r"broker\.bootstrap") as error:
-        load_settings(None, [f'broker.bootstrap="{given}"'])
-    assert told in str(error.value)
-
-
-@only_kafka
-def test_a_topic_that_takes_no_message_is_told(settings, broker):
-    chosen = settings()
-    topics.create(chosen)
-    name = chosen.topics.recommendations
-    asked = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
-    change = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[asked])
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    for done in admin.incremental_alter_configs([change]).values():
-        done.result(10)
-    [problem] = until(lambda: topics.check(chosen), 20, "the topic's setting is told")
-    assert (problem.topic, problem.stops) == (name, True)
-    assert "min.insync.replicas = 2, and it has 1 replicas" in problem.problem
-
-
-def test_two_topics_of_one_name_are_refused():
-    with pytest.raises(ValidationError, match="two topics are called 'events'"):
-        Settings(topics={"interactions": "events", "items": "events"})

@@ -13,7 +13,8 @@ from engine.events import Interaction
 from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
 from streams.messages.dialect import Dialect
-from streams.settings import SettingsError, as_environment, as_toml, load_settings
+from streams.settings import SettingsError
+from streams.settings_io import as_environment, as_toml, load_settings
 
 CONFIG = """
 [events]

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 from engine import Recommender
 from streams.cli.app import app
 from streams.kafka import topics
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from streams.tools.doctor import clock, cluster, machine
 from streams.tools.doctor.examine import examine
 from streams.tools.doctor.finding import Finding

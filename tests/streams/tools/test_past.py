@@ -28,7 +28,8 @@ from engine.recommender import Recommender
 from streams.brokers import KafkaServer
 from streams.kafka import clients, topics
 from streams.kafka.record import Record
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from streams.tools.past import answers as past_answers
 from streams.tools.past.audit import Range, audit
 from streams.tools.past.error import PastError

@@ -22,7 +22,8 @@ from streams.brokers import KafkaServer
 from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
 from streams.processes import Child
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from streams.web.forwarding import FORWARDED_FOR
 from tests.conftest import ROOT, TOPICS
 from tests.ports import free_port

@@ -12,7 +12,7 @@ import pytest
 from streams.kafka import clients
 from streams.kafka.partitioner import partition_of
 from streams.messages.decoding import decode_interaction
-from streams.web import bodies
+from streams.web import request_body
 from tests.streams.asking import Heard, ask
 from tests.streams.conftest import interaction
 from tests.streams.served import JSON, PARTITIONS, Served, refusal
@@ -115,7 +115,7 @@ def test_a_batch_of_cloud_events_is_read_and_binary_mode_carries_one(served: Ser
 
 
 def test_bodies_have_limits(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MOST_MESSAGES", 3)
+    monkeypatch.setattr(request_body, "MOST_MESSAGES", 3)
     assert refusal(send(served, encoded(*GOOD))) == (413, "TooLong")
     large = GOOD[0] | {"event_id": "large", "text": "x" * 70_000}
     heard = send(served, encoded(large, GOOD[1] | {"event_id": "beside it"}))

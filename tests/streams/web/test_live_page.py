@@ -28,8 +28,8 @@ from streams.web.api import Api
 from streams.web.engine_access import EngineAccess
 from streams.web.feed import Feed
 from streams.web.forwarding import Forwarding
+from streams.web.message_writer import MessageWriter
 from streams.web.page import Page as LivePage
-from streams.web.posting import MessageWriter
 from streams.web.server import serve
 from streams.web.workers import Workers
 from streams.worker.health import Health

@@ -36,6 +36,7 @@ from tests.streams.waiting import until
 
 ROOT = FilePath(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
+RULE_TESTS = ("alerts_test.yml", "alerts_drift_test.yml")
 EVENTS = 200
 TOKEN = "open-sesame"
 SUBSYSTEMS = {
@@ -136,6 +137,17 @@ def test_the_figures_are_those_of_what_was_sent(families: dict[str, Metric]) -> 
     assert one("millrace_worker_ready") == 1
     unknown = values(families["millrace_worker_unknown"], "millrace_worker_unknown_total", "of")
     assert unknown == {"user": 7, "item": EVENTS, "unlisted": EVENTS}
+    name = "millrace_worker_item_popularity_ratio"
+    taken = [s for s in families[name].samples if s.labels["of"] == "taken"]
+    assert {s.value for s in taken} == {EVENTS}  # each of an item that nobody had taken before
+    recommended, scored = (
+        next(s.value for s in families[metric].samples if s.labels == labels)
+        for metric, labels in (
+            (name, {"of": "recommended", "le": "+Inf"}),
+            ("millrace_worker_top_score", {"le": "+Inf"}),
+        )
+    )
+    assert 0 < recommended == scored <= EVENTS
     answers = values(
         families["millrace_experiment_answers"], "millrace_experiment_answers_total", "arm"
     )
@@ -225,9 +237,7 @@ def expressions() -> list[tuple[str, str]]:
             expression = target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
             assert "$" not in expression
             found.append((panel["title"], expression))
-    for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]:
-        found += [(rule["alert"], rule["expr"]) for rule in group["rules"]]
-    return found
+    return found + [(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
 
 
 def selectors(expression: promql.Expr) -> list[promql.VectorSelector]:
@@ -248,6 +258,9 @@ def test_dashboard_and_alerts_ask_for_what_a_worker_tells(families: dict[str, Me
             for label, value in (sample.labels | {"instance": "a", "job": "millrace"}).items():
                 told[sample.name][label].add(value)
     told["up"] = {"instance": {"a"}, "job": {"millrace"}}
+    for rule in rules():
+        if "record" in rule:
+            told[rule["record"]] = defaultdict(set)
     asked = set()
     for where, text in expressions():
         expression = promql.parse(text)
@@ -325,19 +338,23 @@ def described(family: Metric) -> list[str]:
     return [name, family.type, ", ".join(labels), family.documentation]
 
 
-def alerts() -> list[dict[str, Any]]:
-    [group] = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
-    rules: list[dict[str, Any]] = group["rules"]
-    return rules
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def fired_in(name: str) -> set[str]:
+    """The alerts that the last test of a file of promtool's wants to have fired."""
+    [*_, wrong] = yaml.safe_load((DEPLOY / name).read_text())["tests"]
+    [*_, tried] = wrong["promql_expr_test"]
+    return {re.search(r'alertname="(\w+)"', s["labels"])[1] for s in tried["exp_samples"]}  # type: ignore[index]
 
 
 def test_every_alert_says_what_is_wrong_and_is_tried_and_documented() -> None:
     documented = (ROOT / "docs/metrics.md").read_text()
-    [*_, wrong] = yaml.safe_load((DEPLOY / "alerts_test.yml").read_text())["tests"]
-    [tried] = wrong["promql_expr_test"]
-    fired = {re.search(r'alertname="(\w+)"', s["labels"])[1] for s in tried["exp_samples"]}  # type: ignore[index]
-    assert fired == {rule["alert"] for rule in alerts()}
-    for rule in alerts():
+    alerts = [rule for rule in rules() if "alert" in rule]
+    assert set.union(*map(fired_in, RULE_TESTS)) == {rule["alert"] for rule in alerts}
+    for rule in alerts:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"].endswith((".", "say why."))
         assert f"`{rule['alert']}`" in documented
@@ -345,6 +362,6 @@ def test_every_alert_says_what_is_wrong_and_is_tried_and_documented() -> None:
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here")
 def test_each_alert_fires_when_it_should_and_only_then() -> None:
-    command = ["promtool", "test", "rules", "alerts_test.yml"]
+    command = ["promtool", "test", "rules", *RULE_TESTS]
     done = subprocess.run(command, cwd=DEPLOY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

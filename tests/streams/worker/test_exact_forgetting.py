@@ -22,7 +22,7 @@ from engine.events import Interaction, Item
 from engine.recommender import Recommender
 from engine.state.snapshot import state_digest
 from streams.brokers import KafkaServer
-from streams.settings import as_environment
+from streams.settings_io import as_environment
 from streams.tools.past.audit import Range, audit
 from tests.conftest import settings_on
 from tests.ports import free_port

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.settings import Settings, WebSettings, as_environment
+from streams.settings import Settings, WebSettings
+from streams.settings_io import as_environment
 from tests.ports import free_port
 from tests.streams.asking import ask
 from tests.streams.conftest import Path, interaction

@@ -18,7 +18,8 @@ from engine import Recommender
 from engine.state.snapshot import read_notes
 from streams.kafka.partitioner import partition_of
 from streams.processes import Child
-from streams.settings import Settings, SettingsError, as_environment, load_settings
+from streams.settings import Settings, SettingsError
+from streams.settings_io import as_environment, load_settings
 from streams.tools.doctor import machine
 from streams.worker import checkpointing
 from streams.worker.checkpoints import Checkpoints, Notes

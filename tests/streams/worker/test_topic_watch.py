@@ -15,7 +15,8 @@ from engine.events import Interaction
 from streams.kafka import topics
 from streams.kafka.partitioner import partition_of
 from streams.messages.schemas import encode
-from streams.settings import Settings, as_environment
+from streams.settings import Settings
+from streams.settings_io import as_environment
 from streams.worker.topic_watch import EXIT_STATUS
 from tests.ports import free_port
 from tests.streams.asking import ask

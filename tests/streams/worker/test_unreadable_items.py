@@ -13,7 +13,8 @@ from pathlib import Path as FilePath
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.settings import WebSettings, as_environment
+from streams.settings import WebSettings
+from streams.settings_io import as_environment
 from tests.ports import free_port
 from tests.streams.conftest import Path, interaction
 

@@ -17,7 +17,8 @@ from confluent_kafka import Producer
 from streams.brokers import EmbeddedBroker, KafkaServer
 from streams.kafka import topics
 from streams.processes import Child
-from streams.settings import Settings, WebSettings, as_environment
+from streams.settings import Settings, WebSettings
+from streams.settings_io import as_environment
 from streams.worker.health import Health
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 from tests.ports import free_port
@@ -33,7 +34,7 @@ import time
 from streams.worker import watchdog
 from streams.cli.logs import log_to_stderr
 from streams.worker.pipeline import Pipeline
-from streams.settings import load_settings
+from streams.settings_io import load_settings
 from streams.worker.run import run
 
 handle = Pipeline.handle

@@ -12,7 +12,7 @@ import pytest
 
 from engine.events import Item
 from streams.brokers import EmbeddedBroker, KafkaServer
-from streams.kafka import clients, topics
+from streams.kafka import clients, topic_checks
 from streams.kafka.partitioner import partition_of
 from streams.processes import Child
 from streams.settings import Settings
@@ -310,7 +310,7 @@ def test_events_dated_ahead_make_none_of_another_user_late(
     path = Path(
         settings(topics={"partitions": 1}, worker={"late": "dead-letter", "grace_seconds": 60.0})
     )
-    assert topics.check(path.settings) == []
+    assert topic_checks.check(path.settings) == []
     now, hour = int(time.time() * 1000), 3_600_000
     ahead = [interaction(n, user="mallory", timestamp=now + 23 * hour + n) for n in range(4)]
     honest = [interaction(n, user=f"u{n}", timestamp=now + n) for n in range(4, 104)]

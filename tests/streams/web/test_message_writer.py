@@ -12,8 +12,8 @@ from streams.kafka import clients
 from streams.kafka.partitioner import partition_of
 from streams.messages.bad_message import BadMessage
 from streams.messages.decoding import decode_interaction
-from streams.web import posting
-from streams.web.posting import kafka_headers
+from streams.web import message_writer
+from streams.web.message_writer import kafka_headers
 from tests.ports import free_port
 from tests.streams.asking import Heard
 from tests.streams.conftest import interaction
@@ -151,7 +151,7 @@ def test_what_is_too_large_is_refused(served: Served) -> None:
 
 
 def test_kafka_is_not_waited_for_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posting, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(message_writer, "PATIENCE_SECONDS", 0.5)
     made = Served(f"127.0.0.1:{free_port()}", embedded=False)
     try:
         heard = made.post(msgspec.json.encode(interaction(1)))

@@ -1,4 +1,4 @@
-"""The body of a request, within the limits of the settings, and the messages that it is of."""
+"""The body of a request, within the limits of the settings, and the messages in it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _PACKED = ("gzip", "x-gzip", "deflate")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 MOST_MESSAGES = 1_000
-"""Messages of one body: each waits for Kafka, and for this long the others of the server wait."""
+"""Most messages of one body: while they are handled, other requests wait."""
 
 
 async def body_of(request: web.Request, settings: WebSettings) -> bytes:
-    """The body, unpacked; nothing of one is read whose length says that it is too large.
+    """The decompressed body; one whose length is too large is not read at all.
 
     Raises
     ------
     RefusedRequest
-        413 if it is too large, 408 if it does not come in time, 400 if it cannot be unpacked,
-        415 if it is packed otherwise than with gzip or deflate.
+        413 if it is too large, 408 if it does not arrive in time, 400 if it cannot be decompressed,
+        415 if it is compressed with anything but gzip or deflate.
     """
     most, seconds = settings.body_bytes, settings.body_seconds
     too_large = RefusedRequest(413, f"the body: at most web.body_bytes = {most} are taken")
@@ -53,7 +53,7 @@ async def body_of(request: web.Request, settings: WebSettings) -> bytes:
 
 
 def _unpacked(sent: bytes, encoding: str, most: int) -> bytes:
-    """A body as it was before it was packed; no more than `most` + 1 bytes of it are unpacked."""
+    """A decompressed body; decompression stops after `most` + 1 bytes."""
     if encoding.strip().lower() in ("", "identity"):
         return sent
     if encoding.strip().lower() not in _PACKED:
@@ -80,7 +80,8 @@ def _unreadable(error: Exception) -> RefusedRequest:
 
 @contextmanager
 def limits() -> Iterator[None]:
-    """A message that is larger than may be taken, or be parsed, is answered with 413."""
+    """A context in which a message that is too large to be accepted or parsed is answered with
+    413."""
     try:
         yield
     except BadMessage as error:
@@ -90,7 +91,7 @@ def limits() -> Iterator[None]:
 def messages_of(body: bytes, content_type: str) -> list[bytes] | None:
     """The messages of a body that is a JSON array or JSON lines; None of one that is neither.
 
-    An empty one is neither. The messages are not looked into.
+    An empty body is neither. The messages are not parsed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What comes over HTTP, written to the topics as a replay writes: interactions and items."""
+"""Writes interactions and items that come over HTTP to the topics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streams.settings import Settings
 from streams.web.errors import RefusedRequest
 
 PATIENCE_SECONDS = 5.0
-"""How long Kafka may take to acknowledge an interaction."""
+"""Seconds that Kafka may take to acknowledge a message."""
 _QUOTED = re.compile(rb'\A"((?:[^"\\]|\\.)*)"\Z')
 _GIVEN_UP = (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 _STATUS = {
@@ -51,19 +51,19 @@ def kafka_headers(headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 def _bare(quoted: re.Match[bytes]) -> bytes:
-    """A quoted string of HTTP without its quotes, and without what escapes one inside."""
+    """A quoted string of HTTP without its quotes and escapes."""
     return re.sub(rb"\\(.)", rb"\1", quoted[1])
 
 
 class MessageWriter:
-    """Writes to the input topics from the web server's thread, and waits for Kafka's word.
+    """Writes to the input topics from the web server's thread, and waits for the acknowledgement.
 
-    A worker that may not write to its inputs has one all the same: it says so when it is used.
+    A worker without the right to write to its inputs has a writer, too, which then refuses.
 
     Parameters
     ----------
     partitions
-        Says how many the topic of interactions has now: some may be added while the worker runs.
+        Returns how many the topic of interactions has now: some may be added while the worker runs.
     """
 
     def __init__(self, settings: Settings, partitions: Callable[[], int]) -> None:
@@ -71,7 +71,7 @@ class MessageWriter:
         self._topics = settings.topics
         self._partitions = partitions
         self._failure: KafkaError | None = None
-        # Now, not when the first interaction comes: that would wait a second for its producer's id.
+        # Made now: the first interaction would otherwise wait a second for the producer's id.
         self._start()
 
     async def interaction(self, user: str, value: bytes, headers: Headers) -> Source:
@@ -113,7 +113,7 @@ class MessageWriter:
                 delivered.set_result(at)
 
         if self._failure is not None:
-            self._start()  # the one that failed writes nothing more
+            self._start()  # a producer that failed writes nothing more
         try:
             self._producer.produce(topic, value, key, partition, report, headers=list(headers))
             # librdkafka looks at its clock once a second.
@@ -139,17 +139,19 @@ class MessageWriter:
                 "linger.ms": 0,
             },
         )
-        threading.Thread(target=self._poll, args=(producer,), name="posting", daemon=True).start()
+        threading.Thread(
+            target=self._poll, args=(producer,), name="message-writer", daemon=True
+        ).start()
 
     def _poll(self, producer: Producer) -> None:
-        """Have delivery reports made, until another producer has taken its place."""
+        """Serve delivery reports until another producer has replaced this one."""
         while producer is self._producer or len(producer):
             try:
                 producer.poll(1.0)
             except KafkaException as error:  # a fatal one: nothing more will be written
                 if producer is self._producer:
                     self._failure = error.args[0]
-                producer.purge()  # who waits is told
+                producer.purge()  # the waiting request gets the error
 
     def _refusal(self, topic: str, error: KafkaError) -> RefusedRequest:
         status = _STATUS.get(error.code(), 503)

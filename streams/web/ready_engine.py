@@ -1,4 +1,4 @@
-"""What the handlers of the API share: who asks the engine, and how an answer is written."""
+"""The engine, for handlers of the API that must not ask it before the worker has caught up."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import msgspec
-from aiohttp import web
-
 from engine.recommender import Recommender
-from streams.messages.schemas import encode
 from streams.web.engine_access import EngineAccess
 from streams.web.errors import RefusedRequest
 from streams.worker.health import Health
@@ -19,13 +15,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asking:
+class ReadyEngine:
     """Asks the engine, once the worker has caught up.
 
     Attributes
     ----------
     engine
-        To be read in `ask` alone: it is the worker's and not thread-safe.
+        Only for the function that `ask` runs: the engine belongs to the worker and is not
+        thread-safe.
     """
 
     engine: Recommender
@@ -33,20 +30,15 @@ class Asking:
     health: Health
 
     async def ask(self, function: Callable[[], T]) -> T:
-        """What `function` returns, called between two events.
+        """Run `function` between two events; returns what it returns.
 
         Raises
         ------
         RefusedRequest
             503, if the worker is starting or catching up.
         EngineUnavailableError
-            If it does not get to it in time.
+            If the worker does not run it in time.
         """
         if not self.health.readable:
             raise RefusedRequest(503, f"the worker is not ready: {self.health.reason}")
         return await self.access.ask(function)
-
-
-def answer(found: msgspec.Struct, status: int = 200) -> web.Response:
-    """A struct as JSON."""
-    return web.Response(body=encode(found), status=status, content_type="application/json")
