@@ -39,7 +39,7 @@ def page_of(report: Mapping[str, Any]) -> str:
 
     Raises
     ------
-    SettingsError
+    TrainingError
         If what draws the charts is not installed.
     """
     title = f"{report['paper']}, measured by Millrace"
@@ -103,17 +103,18 @@ def _notes(row: Mapping[str, Any]) -> str:
 
 
 def _stated(report: Mapping[str, Any]) -> list[str]:
+    """Every figure of the paper, with what it says beside it elsewhere."""
     lines = []
-    for row in report["rows"]:
-        for name, one in (row["paper"] or {}).items():
-            value = one["value"]
-            shown = (
-                " to ".join(f"{end:g}" for end in value)
-                if isinstance(value, list)
-                else f"{value:.3g}"
-            )
-            lines.append(f"{row['recipe']}, {name.replace('_', ' ')}: {shown} ({one['source']})")
-    return lines or ["Nothing of these rows is stated in what is at hand."]
+    for recipe, figures in report["published"].items():
+        by_source: dict[str, list[str]] = {}
+        for name, figure in figures.items():
+            deviation = f" ± {figure['sd']:g}" if "sd" in figure else ""
+            note = f" ({figure['note']})" if "note" in figure else ""
+            shown = f"{name.replace('_', ' ')} {figure['value']:g}{deviation}{note}"
+            by_source.setdefault(figure["source"], []).append(shown)
+        stated = "; ".join(f"{source}: {', '.join(found)}" for source, found in by_source.items())
+        lines.append(f'{recipe} is its "{report["paper_names"][recipe]}". {stated}.')
+    return lines
 
 
 def _origin(report: Mapping[str, Any]) -> str:

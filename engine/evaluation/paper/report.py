@@ -9,15 +9,21 @@ import numpy as np
 
 from engine.evaluation.holdout import SHARE
 from engine.evaluation.paper.plan import PARTS
-from engine.evaluation.paper.published import DIFFERENCES, PAPER, PUBLISHED, TRAINING_RATIO
+from engine.evaluation.paper.published import (
+    BASE,
+    COMPARED,
+    DIFFERENCES,
+    MEASURES,
+    PAPER,
+    PAPER_NAMES,
+    published,
+)
 from engine.evaluation.paper.run import REFERENCES, PaperRun
 from engine.evaluation.paper.serving import TITLES
 from engine.evaluation.protocol import MANY, RELEVANT
 from engine.evaluation.provenance import provenance, versions
 from engine.training import Recipe
 
-BASE = "hybrid"
-"""The row whose training time the others are divided by."""
 ENOUGH = 0.99
 """Equal quality: this share of the best validation NDCG@10 of `BASE`."""
 PROTOCOL = {
@@ -69,15 +75,18 @@ def seconds_to(target: float, training: Mapping[str, Any]) -> float | None:
 def report_of(run: PaperRun, source: str) -> dict[str, Any]:
     """What was measured so far, by row, beside the paper's figures; what is missing is null."""
     rows = [_row(run, recipe) for recipe in run.recipes]
-    base = next((row for row in rows if row["recipe"] == BASE), None)
-    for row in rows:
-        for name in ("training_seconds", "seconds_to_quality"):
-            whole, own = base and base[name], row[name]
-            row[f"{name}_ratio"] = own / whole if whole and own is not None else None
+    references = _references(run)
+    base = next((_figures(row) for row in rows if row["recipe"] == BASE), {})
+    for row in (*rows, *references):
+        row["ratios"] = {
+            name: _ratio(value, base.get(name)) for name, value in _figures(row).items()
+        }
     return {
         "paper": PAPER,
+        "published": published(),
+        "paper_names": PAPER_NAMES,
         "rows": rows,
-        "references": _references(run),
+        "references": references,
         "quick": run.amounts.quick,
         "complete": run.complete,
         "seeds": list(range(run.amounts.seeds)),
@@ -89,6 +98,23 @@ def report_of(run: PaperRun, source: str) -> dict[str, Any]:
     }
 
 
+def _figures(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """What a row is compared by: training time, latency, accuracy in the slice `COMPARED`."""
+    split, part = COMPARED
+    accuracy = (row["accuracy"][split] or {}).get(part, {})
+    latency = row["latency_ms"] or {}
+    return {
+        "training_seconds": row["training_seconds"],
+        "seconds_to_quality": row["seconds_to_quality"],
+        **{f"{kind}_ms": latency[kind]["mean"] if latency else None for kind in ("cold", "warm")},
+        **{name: accuracy.get(name) for name in MEASURES},
+    }
+
+
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return value / base if value is not None and base else None
+
+
 def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
     name = recipe.name
     found = {
@@ -97,9 +123,6 @@ def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
         for part in PARTS
     }  # fmt: skip
     trainings = [one["training"] for one in found["random"]]
-    published: dict[str, Any] = dict(PUBLISHED.get(name, {}))
-    if name in TRAINING_RATIO:
-        published["training_ratio"] = {"value": TRAINING_RATIO[name], "source": PAPER}
     wholes = [one["seconds"] + one["start_seconds"] for one in trainings]
     seconds = _mean("training_seconds", wholes) if trainings else {}
     return {
@@ -117,7 +140,6 @@ def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
         "prequential": _prequential(
             run, recipe, [one["prequential"] for one in found["first_half"]]
         ),
-        "paper": published or None,
         "notes": [*(trainings[0]["notes"] if trainings else ()), *_serving_notes(recipe)],
         "error": run.failures.get(name),
     }
@@ -180,11 +202,11 @@ def _references(run: PaperRun) -> list[dict[str, Any]]:
             {
                 "recipe": name,
                 "training_seconds": None,
+                "seconds_to_quality": None,
                 "latency_ms": None,
                 "accuracy": _both(random, temporal, "accuracy"),
                 "full_ranking": _both(random, temporal, "full_ranking"),
                 "prequential": popularity if name == "popularity" else None,
-                "paper": None,
             }
         )
     return rows
