@@ -56,6 +56,11 @@ def charts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             lambda axes: _accuracy(axes, rows, report),
         ),
         (
+            "differences",
+            f"NDCG@10 less that of {BASE}, random split, with the 95 % interval over users",
+            lambda axes: _differences(axes, report["comparisons"]),
+        ),
+        (
             "front",
             "Cold latency and NDCG@10: rows on the line are beaten by no other in both",
             lambda axes: _front(axes, rows),
@@ -205,6 +210,36 @@ def _accuracy(axes: Axes, rows: Sequence[Mapping[str, Any]], report: Mapping[str
             )  # fmt: skip
     axes.set_xlabel("NDCG@10")
     _legend(axes)
+
+
+def _differences(axes: Axes, comparisons: Sequence[Mapping[str, Any]]) -> None:
+    """Of each row to the base, whichever of the two claims to be better."""
+    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for one in comparisons:
+        if one["split"] == COMPARED[0]:
+            ndcg = one["measures"]["ndcg@10"]
+            values = ndcg["difference"], ndcg["low"], ndcg["high"]
+            if one["better"] == BASE:
+                values = -values[0], -values[2], -values[1]
+            row = one["worse"] if one["better"] == BASE else one["better"]
+            found.setdefault(row, {})[one["question"]] = values
+    _bars(axes, list(found))
+    for label, question, shift, colour in (
+        ("all users", "all", -0.15, FIRST), ("ten or more items", COMPARED[1], 0.15, SECOND)
+    ):  # fmt: skip
+        own = [(place + shift, row.get(question)) for place, row in enumerate(found.values())]
+        drawn = [(place, values) for place, values in own if values is not None]
+        axes.errorbar(
+            [value for _, (value, _, _) in drawn], [place for place, _ in drawn],
+            xerr=[[value - low for _, (value, low, _) in drawn],
+                  [high - value for _, (value, _, high) in drawn]],
+            fmt="o", color=colour, markersize=4, capsize=2, label=label,
+        )  # fmt: skip
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_xlabel(f"NDCG@10 less {BASE}'s")
+    if found:
+        _legend(axes)
 
 
 def _front(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation.holdout import SHARE
-from engine.evaluation.paper.plan import PARTS
+from engine.evaluation.paper.comparisons import METHOD, comparisons_of
+from engine.evaluation.paper.plan import PARTS, Part
 from engine.evaluation.paper.published import (
     BASE,
     COMPARED,
@@ -35,6 +36,7 @@ PROTOCOL = {
     "prequential": "the online engine over the second half by time, every event ranked before it "
     "is learnt, begun with a model that was trained on the first half, or with none; it learnt the "
     "first half online in both cases, with embeddings as wide",
+    "comparisons": METHOD,
     "random_order": "the exact expectation over all orders",
     "training": "on the training part alone; a model that is tested takes no early stopping and "
     f"sees no test data. Time to equal quality: until {ENOUGH:.0%} of {BASE}'s best NDCG@10 on a "
@@ -87,6 +89,10 @@ def report_of(run: PaperRun, source: str) -> dict[str, Any]:
         "paper_names": PAPER_NAMES,
         "rows": rows,
         "references": references,
+        "comparisons": [
+            *_comparisons(run, "random"),
+            *_comparisons(run, "temporal"),
+        ],
         "quick": run.amounts.quick,
         "complete": run.complete,
         "seeds": list(range(run.amounts.seeds)),
@@ -96,6 +102,16 @@ def report_of(run: PaperRun, source: str) -> dict[str, Any]:
         "packages": versions(),
         **provenance(source, 0),
     }
+
+
+def _comparisons(run: PaperRun, split: Part) -> list[dict[str, Any]]:
+    by_user: dict[str, dict[int, Any]] = {}
+    for recipe in run.recipes:
+        for seed in range(run.amounts.seeds):
+            found = run.trained.get((recipe.name, split, seed))
+            if found is not None:
+                by_user.setdefault(recipe.name, {})[seed] = found["by_user"]
+    return comparisons_of(by_user, split)
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, float | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from engine.evaluation.paper.comparisons import QUESTIONS, claimed
 from engine.evaluation.paper.published import BASE, COMPARED, MEASURES
 
 NOT_STATED = "not stated"
@@ -40,10 +41,10 @@ def tables_of(report: Mapping[str, Any]) -> list[Table]:
         for split in ("random", "temporal")
         for part in ("all", "ten_or_more")
     ]
-    return [
-        _paper_training(report), _paper_latency(report), _paper_accuracy(report),
-        *accuracy, _catalogue(report), _online(report), _training(report), _latency(report),
-    ]  # fmt: skip
+    papers = [_paper_training(report), _paper_latency(report), _paper_accuracy(report)]
+    claims = [_claims(report, split) for split in ("random", "temporal")]
+    rest = [_catalogue(report), _online(report), _training(report), _latency(report)]
+    return [*papers, *claims, *accuracy, *rest]
 
 
 def _paper_rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -121,6 +122,42 @@ def _slashed(cells: Iterable[str]) -> str:
     """Cells in one; only one of them where all say that there is nothing."""
     found = list(cells)
     return found[0] if set(found) in ({NOT_STATED}, {NOT_MEASURED}) else " / ".join(found)
+
+
+def _claims(report: Mapping[str, Any], split: str) -> Table:
+    """The paper's claims, each with our difference and whether it is shown."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for one in report["comparisons"]:
+        if one["split"] == split:
+            claim = cells.setdefault((one["better"], one["worse"]), {})
+            claim[one["question"]] = _difference(one["measures"]["ndcg@10"])
+    rows = []
+    for (better, worse), found in cells.items():
+        stated = claimed(better, worse)
+        rows.append(
+            [
+                f"{better} > {worse}",
+                _slashed(_signed(stated[name], 2) if stated else NOT_STATED for name in MEASURES),
+                *(found.get(question, NOT_MEASURED) for question in QUESTIONS),
+            ]
+        )
+    return Table(
+        f"Claims, {split} split: difference of NDCG@10",
+        report["protocol"]["comparisons"],
+        ["", "paper P/R/NDCG", "all users", "ten or more items", "whole catalogue"],
+        rows,
+    )
+
+
+def _difference(one: Mapping[str, Any]) -> str:
+    interval = f"[{_signed(one['low'], 4)}, {_signed(one['high'], 4)}]"
+    p = "< .001" if one["p_adjusted"] < 0.001 else f"= {_short(one['p_adjusted'], 3)}"
+    return f"{one['verdict']}: {_signed(one['difference'], 4)} {interval}, p {p}"
+
+
+def _signed(value: float, digits: int) -> str:
+    text = _short(abs(value), digits)
+    return f"{'−' if value < 0 and float(text) else '+'}{text}"
 
 
 def _accuracy(report: Mapping[str, Any], split: str, part: str) -> Table:

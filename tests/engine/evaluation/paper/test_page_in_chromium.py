@@ -114,7 +114,7 @@ def test_charts_can_be_read(opened: Any, scheme: str, width: int, least: float) 
     page = opened(scheme, width)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"paper-{scheme}-{width}.png", full_page=False)
-    assert page.locator("figure svg").count() == 5
+    assert page.locator("figure svg").count() == 6
     assert page.evaluate(FAULTS, least) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
 
