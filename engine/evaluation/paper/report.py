@@ -156,7 +156,11 @@ def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
         "prequential": _prequential(
             run, recipe, [one["prequential"] for one in found["first_half"]]
         ),
-        "notes": [*(trainings[0]["notes"] if trainings else ()), *_serving_notes(recipe)],
+        "notes": [
+            *(trainings[0]["notes"] if trainings else ()),
+            *_serving_notes(recipe),
+            *_missing_seeds(len(trainings), run.amounts.seeds),
+        ],
         "error": run.failures.get(name),
     }
 
@@ -170,6 +174,13 @@ def _serving_notes(recipe: Recipe) -> list[str]:
             "The board is simulated: latencies are those of the simulation, not of a device."
         )
     return notes
+
+
+def _missing_seeds(measured: int, seeds: int) -> list[str]:
+    """What an interrupted run has to say of a row beside rows of more seeds."""
+    if not 0 < measured < seeds:
+        return []
+    return [f"Its random split was measured with {measured} of {seeds} seeds."]
 
 
 def _seconds_to_quality(run: PaperRun, name: str) -> float | None:

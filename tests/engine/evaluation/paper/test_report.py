@@ -18,7 +18,7 @@ from engine.evaluation.protocol import by_scores, own_items
 from engine.evaluation.references import ItemMeanScorer
 from engine.training import recipes
 from tests.engine.builders import took
-from tests.engine.evaluation.paper.stand_in import DATA, RATED, Trainer, recipe, run_of
+from tests.engine.evaluation.paper.stand_in import DATA, RATED, RECIPES, Trainer, recipe, run_of
 
 
 @pytest.fixture
@@ -60,7 +60,19 @@ def test_what_an_interrupted_run_has_is_reported(trainer: Trainer, tmp_path: Pat
         assert len(warnings_of(report)) == 1
         trained = [row["training_seconds"] is not None for row in report["rows"]]
         assert trained == [calls > row for row in range(3)]
+        assert not any("seeds" in note for row in report["rows"] for note in row["notes"])
         assert all(len(row) == len(one.columns) for one in tables_of(report) for row in one.rows)
+
+
+def test_a_row_of_fewer_seeds_says_so(trainer: Trainer, tmp_path: Path) -> None:
+    trainer.interrupt_at = len(RECIPES) + 1  # the first row of the second seed is done
+    run = run_of(trainer, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        list(run.run())
+    first, second, _ = report_of(run, "synthetic")["rows"]
+    said = "Its random split was measured with 1 of 2 seeds."
+    assert said not in first["notes"]
+    assert said in second["notes"]
 
 
 def test_accuracy_is_the_mean_and_deviation_over_seeds(report: dict[str, Any]) -> None:
