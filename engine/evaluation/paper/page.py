@@ -30,8 +30,13 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .3rem .75rem .3rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid color-mix(in srgb, var(--faint) 45%, transparent); }
 th:first-child, td:first-child { text-align: left; }
+td.long { white-space: normal; min-width: 12rem; }
 .warning { padding: .75rem; border: 2px solid var(--second); border-radius: .5rem; }
 """
+
+
+_LONG = 36
+"""Characters of a table's cell above which it takes several lines."""
 
 
 def page_of(report: Mapping[str, Any]) -> str:
@@ -73,14 +78,16 @@ def page_of(report: Mapping[str, Any]) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    )
+    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     return (
         f'<h2>{escape(table.title)}</h2><p class="note">{escape(table.note)}</p>'
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         "</div>"
     )
+
+
+def _cell(text: str) -> str:
+    return f"<td{' class=long' if len(text) > _LONG else ''}>{escape(text)}</td>"
 
 
 def _list(lines: list[str]) -> str:

@@ -43,6 +43,7 @@ def tables_of(report: Mapping[str, Any]) -> list[Table]:
     ]
     papers = [_paper_training(report), _paper_latency(report), _paper_accuracy(report)]
     claims = [_claims(report, split) for split in ("random", "temporal")]
+    claims = [table for table in claims if table.rows]
     rest = [_catalogue(report), _online(report), _training(report), _latency(report)]
     return [*papers, *claims, *accuracy, *rest]
 
@@ -121,7 +122,7 @@ def _own_accuracy(row: Mapping[str, Any]) -> tuple[str, str]:
 def _slashed(cells: Iterable[str]) -> str:
     """Cells in one; only one of them where all say that there is nothing."""
     found = list(cells)
-    return found[0] if set(found) in ({NOT_STATED}, {NOT_MEASURED}) else " / ".join(found)
+    return found[0] if set(found) in ({NOT_STATED}, {NOT_MEASURED}, {""}) else " / ".join(found)
 
 
 def _claims(report: Mapping[str, Any], split: str) -> Table:
@@ -288,14 +289,15 @@ def _plain(value: float | None, form: str) -> str:
 
 
 def _own_ratio(row: Mapping[str, Any], name: str) -> str:
-    return _plain(row["ratios"][name] if row else None, ".2f")
+    # Rows differ by thousandths of an accuracy, by hundredths of all else.
+    return _plain(row["ratios"][name] if row else None, ".3f" if name in MEASURES else ".2f")
 
 
 def _stated(report: Mapping[str, Any], recipe: str, name: str) -> tuple[str, str]:
     """What the paper states of a recipe, and its share of the paper's hybrid."""
     figure = report["published"].get(recipe, {}).get(name)
     if figure is None:
-        return NOT_STATED, NOT_STATED
+        return NOT_STATED, ""
     value = _short(figure["value"], 2) if name in MEASURES else f"{figure['value']:g}"
     deviation = f" ± {figure['sd']:g}" if "sd" in figure else ""
     return value + deviation, f"{figure['ratio']:.2f}"
