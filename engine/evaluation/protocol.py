@@ -151,24 +151,43 @@ def by_chance(query: Query) -> NDArray[np.float64]:
     return measures_of(np.full(min(K, count), relevant / count), relevant)
 
 
-def mean_measures(values: Sequence[NDArray[np.float64]]) -> Measures:
+class Answered(NamedTuple):
+    """A user, whether at least `MANY` items were to be ranked, and the measures: float64[3]."""
+
+    user: str
+    many: bool
+    measures: NDArray[np.float64]
+
+
+def answered(queries: Iterable[Query], ask: Ask) -> list[Answered]:
+    """What a ranking reaches for each user."""
+    return [Answered(one.user, len(one.items) >= MANY, ask(one)) for one in queries]
+
+
+def mean_measures(answers: Sequence[Answered]) -> Measures:
     """Means over users by name, NaN without any, and how many users they are."""
-    means = np.mean(values, axis=0) if values else np.full(len(NAMES), np.nan)
+    means = (
+        np.mean([one.measures for one in answers], axis=0)
+        if answers
+        else np.full(len(NAMES), np.nan)
+    )
     named = {name: float(mean) for name, mean in zip(NAMES, means, strict=True)}
-    return named | {"users": float(len(values))}
+    return named | {"users": float(len(answers))}
+
+
+def own_slices(answers: Sequence[Answered]) -> dict[str, Measures]:
+    """The means over `all` users, and over those with `ten_or_more` held-out items."""
+    return {
+        "all": mean_measures(answers),
+        "ten_or_more": mean_measures([one for one in answers if one.many]),
+    }
 
 
 def own_items(split: Split, ask: Ask) -> dict[str, Measures]:
     """How a ranking orders what users rated: of `all` users, of those with `ten_or_more` items."""
-    everyone, many = [], []
-    for query in own_queries(split.test):
-        value = ask(query)
-        everyone.append(value)
-        if len(query.items) >= MANY:
-            many.append(value)
-    return {"all": mean_measures(everyone), "ten_or_more": mean_measures(many)}
+    return own_slices(answered(own_queries(split.test), ask))
 
 
 def full_ranking(split: Split, catalogue: Iterable[str], ask: Ask) -> Measures:
     """What a ranking finds in the whole catalogue, over all users with something to find."""
-    return mean_measures([ask(query) for query in catalogue_queries(split, catalogue)])
+    return mean_measures(answered(catalogue_queries(split, catalogue), ask))

@@ -51,12 +51,10 @@ class TokenEncoder:
         """
         from tokenizers import Tokenizer  # noqa: PLC0415 - only who reads reviews needs it
 
-        table = _checked(_TABLE, _TABLE_SHA256)
-        tokenizer = _checked(_TOKENIZER, _TOKENIZER_SHA256)
-        self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+        self._tokenizer = Tokenizer.from_str(tokenizer_json())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        rows = _only_tensor(table).astype(np.float32)
+        rows = token_table()
         largest = np.abs(rows).max(1)
         self._scales: NDArray[np.float32] = np.where(largest > 0, largest, 1.0) / np.float32(127)
         self._table: NDArray[np.int8] = np.rint(rows / self._scales[:, None]).astype(np.int8)
@@ -68,6 +66,16 @@ class TokenEncoder:
         pooled: NDArray[np.float32] = self._scales[ids] @ self._table[ids].astype(np.float32)
         norm = np.linalg.norm(pooled)
         return pooled / norm if norm > 0 else pooled
+
+
+def token_table() -> NDArray[np.float32]:
+    """The package's token embeddings: float32[32000, 256]. Raises as `TokenEncoder`."""
+    return _only_tensor(_checked(_TABLE, _TABLE_SHA256)).astype(np.float32)
+
+
+def tokenizer_json() -> str:
+    """The tokenizer that numbers its rows, as `tokenizers` reads it. Raises as `TokenEncoder`."""
+    return _checked(_TOKENIZER, _TOKENIZER_SHA256).decode()
 
 
 def _checked(file: str, sha256: str) -> bytes:

@@ -14,10 +14,10 @@ import deepspeed
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from engine.trained.folder import Folder, TrainedModelError
-from engine.training.text import pool
+from engine.training.text import pool, tokenizer_of
 
 
 class DeepSpeedEncoder:
@@ -28,7 +28,7 @@ class DeepSpeedEncoder:
         if folder.recipe.text is None or not source.is_dir():
             raise TrainedModelError(f"{folder.path}: encoder/ is missing")
         self._part = folder.recipe.text
-        self._tokenizer = AutoTokenizer.from_pretrained(str(source))
+        self._tokenizer = tokenizer_of(str(source), self._part.pooling)
         model = AutoModel.from_pretrained(str(source), dtype=torch.float32).eval()
         self.injects = torch.cuda.is_available()
         self._engine = deepspeed.init_inference(

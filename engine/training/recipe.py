@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+WORDLLAMA = "wordllama"
+"""`text.encoder` of the packaged token embeddings; see `engine.text.tokens`."""
 _FOLDER = Path(__file__).with_name("recipes")
 
 
@@ -25,15 +27,17 @@ class TextPart(Part):
     """The text side (Eq. 2)."""
 
     encoder: str = Field(
-        "minilm", description="minilm, or the name or folder of a Hugging Face encoder"
+        "minilm",
+        description="minilm; wordllama, packaged token embeddings of large language models; or the "
+        "name or folder of a Hugging Face encoder or decoder",
     )
     pooling: Literal["mean", "last"] = Field(
         "mean", description="of token embeddings; last for decoders"
     )
     tune: Literal["full", "lora", "none", "static"] = Field(
         "full",
-        description="what of the encoder is learnt; static: a mean of learnt token embeddings "
-        "in its place",
+        description="what of the encoder is learnt; lora: adapters, of a decoder in its attention; "
+        "static: a mean of learnt token embeddings in its place",
     )
     epochs: int = Field(2, ge=0, description="over the items, in learning what is taken together")
     learning_rate: float = Field(3e-5, gt=0)
@@ -43,7 +47,10 @@ class TextPart(Part):
     side: bool = Field(True, description="categories and years are read beside the text")
     lora_rank: int = Field(8, ge=1, le=256)
     lora_layers: int = Field(
-        1, ge=1, description="last layers that get adapters; those below run once for each text"
+        1,
+        ge=1,
+        description="last layers that get adapters; those below run once for each text in BERT's "
+        "form of an encoder",
     )
 
 
@@ -96,6 +103,8 @@ class Recipe(Part):
             raise ValueError("a recipe needs graph = true, [text] or both")
         if self.start is None and self.epochs == 0:
             raise ValueError("epochs = 0 needs the recipe that it takes from: start")
+        if self.text and self.text.encoder == WORDLLAMA and self.text.tune != "static":
+            raise ValueError(f'encoder = "{WORDLLAMA}" has no network: text.tune = "static"')
         if self.deepspeed and self.deepspeed.pipeline_stages not in (1, self.deepspeed.ranks):
             raise ValueError("pipeline_stages is 1, or as many as ranks")
         return self
@@ -113,10 +122,10 @@ class Recipe(Part):
 
 
 def recipes() -> list[str]:
-    """Names of the recipes that come with Millrace, in the order of the paper's tables."""
+    """Names of the recipes that come with Millrace, in the order of the tables."""
     return [
         "gnn", "llm", "hybrid", "hybrid-int8", "hybrid-distilled", "hybrid-lora",
-        "hybrid-deepspeed", "hybrid-fpga-deepspeed",
+        "hybrid-deepspeed", "hybrid-fpga-deepspeed", "hybrid-llm-static",
     ]  # fmt: skip
 
 

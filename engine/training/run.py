@@ -179,10 +179,13 @@ def _text_side(
         clock.pause()
         return None
     if recipe.text.tune == "static":
-        teacher = TrainedModel.load(_required(start))
+        teacher = TrainedModel.load(_required(start)) if recipe.distils else None
         static = StaticTower(recipe.text, data.texts)
         clock.resume()
-        learn_from(static, teacher, lambda share: on_progress("text", share))
+        if teacher is not None:
+            learn_from(static, teacher, lambda share: on_progress("text", share))
+        else:
+            tune(static, data, seed, lambda *_: None, lambda share: on_progress("text", share))
         clock.pause()
         return static
     tower = Tower(recipe.text, data.texts)
@@ -239,10 +242,12 @@ def write_model(
         tables = replace(tables, texts=unit, text_mean=mean, text_basis=basis, text_rows=rows)
     write_tables(work, data.users, data.items, tables, recipe.serving.int8)
     if isinstance(tower, StaticTower):
-        export_static(tower, work)
+        export_static(tower, work, recipe.serving.int8)
     elif tower is not None:
         tower.save(work)
         export_onnx(work)
+        if recipe.serving.int8:
+            quantise_onnx(work, work)
 
 
 def _convert(recipe: Recipe, start: Path, work: Path) -> TrainingReport:

@@ -1,6 +1,9 @@
-"""A student's encoder: the mean of learnt token embeddings, taught by a trained model's texts.
+"""An encoder without a network: the mean of learnt token embeddings.
 
-Starts from the encoder's own word embeddings on their principal directions, as model2vec does.
+A student's start from the word embeddings of the recipe's encoder on their principal directions,
+as model2vec does, and learn a trained model's text embeddings. Those of `wordllama`, which were
+taken from large language models of the Llama family, start as they are packaged and are tuned on
+what users took together, as a network is.
 """
 
 from __future__ import annotations
@@ -11,16 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
+from engine.text.tokens import token_table, tokenizer_json
 from engine.trained.model import TrainedModel
-from engine.training.recipe import TextPart
+from engine.training.recipe import WORDLLAMA, TextPart
 from engine.training.report import TrainingError
-from engine.training.text import source_of, tokenise
+from engine.training.text import project, source_of, tokenise
 
 _WIDTH = 64
-"""Of a token's embedding at most."""
+"""Of a student's token embedding at most."""
 _BATCH = 256
 
 
@@ -30,24 +35,28 @@ class StaticTower(nn.Module):
     def __init__(self, part: TextPart, texts: Sequence[str]) -> None:
         super().__init__()
         self.part = part
-        source = source_of(part.encoder)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        words = AutoModel.from_pretrained(source, dtype=torch.float32).get_input_embeddings()
-        with torch.no_grad():
-            table = words.weight - words.weight.mean(0)
-            directions = torch.linalg.eigh(table.T @ table)[1][:, -_WIDTH:]
-            small = table @ directions
-            small = small / small.norm(dim=1).mean()
-        self.tokens = nn.Embedding.from_pretrained(small, freeze=False)
-        self.projection = nn.Linear(small.shape[1], part.dimensions)
+        self.tokenizer: Any
+        self.tokenizer, table = _packaged() if part.encoder == WORDLLAMA else _of_encoder(part)
         self.ids, self.mask = tokenise(self.tokenizer, texts, part.item_tokens)
+        self.tokens = nn.Embedding.from_pretrained(table, freeze=False)
+        self.projection = nn.Linear(table.shape[1], part.dimensions)
+        with torch.no_grad():
+            _, mean, basis = project(
+                self._means(torch.arange(len(self.ids))).numpy(), part.dimensions
+            )
+            self.projection.weight.copy_(torch.from_numpy(basis))
+            self.projection.bias.copy_(torch.from_numpy(-basis @ mean))
+
+    def _means(self, items: Tensor) -> Tensor:
+        """Unit means of the texts' tokens: float32[n, e]."""
+        mask = self.mask[items][:, :, None].float()
+        mean = (self.tokens(self.ids[items]) * mask).sum(1) / mask.sum(1)
+        return nn.functional.normalize(mean, dim=1)
 
     def forward(self, items: Tensor) -> Tensor:
         """float32[n, t] of unit length."""
-        mask = self.mask[items][:, :, None].float()
-        mean = (self.tokens(self.ids[items]) * mask).sum(1) / mask.sum(1)
         # What serving does to every encoder's embedding: unit length, then the projection.
-        return nn.functional.normalize(self.projection(nn.functional.normalize(mean, dim=1)), dim=1)
+        return nn.functional.normalize(self.projection(self._means(items)), dim=1)
 
     @torch.no_grad()
     def projected(
@@ -57,6 +66,25 @@ class StaticTower(nn.Module):
         basis = self.projection.weight
         mean = -torch.linalg.lstsq(basis, self.projection.bias[:, None]).solution[:, 0]
         return self(torch.arange(len(self.ids))).numpy(), mean.numpy(), basis.numpy().copy()
+
+
+def _packaged() -> tuple[Any, Tensor]:
+    """The tokenizer of the packaged token embeddings, and those."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(tokenizer_json()), bos_token="<s>", eos_token="</s>"
+    )
+    return tokenizer, torch.from_numpy(token_table())
+
+
+def _of_encoder(part: TextPart) -> tuple[Any, Tensor]:
+    """An encoder's tokenizer, and its word embeddings on their principal directions."""
+    source = source_of(part.encoder)
+    words = AutoModel.from_pretrained(source, dtype=torch.float32).get_input_embeddings()
+    with torch.no_grad():
+        table = words.weight - words.weight.mean(0)
+        directions = torch.linalg.eigh(table.T @ table)[1][:, -_WIDTH:]
+        small = table @ directions
+        return AutoTokenizer.from_pretrained(source), small / small.norm(dim=1).mean()
 
 
 def learn_from(tower: StaticTower, teacher: TrainedModel, on_step: Callable[[float], None]) -> None:

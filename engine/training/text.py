@@ -7,19 +7,23 @@ The loss is the softmax over the batch, corrected by how often each item is draw
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody calls it
 from numpy.typing import NDArray
+from tokenizers.processors import Sequence as Sequential
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from engine.training.data import TrainingData
 from engine.training.recipe import TextPart
+from engine.training.report import TrainingError
 
 BATCH = 64
 _TEMPERATURE = 0.05
@@ -55,6 +59,30 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return F.normalize(pooled, dim=1)
 
 
+def tokenizer_of(source: str, pooling: str) -> Any:
+    """An encoder's tokenizer. Where the last token stands for a text, every text ends with `eos`.
+
+    Raises
+    ------
+    TrainingError
+        If it has no such token, or is not one that serving can run.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if not tokenizer.is_fast:
+        raise TrainingError(f"{source}: its tokenizer has no tokenizer.json, which serving reads")
+    if pooling != "last":
+        return tokenizer
+    if tokenizer.eos_token is None:
+        raise TrainingError(f"{source}: text.pooling = 'last', but its tokenizer has no eos token")
+    if tokenizer("").input_ids[-1:] != [tokenizer.eos_token_id]:
+        end = (tokenizer.eos_token, tokenizer.eos_token_id)
+        ends = TemplateProcessing(single=f"$A {end[0]}", special_tokens=[end])
+        backend = tokenizer.backend_tokenizer
+        before = [] if backend.post_processor is None else [backend.post_processor]
+        backend.post_processor = Sequential([*before, ends])
+    return tokenizer
+
+
 class Tower(nn.Module):
     """An encoder over the catalogue's texts. Called with item numbers, gives their embeddings."""
 
@@ -62,7 +90,7 @@ class Tower(nn.Module):
         super().__init__()
         self.part = part
         source = source_of(part.encoder)
-        self.tokenizer = AutoTokenizer.from_pretrained(source)
+        self.tokenizer = tokenizer_of(source, part.pooling)
         self.model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
         # No dropout: few steps on short texts, and embeddings of frozen layers are kept.
         self.model.eval()
@@ -71,7 +99,11 @@ class Tower(nn.Module):
         self._first = 0
 
     def prepare(self) -> None:
-        """For LoRA: put adapters into the last layers; what is below them is frozen, runs once."""
+        """For LoRA: put adapters into the last layers.
+
+        Into every linear map of an encoder of BERT's form, whose layers below are frozen and run
+        once for each text; into the attention of any other, as a decoder's.
+        """
         if self.part.tune != "lora":
             return
         from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - others need it not
@@ -93,11 +125,34 @@ class Tower(nn.Module):
         config = LoraConfig(
             r=self.part.lora_rank,
             lora_alpha=2 * self.part.lora_rank,
-            target_modules=["query", "key", "value", "dense"] if bert else "all-linear",
-            layers_to_transform=list(range(first, layers)),
+            target_modules=self._adapted(
+                first, ("attention", "dense") if bert else ("attention", "attn")
+            ),
         )
         self._first = first
         self.model = get_peft_model(self.model, config)
+
+    def _adapted(self, first: int, parts: tuple[str, ...]) -> list[str]:
+        """Names of the linear maps from layer `first` on that get adapters.
+
+        Raises
+        ------
+        TrainingError
+            If the encoder calls none of its modules so.
+        """
+        from transformers.pytorch_utils import Conv1D  # noqa: PLC0415 - as peft
+
+        names = [
+            name
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Linear | Conv1D)
+            and any(part in name for part in parts)
+            and any(int(number) >= first for number in re.findall(r"\.(\d+)\.", name)[:1])
+        ]
+        if not names:
+            kind = self.model.config.model_type
+            raise TrainingError(f"text.tune = 'lora': no attention found in a model of type {kind}")
+        return names
 
     def forward(self, items: Tensor) -> Tensor:
         """float32[n, e] of unit length."""
@@ -179,8 +234,22 @@ def log_odds_of(data: TrainingData) -> Tensor:
     return torch.from_numpy(np.log(liked / liked.sum()).astype(np.float32))
 
 
+class Learner(Protocol):
+    """A module that embeds items by number: `Tower`, or what has no network."""
+
+    part: TextPart
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All that may be learnt."""
+        ...
+
+    def __call__(self, items: Tensor) -> Tensor:
+        """float32[n, e] of unit length."""
+        ...
+
+
 def tune(
-    tower: Tower, data: TrainingData, seed: int, on_epoch: Callable[[int, float], None],
+    tower: Learner, data: TrainingData, seed: int, on_epoch: Callable[[int, float], None],
     on_step: Callable[[float], None],
 ) -> None:  # fmt: skip
     """Tune a tower on what users took together.

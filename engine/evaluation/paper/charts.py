@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.evaluation.paper.published import BASE, COMPARED
 from engine.training import TrainingError
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ _VARIABLES = {
 }  # fmt: skip
 # Inches at 72 units each: narrow, so that a phone need not shrink the letters.
 _WIDTH, _HEIGHT = 5.0, 3.6
-SLICE = ("random", "ten_or_more")
-"""Split and users of the accuracy charts: what the paper's figures can be compared with."""
+_LINE = 11.0
+"""Points between two lines of labels."""
 
 
 def charts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -33,18 +34,39 @@ def charts_of(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         If matplotlib is missing; the message names the extra.
     """
     rows = [row for row in report["rows"] if not row["error"]]
-    return [
-        ("Training time, s, with its deviation over seeds", _svg("training", _training, rows)),
-        ("Latency of one request, ms, with its deviation", _svg("latency", _latency, rows)),
+    drawn: list[tuple[str, str, Draw]] = [
         (
-            "NDCG@10, users with ten or more held-out items, random split; dashed: references",
-            _svg("accuracy", lambda axes, rows: _accuracy(axes, rows, report["references"]), rows),
+            "training",
+            f"Training time as a share of {BASE}'s: ours and the paper's",
+            lambda axes: _ratios(axes, report, "training_seconds", "training_hours"),
         ),
         (
+            "cold",
+            f"Cold latency as a share of {BASE}'s: ours and the paper's",
+            lambda axes: _ratios(axes, report, "cold_ms", "latency_ms"),
+        ),
+        (
+            "latency",
+            "Latency of one request, ms, with its deviation",
+            lambda axes: _latency(axes, rows),
+        ),
+        (
+            "accuracy",
+            "NDCG@10, users with ten or more held-out items, random split; dashed: references",
+            lambda axes: _accuracy(axes, rows, report),
+        ),
+        (
+            "differences",
+            f"NDCG@10 less that of {BASE}, random split, with the 95 % interval over users",
+            lambda axes: _differences(axes, report["comparisons"]),
+        ),
+        (
+            "front",
             "Cold latency and NDCG@10: rows on the line are beaten by no other in both",
-            _svg("front", _front, rows),
+            lambda axes: _front(axes, rows),
         ),
     ]
+    return [(caption, _svg(name, draw)) for name, caption, draw in drawn]
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -58,10 +80,10 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept
 
 
-Draw = Callable[["Axes", Sequence[Mapping[str, Any]]], None]
+Draw = Callable[["Axes"], None]
 
 
-def _svg(name: str, draw: Draw, rows: Sequence[Mapping[str, Any]]) -> str:
+def _svg(name: str, draw: Draw) -> str:
     try:
         import matplotlib  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
@@ -69,14 +91,14 @@ def _svg(name: str, draw: Draw, rows: Sequence[Mapping[str, Any]]) -> str:
         raise TrainingError("the page's charts need matplotlib: pip install '.[paper]'") from error
 
     style: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "text.color": INK,
+        "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "text.color": INK,
         "axes.labelcolor": INK, "axes.edgecolor": FAINT, "xtick.color": INK, "ytick.color": INK,
         "grid.color": FAINT, "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        draw(axes, rows)
+        draw(axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _coloured(file.getvalue(), name)
@@ -103,24 +125,39 @@ def _bars(axes: Axes, names: Sequence[str]) -> list[int]:
     return places
 
 
-def _training(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    rows = [row for row in rows if row["training_seconds"] is not None]
-    places = _bars(axes, [row["recipe"] for row in rows])
-    axes.barh(
-        places,
-        [row["training_seconds"] for row in rows],
-        xerr=[row["training_seconds_sd"] or 0 for row in rows],
-        color=FIRST, ecolor=INK, height=0.6,
-    )  # fmt: skip
-    for place, row in zip(places, rows, strict=True):
-        if row["training_seconds_ratio"] is not None:
+def _ratios(axes: Axes, report: Mapping[str, Any], own: str, stated: str) -> None:
+    """Bars of ours and of the paper's, each as a share of its hybrid's."""
+    measured = {row["recipe"]: row["ratios"][own] for row in report["rows"] if not row["error"]}
+    paper = {
+        name: figures[stated]["ratio"]
+        for name, figures in report["published"].items()
+        if stated in figures
+    }
+    names = [name for name in {**report["published"], **measured}
+             if name in paper or measured.get(name) is not None]  # fmt: skip
+    _bars(axes, names)
+    for label, shift, colour, values in (
+        ("ours", -0.2, FIRST, measured), ("paper", 0.2, PAPER, paper)
+    ):  # fmt: skip
+        ratios = [(place + shift, values.get(name)) for place, name in enumerate(names)]
+        found = [(place, value) for place, value in ratios if value is not None]
+        axes.barh(
+            [place for place, _ in found], [value for _, value in found],
+            color=colour, height=0.36, label=label,
+        )  # fmt: skip
+        for place, value in found:
             axes.annotate(
-                f" × {row['training_seconds_ratio']:.2f}",
-                (row["training_seconds"] + (row["training_seconds_sd"] or 0), place),
-                va="center",
-            )
-    axes.margins(x=0.3)
-    axes.set_xlabel("s (× hybrid)")
+                f"{value:.2f}", (value, place), xytext=(3, 0), textcoords="offset points",
+                va="center", fontsize=9,
+            )  # fmt: skip
+    axes.margins(x=0.15)
+    axes.set_xlabel(f"× {BASE}")
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _latency(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -138,19 +175,17 @@ def _latency(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ms (logarithmic)")
-    if rows:
-        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    _legend(axes)
 
 
 def _slice(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Measures of a row; a small data set may have no user with ten held-out items."""
-    found: Mapping[str, Any] = (row["accuracy"][SLICE[0]] or {}).get(SLICE[1], {"ndcg@10": None})
+    split, part = COMPARED
+    found: Mapping[str, Any] = (row["accuracy"][split] or {}).get(part, {"ndcg@10": None})
     return found
 
 
-def _accuracy(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]
-) -> None:
+def _accuracy(axes: Axes, rows: Sequence[Mapping[str, Any]], report: Mapping[str, Any]) -> None:
     rows = [row for row in rows if _slice(row)["ndcg@10"] is not None]
     places = _bars(axes, [row["recipe"] for row in rows])
     found = [_slice(row) for row in rows]
@@ -159,27 +194,52 @@ def _accuracy(
         xerr=[one["ndcg@10_sd"] or 0 for one in found],
         fmt="o", color=FIRST, markersize=5, capsize=2, label="measured",
     )  # fmt: skip
-    stated = [
-        (place, (row["paper"] or {})["ndcg@10"]["value"])
-        for place, row in zip(places, rows, strict=True)
-        if "ndcg@10" in (row["paper"] or {})
-    ]
-    if stated:
-        axes.scatter(
-            [value for _, value in stated], [place for place, _ in stated],
-            marker="x", color=PAPER, label="paper",
-        )  # fmt: skip
-    for reference in references:
+    figures = [report["published"].get(row["recipe"], {}).get("ndcg@10") for row in rows]
+    stated = [(place, one["value"]) for place, one in zip(places, figures, strict=True) if one]
+    axes.scatter(
+        [value for _, value in stated], [place for place, _ in stated],
+        marker="x", color=PAPER, label="paper",
+    )  # fmt: skip
+    for reference in report["references"]:
         value = _slice(reference)["ndcg@10"]
         if value is not None and reference["recipe"] != "oracle":  # it is 1, by definition
             axes.axvline(value, color=FAINT, linestyle="--", linewidth=1)
             axes.annotate(
                 reference["recipe"], (value, 0), xycoords=("data", "axes fraction"),
-                xytext=(2, 3), textcoords="offset points", rotation=90, fontsize=8,
+                xytext=(2, 3), textcoords="offset points", rotation=90, fontsize=9,
             )  # fmt: skip
     axes.set_xlabel("NDCG@10")
-    if rows:
-        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    _legend(axes)
+
+
+def _differences(axes: Axes, comparisons: Sequence[Mapping[str, Any]]) -> None:
+    """Of each row to the base, whichever of the two claims to be better."""
+    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for one in comparisons:
+        if one["split"] == COMPARED[0]:
+            ndcg = one["measures"]["ndcg@10"]
+            values = ndcg["difference"], ndcg["low"], ndcg["high"]
+            if one["better"] == BASE:
+                values = -values[0], -values[2], -values[1]
+            row = one["worse"] if one["better"] == BASE else one["better"]
+            found.setdefault(row, {})[one["question"]] = values
+    _bars(axes, list(found))
+    for label, question, shift, colour in (
+        ("all users", "all", -0.15, FIRST), ("ten or more items", COMPARED[1], 0.15, SECOND)
+    ):  # fmt: skip
+        own = [(place + shift, row.get(question)) for place, row in enumerate(found.values())]
+        drawn = [(place, values) for place, values in own if values is not None]
+        axes.errorbar(
+            [value for _, (value, _, _) in drawn], [place for place, _ in drawn],
+            xerr=[[value - low for _, (value, low, _) in drawn],
+                  [high - value for _, (value, _, high) in drawn]],
+            fmt="o", color=colour, markersize=4, capsize=2, label=label,
+        )  # fmt: skip
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_xlabel(f"NDCG@10 less {BASE}'s")
+    if found:
+        _legend(axes)
 
 
 def _front(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -191,15 +251,33 @@ def _front(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         color=SECOND, linewidth=1, drawstyle="steps-post",
     )  # fmt: skip
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.15)
+    axes.margins(x=0.2)
     slowest = max((latency for latency, _ in points), default=1.0)
-    for row, point in zip(rows, points, strict=True):
+    heights = _apart(axes, [quality for _, quality in points])
+    for row, point, height in zip(rows, points, heights, strict=True):
         axes.scatter(*point, color=FIRST, s=20)
         left = point[0] > slowest / 3  # room for its name is on the left
         axes.annotate(
-            row["recipe"], point, xytext=(-5 if left else 5, 3), textcoords="offset points",
-            fontsize=8, ha="right" if left else "left",
+            row["recipe"], point, xytext=(-12 if left else 12, height), textcoords="offset points",
+            fontsize=9, ha="right" if left else "left", va="center",
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.7},
         )  # fmt: skip
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("cold, ms (logarithmic)")
     axes.set_ylabel("NDCG@10")
+
+
+def _apart(axes: Axes, values: Sequence[float]) -> list[float]:
+    """How far above its value each label stands, in points, so that no two share a line."""
+    if not values:
+        return []
+    room = 0.15 * (max(values) - min(values)) or 0.01
+    low, high = min(values) - room, max(values) + room
+    axes.set_ylim(low, high)
+    scale = 0.7 * 72 * _HEIGHT / (high - low)  # the axes are at least so high
+    shifts, lowest = [0.0] * len(values), float("-inf")
+    for place in sorted(range(len(values)), key=lambda place: values[place]):
+        lowest = max((values[place] - low) * scale, lowest + _LINE)
+        shifts[place] = lowest - (values[place] - low) * scale
+    middle = (max(shifts) + min(shifts)) / 2  # as much below as above
+    return [shift - middle for shift in shifts]

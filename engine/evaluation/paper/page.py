@@ -30,8 +30,13 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .3rem .75rem .3rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid color-mix(in srgb, var(--faint) 45%, transparent); }
 th:first-child, td:first-child { text-align: left; }
+td.long { white-space: normal; min-width: 12rem; }
 .warning { padding: .75rem; border: 2px solid var(--second); border-radius: .5rem; }
 """
+
+
+_LONG = 36
+"""Characters of a table's cell above which it takes several lines."""
 
 
 def page_of(report: Mapping[str, Any]) -> str:
@@ -39,7 +44,7 @@ def page_of(report: Mapping[str, Any]) -> str:
 
     Raises
     ------
-    SettingsError
+    TrainingError
         If what draws the charts is not installed.
     """
     title = f"{report['paper']}, measured by Millrace"
@@ -73,14 +78,16 @@ def page_of(report: Mapping[str, Any]) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    )
+    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     return (
         f'<h2>{escape(table.title)}</h2><p class="note">{escape(table.note)}</p>'
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         "</div>"
     )
+
+
+def _cell(text: str) -> str:
+    return f"<td{' class=long' if len(text) > _LONG else ''}>{escape(text)}</td>"
 
 
 def _list(lines: list[str]) -> str:
@@ -103,17 +110,18 @@ def _notes(row: Mapping[str, Any]) -> str:
 
 
 def _stated(report: Mapping[str, Any]) -> list[str]:
+    """Every figure of the paper, with what it says beside it elsewhere."""
     lines = []
-    for row in report["rows"]:
-        for name, one in (row["paper"] or {}).items():
-            value = one["value"]
-            shown = (
-                " to ".join(f"{end:g}" for end in value)
-                if isinstance(value, list)
-                else f"{value:.3g}"
-            )
-            lines.append(f"{row['recipe']}, {name.replace('_', ' ')}: {shown} ({one['source']})")
-    return lines or ["Nothing of these rows is stated in what is at hand."]
+    for recipe, figures in report["published"].items():
+        by_source: dict[str, list[str]] = {}
+        for name, figure in figures.items():
+            deviation = f" ± {figure['sd']:g}" if "sd" in figure else ""
+            note = f" ({figure['note']})" if "note" in figure else ""
+            shown = f"{name.replace('_', ' ')} {figure['value']:g}{deviation}{note}"
+            by_source.setdefault(figure["source"], []).append(shown)
+        stated = "; ".join(f"{source}: {', '.join(found)}" for source, found in by_source.items())
+        lines.append(f'{recipe} is its "{report["paper_names"][recipe]}". {stated}.')
+    return lines
 
 
 def _origin(report: Mapping[str, Any]) -> str:

@@ -8,16 +8,23 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation.holdout import SHARE
-from engine.evaluation.paper.plan import PARTS
-from engine.evaluation.paper.published import DIFFERENCES, PAPER, PUBLISHED, TRAINING_RATIO
+from engine.evaluation.paper.comparisons import METHOD, comparisons_of
+from engine.evaluation.paper.plan import PARTS, Part
+from engine.evaluation.paper.published import (
+    BASE,
+    COMPARED,
+    DIFFERENCES,
+    MEASURES,
+    PAPER,
+    PAPER_NAMES,
+    published,
+)
 from engine.evaluation.paper.run import REFERENCES, PaperRun
 from engine.evaluation.paper.serving import TITLES
 from engine.evaluation.protocol import MANY, RELEVANT
 from engine.evaluation.provenance import provenance, versions
 from engine.training import Recipe
 
-BASE = "hybrid"
-"""The row whose training time the others are divided by."""
 ENOUGH = 0.99
 """Equal quality: this share of the best validation NDCG@10 of `BASE`."""
 PROTOCOL = {
@@ -29,6 +36,7 @@ PROTOCOL = {
     "prequential": "the online engine over the second half by time, every event ranked before it "
     "is learnt, begun with a model that was trained on the first half, or with none; it learnt the "
     "first half online in both cases, with embeddings as wide",
+    "comparisons": METHOD,
     "random_order": "the exact expectation over all orders",
     "training": "on the training part alone; a model that is tested takes no early stopping and "
     f"sees no test data. Time to equal quality: until {ENOUGH:.0%} of {BASE}'s best NDCG@10 on a "
@@ -69,15 +77,22 @@ def seconds_to(target: float, training: Mapping[str, Any]) -> float | None:
 def report_of(run: PaperRun, source: str) -> dict[str, Any]:
     """What was measured so far, by row, beside the paper's figures; what is missing is null."""
     rows = [_row(run, recipe) for recipe in run.recipes]
-    base = next((row for row in rows if row["recipe"] == BASE), None)
-    for row in rows:
-        for name in ("training_seconds", "seconds_to_quality"):
-            whole, own = base and base[name], row[name]
-            row[f"{name}_ratio"] = own / whole if whole and own is not None else None
+    references = _references(run)
+    base = next((_figures(row) for row in rows if row["recipe"] == BASE), {})
+    for row in (*rows, *references):
+        row["ratios"] = {
+            name: _ratio(value, base.get(name)) for name, value in _figures(row).items()
+        }
     return {
         "paper": PAPER,
+        "published": published(),
+        "paper_names": PAPER_NAMES,
         "rows": rows,
-        "references": _references(run),
+        "references": references,
+        "comparisons": [
+            *_comparisons(run, "random"),
+            *_comparisons(run, "temporal"),
+        ],
         "quick": run.amounts.quick,
         "complete": run.complete,
         "seeds": list(range(run.amounts.seeds)),
@@ -89,6 +104,33 @@ def report_of(run: PaperRun, source: str) -> dict[str, Any]:
     }
 
 
+def _comparisons(run: PaperRun, split: Part) -> list[dict[str, Any]]:
+    by_user: dict[str, dict[int, Any]] = {}
+    for recipe in run.recipes:
+        for seed in range(run.amounts.seeds):
+            found = run.trained.get((recipe.name, split, seed))
+            if found is not None:
+                by_user.setdefault(recipe.name, {})[seed] = found["by_user"]
+    return comparisons_of(by_user, split)
+
+
+def _figures(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """What a row is compared by: training time, latency, accuracy in the slice `COMPARED`."""
+    split, part = COMPARED
+    accuracy = (row["accuracy"][split] or {}).get(part, {})
+    latency = row["latency_ms"] or {}
+    return {
+        "training_seconds": row["training_seconds"],
+        "seconds_to_quality": row["seconds_to_quality"],
+        **{f"{kind}_ms": latency[kind]["mean"] if latency else None for kind in ("cold", "warm")},
+        **{name: accuracy.get(name) for name in MEASURES},
+    }
+
+
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return value / base if value is not None and base else None
+
+
 def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
     name = recipe.name
     found = {
@@ -97,9 +139,6 @@ def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
         for part in PARTS
     }  # fmt: skip
     trainings = [one["training"] for one in found["random"]]
-    published: dict[str, Any] = dict(PUBLISHED.get(name, {}))
-    if name in TRAINING_RATIO:
-        published["training_ratio"] = {"value": TRAINING_RATIO[name], "source": PAPER}
     wholes = [one["seconds"] + one["start_seconds"] for one in trainings]
     seconds = _mean("training_seconds", wholes) if trainings else {}
     return {
@@ -117,8 +156,11 @@ def _row(run: PaperRun, recipe: Recipe) -> dict[str, Any]:
         "prequential": _prequential(
             run, recipe, [one["prequential"] for one in found["first_half"]]
         ),
-        "paper": published or None,
-        "notes": [*(trainings[0]["notes"] if trainings else ()), *_serving_notes(recipe)],
+        "notes": [
+            *(trainings[0]["notes"] if trainings else ()),
+            *_serving_notes(recipe),
+            *_missing_seeds(len(trainings), run.amounts.seeds),
+        ],
         "error": run.failures.get(name),
     }
 
@@ -132,6 +174,13 @@ def _serving_notes(recipe: Recipe) -> list[str]:
             "The board is simulated: latencies are those of the simulation, not of a device."
         )
     return notes
+
+
+def _missing_seeds(measured: int, seeds: int) -> list[str]:
+    """What an interrupted run has to say of a row beside rows of more seeds."""
+    if not 0 < measured < seeds:
+        return []
+    return [f"Its random split was measured with {measured} of {seeds} seeds."]
 
 
 def _seconds_to_quality(run: PaperRun, name: str) -> float | None:
@@ -180,11 +229,11 @@ def _references(run: PaperRun) -> list[dict[str, Any]]:
             {
                 "recipe": name,
                 "training_seconds": None,
+                "seconds_to_quality": None,
                 "latency_ms": None,
                 "accuracy": _both(random, temporal, "accuracy"),
                 "full_ranking": _both(random, temporal, "full_ranking"),
                 "prequential": popularity if name == "popularity" else None,
-                "paper": None,
             }
         )
     return rows

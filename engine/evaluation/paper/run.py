@@ -19,11 +19,16 @@ from engine.evaluation.paper.serving import latencies, requests_of
 from engine.evaluation.paper.store import ResultStore, code_hash, data_hash
 from engine.evaluation.protocol import (
     Ask,
+    answered,
     by_chance,
     by_lists,
     by_scores,
+    catalogue_queries,
     full_ranking,
+    mean_measures,
     own_items,
+    own_queries,
+    own_slices,
 )
 from engine.evaluation.provenance import machine, reset_peak_memory, versions
 from engine.evaluation.references import ItemMeanScorer, OracleScorer, PopularityScorer
@@ -114,11 +119,11 @@ class PaperRun:
                 yield f"references, {how} split, seed {seed}"
                 key = self._key("references", how=how, seed=seed)
                 self.references[how, seed] = self._once(key, partial(self._refer, how, seed))
-        # Seed by seed, so that an early end leaves every row with something.
-        for seed in self._seeds:
-            for part in PARTS:
-                if part == "first_half" and not self.online:
-                    yield from self._without_warm_start()
+        # All seeds of the random split first: the paper's tables and claims are compared with it.
+        for part in PARTS:
+            if part == "first_half":
+                yield from self._without_warm_start()
+            for seed in self._seeds:
                 for recipe in self.recipes:
                     if part not in self.amounts.parts(recipe):
                         continue
@@ -190,8 +195,17 @@ class PaperRun:
         if part in ("random", "temporal"):
             self._on_progress("ranking", 0.0)
             model = self._load(folder)
-            result["accuracy"] = own_items(split, by_scores(model, seed))
-            result["full_ranking"] = full_ranking(split, self._catalogue, by_lists(model))
+            own = answered(own_queries(split.test), by_scores(model, seed))
+            whole = answered(catalogue_queries(split, self._catalogue), by_lists(model))
+            result["accuracy"] = own_slices(own)
+            result["full_ranking"] = mean_measures(whole)
+            # Both ask the same users, in the same order.
+            result["by_user"] = {
+                "users": [one.user for one in own],
+                "ten_or_more": [one.many for one in own],
+                "own": [one.measures.tolist() for one in own],
+                "catalogue": [one.measures.tolist() for one in whole],
+            }
         elif part == "first_half":
             width = recipe.take_dimensions
             result["prequential"] = self._second_half(width, self._load(folder))

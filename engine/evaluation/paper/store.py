@@ -63,7 +63,10 @@ def data_hash(interactions: Iterable[Interaction], items: Iterable[Item]) -> str
     return digest.hexdigest()
 
 
-_TELLS = ("report.py", "published.py", "tables.py")
+_TELLS = (
+    "report.py", "published.py", "comparisons.py", "tables.py", "charts.py", "page.py",
+    "terminal.py",
+)  # fmt: skip
 """Modules beside this one that only tell what was measured."""
 
 

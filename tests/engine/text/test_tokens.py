@@ -10,7 +10,7 @@ import pytest
 
 from engine.text import tokens as module
 from engine.text.packages import installed
-from engine.text.tokens import TokenEncoder
+from engine.text.tokens import TokenEncoder, token_table
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,11 @@ def test_an_embedding_is_the_mean_of_its_tokens(tokens: TokenEncoder) -> None:
 
 
 def test_eight_bits_are_near_the_table(tokens: TokenEncoder) -> None:
-    table = module._only_tensor(installed("wordllama", module._TABLE).read_bytes())
+    table = token_table()
     assert table.shape == tokens._table.shape == (32_000, TokenEncoder.dimensions)
     held = tokens._table[:2000] * tokens._scales[:2000, None]
     off = np.linalg.norm(held - table[:2000], axis=1)
-    assert (off <= 0.02 * np.linalg.norm(table[:2000].astype(np.float32), axis=1) + 1e-6).all()
+    assert (off <= 0.02 * np.linalg.norm(table[:2000], axis=1) + 1e-6).all()
 
 
 def test_only_the_head_of_a_long_text_is_read(tokens: TokenEncoder) -> None:

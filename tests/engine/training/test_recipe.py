@@ -39,6 +39,10 @@ def test_every_file_is_a_recipe_and_the_rows_differ() -> None:
         ('name = "x"\ndescription = ""\ngraph = false', "graph = true"),
         ('name = "x"\ndescription = ""\nepochs = 0', "epochs = 0 needs"),
         ('name = "x"\ndescription = ""\n[text]\npooling = "max"', "text.pooling = 'max'"),
+        (
+            'name = "x"\ndescription = ""\n[text]\nencoder = "wordllama"',
+            'has no network: text.tune = "static"',
+        ),
         ("name = ", "Invalid value"),
         (
             'name = "x"\ndescription = ""\n[deepspeed]\nranks = 2\npipeline_stages = 3',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train (make install-train)")
 pytest.importorskip("dgl", reason="needs the extra train (make install-train)")
 
+from tokenizers import Tokenizer  # noqa: E402
+
+from engine.events import item_text  # noqa: E402
+from engine.text.tokens import token_table  # noqa: E402
 from engine.trained import TrainedModel  # noqa: E402
 from engine.trained.folder import LEVELS  # noqa: E402
 from engine.training import TrainingError, load_recipe, train  # noqa: E402
@@ -271,6 +276,109 @@ def test_deepspeed_trains_on_two_ranks(tiny_encoder: Path, tmp_path: Path) -> No
         name = f"encoder.layer.{layer}.attention.self.query.weight"
         assert not np.array_equal(start[name], end[name])
     assert model.request("u0", "love story", 3)
+
+
+def test_token_embeddings_of_llms_are_tuned_and_served_in_8_bits(tmp_path: Path) -> None:
+    shipped = load_recipe("hybrid-llm-static")
+    recipe = shipped.model_copy(update={"epochs": EPOCHS})
+    train(recipe, planted(), catalogue(), tmp_path / "model")
+    model = TrainedModel.load(tmp_path / "model")
+    assert ranked_in_order(model) > 0.9
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(tmp_path / "model" / "encoder.onnx")).graph
+    held = {table.name: numpy_helper.to_array(table) for table in graph.initializer}
+    assert held["tokens"].dtype == np.int8
+    assert held["tokens"].shape == (32_000, 256)
+    tuned, packaged = held["tokens"] * held["scales"], token_table()
+    off = np.abs(tuned - packaged).max(1) / np.abs(packaged).max(1).clip(1e-6)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
+    read_here = [number for number in tokenizer.encode("space story").ids if number > 2]
+    unread = tokenizer.encode("quarterly dividend").ids[-1]
+    assert (off[read_here] > 0.005).all(), "tokens of the catalogue's texts were tuned"
+    assert off[unread] < 0.005, "others are as packaged, but for 8 bits"
+    # What a request's text is projected to is what the catalogue's texts were.
+    assert model.encoder is not None
+    said = [model.encoder.encode(item_text(item)) for item in catalogue()[:6]]
+    projected = (np.array(said) - model.tables.text_mean) @ model.tables.text_basis.T
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+    assert ((projected * model.tables.texts[:6]).sum(1) > 0.99).all()
+    assert model.request("u0", "", 3)
+
+
+def decoder_recipe(decoder: Path, **changes: object) -> Recipe:
+    recipe = with_encoder("hybrid-lora", decoder)
+    assert recipe.text is not None
+    text = recipe.text.model_copy(update={"pooling": "last", "learning_rate": 1e-2} | changes)
+    return recipe.model_copy(update={"text": text})
+
+
+def test_a_decoder_says_at_its_last_token_and_learns_in_its_attention(
+    tiny_decoder: Path, tmp_path: Path
+) -> None:
+    recipe = decoder_recipe(tiny_decoder, lora_layers=2)
+    assert recipe.text is not None
+    data = read(planted(), catalogue())
+    tower = Tower(recipe.text, data.texts)
+    last = tower.ids[torch.arange(len(tower.ids)), tower.mask.sum(1) - 1]
+    assert (last == tower.tokenizer.eos_token_id).all()
+    before = tower.everything()
+    # A batch pads its texts to one length: each must be embedded as it is alone.
+    alone = np.concatenate(
+        [tower(torch.tensor([item])).detach().numpy() for item in range(len(tower.ids))]
+    )
+    assert np.allclose(before, alone, atol=1e-5)
+    tower.prepare()
+    tune(tower, data, 0, lambda *_: None, lambda _: None)
+    learnt = [name for name, p in tower.named_parameters() if p.requires_grad]
+    assert len(learnt) == 2 * 2 * 4, "two matrices for each of q, k, v and o of two layers"
+    assert all("self_attn" in name and "lora_" in name for name in learnt)
+    after = tower.everything()
+    assert not np.allclose(after, before, atol=1e-3)
+    tower.save(tmp_path)
+    merged = recipe.text.model_copy(update={"encoder": str(tmp_path / "encoder"), "tune": "none"})
+    assert np.allclose(Tower(merged, data.texts).everything(), after, atol=2e-5)
+
+
+def test_a_decoder_is_served_as_it_was_trained_and_in_8_bits(
+    tiny_decoder: Path, tmp_path: Path
+) -> None:
+    exact, small = tmp_path / "exact", tmp_path / "small"
+    recipe = decoder_recipe(tiny_decoder)
+    train(recipe, planted(), catalogue(), exact)
+    in_8_bits = {"serving": recipe.serving.model_copy(update={"int8": True})}
+    train(recipe.model_copy(update=in_8_bits), planted(), catalogue(), small)
+    models = [TrainedModel.load(folder) for folder in (exact, small)]
+    assert ranked_in_order(models[0]) > 0.9
+    texts = [item_text(item) for item in catalogue()[:5]]
+    assert recipe.text is not None
+    part = recipe.text.model_copy(update={"encoder": str(exact / "encoder"), "tune": "none"})
+    trained = Tower(part, texts).everything()
+    served, quantised = (
+        np.array([model.encoder.encode(text) for text in texts])
+        for model in models
+        if model.encoder is not None
+    )
+    assert np.allclose(served, trained, atol=1e-4)
+    assert not np.array_equal(quantised, served)
+    assert ((quantised * served).sum(1) > 0.98).all()
+    sizes = [(folder / "encoder.onnx").stat().st_size for folder in (exact, small)]
+    assert sizes[1] < sizes[0]
+    for model in models:
+        assert model.request("u0", "", 3), "an empty text still has a last token"
+
+
+def test_a_decoder_without_an_end_is_refused(tiny_decoder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "decoder"
+    shutil.copytree(tiny_decoder, folder)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        file = folder / name
+        known = json.loads(file.read_text())
+        del known["eos_token"]
+        file.write_text(json.dumps(known))
+    with pytest.raises(TrainingError, match="has no eos token"):
+        train(decoder_recipe(folder), planted(), catalogue(), tmp_path / "model")
 
 
 def test_nobody_took_anything(tmp_path: Path) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 from prometheus_client import CollectorRegistry
 
 from engine.events import Item
@@ -36,6 +34,7 @@ from streams.worker.health import Health
 from streams.worker.partition import Partition
 from streams.worker.pipeline import Pipeline
 from streams.worker.transactional import TransactionalWriter
+from tests.chromium import chromium_fixture  # noqa: F401
 from tests.conftest import ROOT, TOPICS
 from tests.ports import free_port
 from tests.streams.conftest import FIRST_MS, Path, interaction
@@ -56,23 +55,6 @@ _IS_DRAWN = """(id) => {
     return new Set(new Uint32Array(data.buffer)).size > 3;
 }"""
 """Whether a line is drawn right of the axis, whose labels take 54 pixels, and above the times."""
-FLAGS = [
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    if found is None and os.environ.get("CI"):
-        pytest.fail("CI is set, so the tests of the page must run, and there is no chromium")
-    if found is None:
-        pytest.skip("there is no chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Visit:
