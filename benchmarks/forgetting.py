@@ -100,7 +100,7 @@ def forgotten(
             bench.send(topic, event)
         bench.producer.flush()
         bench.await_answered(len(events), 600)
-        with Honest(bench) as honest:
+        with Honest(bench, bench.end_of(bench.settings.topics.recommendations)) as honest:
             before = beside(bench, rate, _passed(seconds), "before")
             for user in users:
                 bench.send(topic, forget_request(user))

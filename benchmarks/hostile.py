@@ -71,11 +71,11 @@ class _Answer(msgspec.Struct):
 class Honest:
     """A thread that takes the answers to honest users: milliseconds by event id."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, first: int = OFFSET_BEGINNING) -> None:
         self.took: dict[str, list[float]] = {}
         self._reader = clients.reader(bench.settings)
         topic = bench.settings.topics.recommendations
-        self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        self._reader.assign([TopicPartition(topic, 0, first)])
         self._decoder = msgspec.json.Decoder(_Answer)
         self._thread = ReaderThread("honest-answers", self._reader)
 

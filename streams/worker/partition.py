@@ -85,6 +85,16 @@ class Progress:
             self.forgotten,
         )  # fmt: skip
 
+    def exchange(self, other: Progress) -> None:
+        """Have each of two that stand at one offset know of the events that the other knew of.
+
+        Both keep the latest `forget`: checkpoints before it may hold whom it is of.
+        """
+        for name in ("newest_ms", "applied", "digest", "_known"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+
     def let_go(self) -> None:
         """Forget all: its users are another worker's."""
         self.next_offset = self.newest_ms = self.applied = self.digest = self.forgotten = 0

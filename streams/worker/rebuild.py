@@ -155,10 +155,7 @@ class Rebuild:
         if partition.next_offset != self.progress.next_offset:
             raise ValueError(f"{partition.next_offset} != {self.progress.next_offset}")
         engine.exchange(self.engine)
-        notes = self.progress.notes()
-        # Checkpoints that end before the last request may hold whom it is of, as ever.
-        notes.forgotten = partition.forgotten
-        partition.resume(notes)
+        partition.exchange(self.progress)
 
 
 def _who_asked(settings: Settings, input_: Input, model: Model, end: int) -> dict[str, int]:
