@@ -11,7 +11,7 @@ each number of users, has
   state, and the events of the log in that time;
 - `pause_ms`: for how long the event path stood still for the exchange;
 - `p99_ms`, `p99_ms_before`: producer's send to subscriber's receive while it was made, and before;
-- `equal`: whether the worker's digest is that of a worker that was given the log without them.
+- `equal`: whether the worker's digest is that of an engine that was told the log without them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from confluent_kafka import Message
 from rich.console import Console
 
+import streams.cli  # noqa: F401 - one thread for linear algebra, as workers have
 from benchmarks.end_to_end import Bench, publish_catalogue
 from benchmarks.hostile import Honest
 from engine.datasets import open_dataset
@@ -38,9 +41,12 @@ from engine.events import Interaction
 from engine.recommender import Recommender
 from engine.state.snapshot import state_digest
 from streams.brokers import KafkaServer
+from streams.kafka import clients
+from streams.kafka.record import Record
 from streams.kafka.stretch import records_between
 from streams.messages.forget_request import forget_request
 from streams.settings import WebSettings
+from streams.worker.catalogue import decode_embedding, item_facts
 
 console = Console(stderr=True)
 
@@ -69,8 +75,7 @@ def main() -> None:
             asked = drawn[:users].tolist()
             row = forgotten(bench, dataset, events, asked, arguments.rate, arguments.seconds)
             console.print(row)
-            other = made(kafka.bootstrap, f"never-{users}", 0)
-            digest = never_told(bench, other, dataset, set(asked), row.pop("up_to"))
+            digest = never_told(bench, set(asked), row.pop("up_to"))
             rows.append(row | {"users": users, "equal": digest == row.pop("digest")})
     report = {"rows": rows, "rate": arguments.rate, "events": len(events)}
     text = json.dumps(report | provenance(dataset.name, arguments.seed), indent=2)
@@ -161,26 +166,27 @@ def beside(bench: Bench, rate: float, is_done: Callable[[], bool], mark: str) ->
     return ids
 
 
-def never_told(bench: Bench, other: Bench, dataset: Any, users: set[str], end: int) -> str:
-    """The digest of a worker that is given the log up to an offset, but for what is of users."""
+def never_told(bench: Bench, users: set[str], end: int) -> str:
+    """The digest of an engine that is told the log up to an offset, but for what is of users."""
+    names = bench.settings.topics
+    engine = Recommender(bench.settings.engine)
+    for message in _messages(bench, names.item_embeddings):
+        if (found := decode_embedding(message)) is not None:
+            engine.upsert_item(*found)
+    for message in _messages(bench, names.items):
+        item, given = item_facts(Record.of(message), names.message_bytes)
+        engine.describe_item(item, given or ())
     read = msgspec.json.Decoder(Interaction).decode
-    topic, there = bench.settings.topics.interactions, other.settings.topics.interactions
-    count = 0
-    with other.worker():
-        publish_catalogue(other, dataset)
-    for file in Path(other.settings.worker.checkpoints).rglob("*.millrace"):
-        file.unlink()  # the next worker reads the whole catalogue first, as what is made anew
-    with other.worker():
-        for records in records_between(bench.settings, topic, 0, 0, end):
-            for record in records:
-                event = read(record.value or b"")
-                if event.user not in users:
-                    other.produce(there, event, 0)
-                    count += 1
-        other.producer.flush()
-        other.await_answered(count, 600)
-    [newest, *_] = sorted(Path(other.settings.worker.checkpoints).rglob("*.millrace"), reverse=True)
-    return state_digest(Recommender.load(newest, other.settings.engine))
+    for records in records_between(bench.settings, names.interactions, 0, 0, end):
+        told = list(map(read, (r.value or b"" for r in records)))
+        kept = [event for event in told if event.user not in users]
+        engine.observe_many(kept, [False] * len(kept))
+    return state_digest(engine)
+
+
+def _messages(bench: Bench, topic: str) -> Iterator[Message]:
+    with closing(clients.tail_reader(bench.settings)) as reader:
+        yield from clients.read_from(reader, topic, 0, 0)
 
 
 def _passed(seconds: float) -> Callable[[], bool]:

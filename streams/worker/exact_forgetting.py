@@ -45,9 +45,8 @@ T = TypeVar("T")
 
 _AGAIN_SECONDS = 60.0
 """Pause before the next attempt, after one that failed."""
-_LAST = 128
-"""Events that may be left to learn in the engine's thread, some .1 ms each: two runs of a backlog.
-"""
+_LAST = 64
+"""Events that may be left to learn in the engine's thread, some .2 ms each: a run of a backlog."""
 _LOG_END = 2_000
 """Bytes of what a process said that failed which the log repeats."""
 

@@ -142,7 +142,12 @@ class Rebuild:
         self._note(self.progress.next_offset)
 
     def _note(self, end: int) -> None:
-        self.told.rounds[-1] = msgspec.structs.replace(self.told.rounds[-1], end=end)
+        rounds = self.told.rounds
+        last = msgspec.structs.replace(rounds[-1], end=end)
+        if len(rounds) == 1 and self.told.digest:  # the first says who had asked: it stays
+            rounds.append(last)
+        else:
+            rounds[-1] = last
 
     def take_over(self, engine: Recommender, partition: Partition) -> None:
         """Have an engine and a partition of equal position go on with this state.
