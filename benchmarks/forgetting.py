@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,7 @@ from streams.kafka import clients
 from streams.kafka.record import Record
 from streams.kafka.stretch import records_between
 from streams.messages.forget_request import forget_request
-from streams.settings import WebSettings
+from streams.settings import Settings, WebSettings
 from streams.worker.catalogue import decode_embedding, item_facts
 
 console = Console(stderr=True)
@@ -75,7 +78,7 @@ def main() -> None:
             asked = drawn[:users].tolist()
             row = forgotten(bench, dataset, events, asked, arguments.rate, arguments.seconds)
             console.print(row)
-            digest = never_told(bench, set(asked), row.pop("up_to"))
+            digest = in_a_process(never_told, bench.settings, set(asked), row.pop("up_to"))
             rows.append(row | {"users": users, "equal": digest == row.pop("digest")})
     report = {"rows": rows, "rate": arguments.rate, "events": len(events)}
     text = json.dumps(report | provenance(dataset.name, arguments.seed), indent=2)
@@ -166,26 +169,34 @@ def beside(bench: Bench, rate: float, is_done: Callable[[], bool], mark: str) ->
     return ids
 
 
-def never_told(bench: Bench, users: set[str], end: int) -> str:
+def in_a_process(function: Callable[..., str], *arguments: Any) -> str:
+    """What it returns, with one thread for linear algebra, as workers have: how many threads add up
+    a sum decides its last bits."""
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def never_told(settings: Settings, users: set[str], end: int) -> str:
     """The digest of an engine that is told the log up to an offset, but for what is of users."""
-    names = bench.settings.topics
-    engine = Recommender(bench.settings.engine)
-    for message in _messages(bench, names.item_embeddings):
+    names = settings.topics
+    engine = Recommender(settings.engine)
+    for message in _messages(settings, names.item_embeddings):
         if (found := decode_embedding(message)) is not None:
             engine.upsert_item(*found)
-    for message in _messages(bench, names.items):
+    for message in _messages(settings, names.items):
         item, given = item_facts(Record.of(message), names.message_bytes)
         engine.describe_item(item, given or ())
     read = msgspec.json.Decoder(Interaction).decode
-    for records in records_between(bench.settings, names.interactions, 0, 0, end):
+    for records in records_between(settings, names.interactions, 0, 0, end):
         told = list(map(read, (r.value or b"" for r in records)))
         kept = [event for event in told if event.user not in users]
         engine.observe_many(kept, [False] * len(kept))
     return state_digest(engine)
 
 
-def _messages(bench: Bench, topic: str) -> Iterator[Message]:
-    with closing(clients.tail_reader(bench.settings)) as reader:
+def _messages(settings: Settings, topic: str) -> Iterator[Message]:
+    with closing(clients.tail_reader(settings)) as reader:
         yield from clients.read_from(reader, topic, 0, 0)
 
 
