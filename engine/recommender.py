@@ -459,7 +459,7 @@ class Recommender(Knowledge):
                 self.users.release(number)
 
     def close_ranks(self) -> bool:
-        """Give room back that users left who were most of all (`engine.state.renumbering`)."""
+        """Give room back that users left who were many of all (`engine.state.renumbering`)."""
         done = renumber_users(self)
         if done:
             self._replaced()

@@ -12,7 +12,7 @@ _LEAST = 1024
 
 
 def renumber_users(known: Knowledge) -> bool:
-    """Number the users anew, where fewer than half of the numbers are in use.
+    """Number the users anew, where no more than two thirds of the numbers are in use.
 
     What an engine answers and learns does not depend on its users' numbers. Takes some seconds for
     a million users, and their tables twice while it does.
@@ -23,7 +23,7 @@ def renumber_users(known: Knowledge) -> bool:
         Whether it was done.
     """
     names = known.users.names
-    if len(names) <= _LEAST or 2 * known.users.known > len(names):
+    if len(names) <= _LEAST or 3 * known.users.known > 2 * len(names):
         return False
     kept = np.array([number for number, name in enumerate(names) if name], np.int32)
     numbers = np.full(len(names), -1, np.int32)

@@ -45,7 +45,7 @@ def after(names: list[str]) -> list[Interaction]:
 
 
 @settings(max_examples=4)
-@given(share=st.sampled_from([0.55, 0.7, 0.97, 1.0]), seed=st.integers(0, 9))
+@given(share=st.sampled_from([0.34, 0.5, 0.97, 1.0]), seed=st.integers(0, 9))
 @pytest.mark.parametrize("aggregator", ["numba", "int8"])
 def test_answers_are_the_same(aggregator: str, share: float, seed: int) -> None:
     chosen = EngineSettings(model="gnn", aggregator=aggregator)
@@ -83,7 +83,7 @@ def test_tables_are_shorter_and_hold_nobody_else(tmp_path: Path) -> None:
 
 def test_nothing_is_done_where_most_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     made = crowded(EngineSettings(model="gnn"))
-    made.leave(leaving(made, 0.4, 1))
+    made.leave(leaving(made, 0.3, 1))
     assert not made.close_ranks()
     small = Recommender(EngineSettings(model="gnn"))
     small.observe_many(mixed())
