@@ -6,9 +6,9 @@ A worker answers the events of a data set. Then others are answered at `--rate` 
 `--seconds` of that so many users (drawn by the seed) ask to be forgotten at once. `rows`, one for
 each number of users, has
 
-- `forgotten`: how many of them the state was made anew without;
-- `seconds`, `rebuild_events_per_second`: from its begin until the worker went on with the new
-  state, and the events of the log in that time;
+- `forgotten`: how many of them the state was rebuilt without;
+- `seconds`, `rebuild_events_per_second`: from the start of the rebuild to the exchange, and the
+  events of the log in that time;
 - `pause_ms`: for how long the event path stood still for the exchange;
 - `p99_ms`, `p99_ms_before`: producer's send to subscriber's receive while it was made, and before;
 - `equal`: whether the worker's digest is that of an engine that was told the log without them.
@@ -38,6 +38,7 @@ from rich.console import Console
 import streams.cli  # noqa: F401 - one thread for linear algebra, as workers have
 from benchmarks.end_to_end import Bench, publish_catalogue
 from benchmarks.hostile import Honest
+from benchmarks.worker_metrics import metric_families
 from engine.datasets import open_dataset
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
@@ -212,9 +213,8 @@ def _get(port: int, path: str) -> dict[str, Any]:
 
 
 def _metric(port: int, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+    samples = (each for family in metric_families(port) for each in family.samples)
+    return next(each.value for each in samples if each.name == name)
 
 
 if __name__ == "__main__":

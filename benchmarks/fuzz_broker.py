@@ -16,7 +16,6 @@ import asyncio
 import json
 import random
 import time
-import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from confluent_kafka import Producer
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from benchmarks.end_to_end import Bench
 from benchmarks.fuzz_corpus import BODIES, HEADERS
+from benchmarks.worker_metrics import metric_families
 from engine.evaluation.provenance import provenance
 from streams.brokers import KafkaServer
 from streams.kafka import clients
@@ -188,11 +187,9 @@ def send(settings: Settings, count: int, seed: int) -> None:
 
 def counted(port: int) -> dict[str, int]:
     """The worker's own counts."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
     wanted = ("events", "recommendations", "dead_letters", "duplicates")
     totals = dict.fromkeys(wanted, 0)
-    for family in families:
+    for family in metric_families(port):
         name = family.name.removeprefix("millrace_worker_")
         if name in wanted:
             totals[name] += int(sum(s.value for s in family.samples if s.name.endswith("_total")))

@@ -90,8 +90,8 @@ class IdTable:
         self.names[number] = ""
         heappush(self._free, number)
 
-    def close_ranks(self) -> None:
-        """Give the known ids the lowest numbers, in the order of those that they have."""
+    def compact(self) -> None:
+        """Renumber the known ids from 0 on, in the order of their present numbers."""
         self.names = [name for name in self.names if name]
         self._number_names()
 

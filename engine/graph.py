@@ -21,7 +21,7 @@ NODES = 1 << 24
 WEIGHTS = 255
 """An edge's weight is an integer in units of 1 / 255: .4, .6 and .8 are exact."""
 _AT_ONCE = 65_536
-"""Rows that are renumbered at once."""
+"""Rows that are renumbered at once, to bound the memory that it takes."""
 EDGE = np.dtype([("id", "<i4"), ("weight", "<f4"), ("time", "<i8")])
 """One edge, unpacked: neighbour, weight, time in ms since the epoch."""
 
@@ -118,8 +118,8 @@ class NeighbourRows:
         _remove_from(self.edges, nodes, neighbour)
 
     def renumber(self, numbers: NDArray[np.int32]) -> None:
-        """Have each edge name its neighbour by another number: int32[neighbours], -1 for one that
-        is gone. An edge to that, and one without weight, becomes empty."""
+        """Replace the number of each neighbour by another: int32[neighbours], -1 for one that is
+        gone. Edges to those, and edges without weight, become empty."""
         for start in range(0, len(self.edges), _AT_ONCE):
             part = self.edges[start : start + _AT_ONCE]
             new = numbers[part & (NODES - 1)]

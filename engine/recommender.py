@@ -421,7 +421,7 @@ class Recommender(Knowledge):
         self._replaced()
 
     def exchange(self, other: Recommender) -> None:
-        """Have each of two engines know what the other knew.
+        """Swap the whole states of two engines.
 
         Raises
         ------
@@ -431,7 +431,7 @@ class Recommender(Knowledge):
         if other.settings != self.settings or self.item_side or other.item_side:
             raise ValueError("engines of equal settings that share no items can be exchanged")
         self.__dict__, other.__dict__ = other.__dict__, self.__dict__
-        # What has read texts here is loaded, and holds nothing of a user.
+        # Not the loaded encoders of texts: they hold nothing of a user, and loading takes a while.
         self._encoder, other._encoder = other._encoder, self._encoder
         self._reviews, other._reviews = other._reviews, self._reviews
 
@@ -458,8 +458,8 @@ class Recommender(Knowledge):
                 self.clear_user(number)
                 self.users.release(number)
 
-    def close_ranks(self) -> bool:
-        """Give room back that users left who were many of all (`engine.state.renumbering`)."""
+    def compact_users(self) -> bool:
+        """Give the memory of users who left back, once that is worth it; returns whether it did."""
         done = renumber_users(self)
         if done:
             self._replaced()

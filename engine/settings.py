@@ -92,9 +92,9 @@ class EngineSettings(BaseModel):
     )
     forget: Literal["quick", "exact"] = Field(
         "quick",
-        description="how a worker forgets a user: at once, but for what the learnt weights took "
-        "from them; or exact, where the state is made anew beside it from the whole log without "
-        "them, and taken over (docs/proof.md; one partition)",
+        description="quick: a user's rows and counts go at once, and the learnt weights keep what "
+        "they taught; exact: a worker then also rebuilds its state from the whole log without them "
+        "(a topic of one partition; docs/proof.md)",
     )
     max_users: int = Field(
         1_000_000,

@@ -258,6 +258,11 @@ class WebSettings(Section):
     )
     token: SecretStr = SecretStr("")
 
+    def url(self, path: str) -> str:
+        """The URL of a path at which this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return f"http://{host}:{self.port}/{path}"
+
 
 class ArmSettings(Section):
     """One arm of an experiment: what its users get in place of the section engine."""

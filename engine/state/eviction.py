@@ -75,8 +75,8 @@ class UseOrder:
         return order
 
     def renew(self, order: NDArray[np.int32], room: int) -> None:
-        """Have these numbers (int32[n]) in use alone, the least recently used first, and room for
-        `room` numbers."""
+        """Start again with these numbers, the least recently used first (int32[n]), and with room
+        for `room` numbers."""
         self._links = np.zeros((room + 1, 2), np.int32)
         self.touch_all(order)
 

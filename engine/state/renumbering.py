@@ -1,26 +1,20 @@
-"""Users who left make room: who is left gets the lowest numbers, and tables become shorter."""
+"""Gives the memory of users who left back: the others are renumbered, and the tables shortened."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from engine.engine_state import Knowledge
-from engine.state.schema import keep_rows
+from engine.state.schema import keep_user_rows
 
 _LEAST = 1024
 """Rows that tables have room for at least, as in a new engine."""
 
 
 def renumber_users(known: Knowledge) -> bool:
-    """Number the users anew, where no more than two thirds of the numbers are in use.
+    """Renumber the users, if at most two thirds of the numbers are in use; returns whether it did.
 
-    What an engine answers and learns does not depend on its users' numbers. Takes some seconds for
-    a million users, and their tables twice while it does.
-
-    Returns
-    -------
-    bool
-        Whether it was done.
+    Neither answers nor what is learnt depend on the numbers. It copies one table after the other.
     """
     names = known.users.names
     if len(names) <= _LEAST or 3 * known.users.known > 2 * len(names):
@@ -31,10 +25,10 @@ def renumber_users(known: Knowledge) -> bool:
     room = max(len(kept) + len(kept) // 4, _LEAST)
     order = numbers[known.user_order.by_use()]
     known.forget_contest()
-    keep_rows(known, "users", kept, room)
+    keep_user_rows(known, kept, room)
     known.user_order.renew(order[order >= 0], room)
     for lists in (known.taken, known.disliked):
         lists.pack(room)
     known.graph.items.renumber(numbers)
-    known.users.close_ranks()
+    known.users.compact()
     return True

@@ -202,20 +202,20 @@ def entries(part: Saved) -> Iterator[tuple[str, Content]]:
                 yield name, json.dumps(value.bit_generator.state).encode()
 
 
-def keep_rows(engine: Saved, of: str, kept: NDArray[np.int32], room: int) -> None:
-    """Have all tables of users (`of` = "users") or items hold these rows alone, in this order.
+def keep_user_rows(engine: Saved, kept: NDArray[np.int32], room: int) -> None:
+    """Have all tables of users hold these rows alone, in this order: int32[n].
 
     Parameters
     ----------
     room
-        How many rows they have room for then.
+        Rows that the tables have room for.
     """
     for place in _places(engine):
         declared = place.declared
         if (
             isinstance(declared, Array)
             and declared.axes[0] == ROWS
-            and place.name.startswith(f"{of}/")
+            and place.name.startswith("users/")
         ):
             held = place.value
             fresh = np.full((room, *held.shape[1:]), declared.fill, held.dtype)

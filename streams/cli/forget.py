@@ -1,4 +1,4 @@
-"""The command that has users forgotten, and asks how far that is done."""
+"""The command that requests that users be forgotten, and asks a worker how far that is done."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def forget(
     set_: SetFlag = None,
     broker: BrokerFlag = None,
 ) -> None:
-    """Have users forgotten, or ask how far that is done.
+    """Request that users be forgotten, or ask how far that is done.
 
-    With --status it exits 1 while somebody who asked is not forgotten exactly yet, where
-    engine.forget = exact.
+    With engine.forget = exact, --status exits 1 as long as a request is not carried out exactly.
 
     Example: millrace forget ann bob && millrace forget --status
     """
@@ -55,7 +54,8 @@ def forget(
             raise typer.Exit(1 if found["pending"] else 0)
         _ask(settings, users or [])
         out.print(
-            f"{len(users or [])} asked for; `millrace forget --status` tells how far that is done",
+            f"{len(users or [])} requests written; `millrace forget --status` tells how far they "
+            "are carried out",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
 
@@ -88,9 +88,8 @@ def _ask(settings: Settings, users: list[str]) -> None:
 def _status(settings: Settings) -> dict[str, Any]:
     web = settings.web
     if not web.port:
-        raise SettingsError("web.port = 0: the worker tells nobody how far users are forgotten")
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(web.host, web.host)
-    request = urllib.request.Request(f"http://{host}:{web.port}/forgetting")
+        raise SettingsError("web.port = 0: the worker has no web server to ask")
+    request = urllib.request.Request(web.url("forgetting"))
     if token := web.token.get_secret_value():
         request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -112,17 +111,17 @@ def _told(found: dict[str, Any]) -> str:
     if found["exact"]:
         lines.append(
             f"{found['users']} users who asked before offset {found['exact']} are forgotten "
-            f"exactly; the state made anew without them has digest {found['digest']}"
+            f"exactly; the state rebuilt without them has digest {found['digest']}"
         )
     if found["forget"] == "quick":
         lines.append(
-            "all who asked are forgotten but for what the learnt weights took from them "
+            "all who asked are forgotten, but the learnt weights keep what they taught "
             "(engine.forget = quick)"
         )
     elif found["pending"]:
         lines.append(
-            "the learnt weights still hold something of those who asked since: the state is being "
-            "made anew without them"
+            "the learnt weights still hold what users taught who asked since then: the state is "
+            "being rebuilt without them"
         )
     if found["failure"]:
         lines.append(f"the last attempt failed: {printable(found['failure'])}")

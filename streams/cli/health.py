@@ -30,8 +30,7 @@ def health(
         web = effective_settings(config, set_).web
         if not web.port:
             raise SettingsError("web.port = 0: the worker has no web server to ask")
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(web.host, web.host)
-        address = f"http://{host}:{web.port}/health/{'live' if live else 'ready'}"
+        address = web.url(f"health/{'live' if live else 'ready'}")
         try:
             with urllib.request.urlopen(address, timeout=5.0) as answer:
                 out.print(json.load(answer)["status"])

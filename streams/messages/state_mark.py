@@ -40,7 +40,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
         deltas. `collected`: what own events taught was taken out, to be told. `assigned`: these
         partitions are ours, others are not. `taken`: a partition's users, from a checkpoint.
         `told`: events of a partition below an offset teach the items nothing. `forgot`: some of
-        the users that left. `rebuilt`: the state was made anew as if users had never been.
+        the users that left. `rebuilt`: the state was rebuilt without forgotten users.
     partition
         The partition of the step's topic.
     end
@@ -58,14 +58,14 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Round(msgspec.Struct, frozen=True, array_like=True):
-    """A part of the logs that was applied: first the catalogue, then interactions.
+    """How far a rebuild read the logs in one go: first the catalogue, then the interactions.
 
     Attributes
     ----------
     embeddings, items
-        Up to which offset of each partition the topics of the catalogue.
+        The offsets, by partition, before which the catalogue's topics were read.
     end
-        Up to which offset the interactions.
+        The offset before which the interactions were read.
     """
 
     embeddings: dict[int, int]
@@ -74,17 +74,17 @@ class Round(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """A state that was made anew from the whole log, as if some users had never been.
+    """A rebuild of the state from the whole log, without forgotten users.
 
     Attributes
     ----------
     users
-        How many had asked to be forgotten, below the end of the first round.
+        How many users had asked to be forgotten before the end of the first round.
     digest
-        Of the state after the first round (`engine.state.snapshot.state_digest`).
+        The digest of the state after the first round (`engine.state.snapshot.state_digest`).
     rounds
-        What was applied, in order: later rounds are what came while the first was applied. Only
-        events of the first are left out.
+        What was read, in order. Events of these users are left out in the first round; the later
+        ones read what was written meanwhile.
     """
 
     users: int
@@ -114,7 +114,7 @@ class StateMark(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes
     ----------
     worker
-        The process: what the names of its checkpoints have in their middle.
+        The id of the process, which is part of its checkpoints' names.
     began
         The name of the checkpoint that it began with, without suffix; empty for an empty engine.
     n

@@ -28,8 +28,8 @@ from streams.experiments.comparison import Comparison
 from streams.messages.bad_message import ERROR_CLASSES
 from streams.worker.assignment import Assignment
 from streams.worker.checkpoints import Checkpoints
-from streams.worker.drift import SCORES, SHARES, cumulative
-from streams.worker.durations import exposed
+from streams.worker.drift import SCORES, SHARES
+from streams.worker.durations import cumulative, exposed
 from streams.worker.health import Health
 from streams.worker.pipeline import Pipeline
 
@@ -203,18 +203,18 @@ class WorkerMetrics(Collector):
         counts = self.pipeline.counts
         yield _gauge(
             "worker_forget_pending",
-            "Whether somebody who asked for it is not forgotten exactly yet: 1 or 0.",
+            "Whether a request to be forgotten is not carried out exactly yet: 1 or 0.",
             int(counts.forget_pending),
         )
         yield SummaryMetricFamily(
             "millrace_worker_rebuild_pause_seconds",
-            "Time that events waited for each exchange for a state without users.",
+            "Time that events waited for each takeover of a state without forgotten users.",
             counts.rebuilds,
             counts.rebuild_pause_seconds,
         )
         yield CounterMetricFamily(
             "millrace_worker_rebuild_failures",
-            "Attempts to make the state anew without users that failed.",
+            "Rebuilds of the state without forgotten users that failed.",
             value=counts.rebuild_failures,
         )
 

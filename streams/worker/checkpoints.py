@@ -1,10 +1,10 @@
 """Checkpoints: a worker's whole state in one file: all items, and the users of its partitions.
 
 All workers write to one store (`streams.worker.stores`). A file's name says how many events its
-items know of, who wrote it, and how many that worker had written: no name is used twice, for
-answers tell with which file a state began. The newest items are in the file whose name sorts last.
-The users of a partition are in the files of whoever had it: a worker that takes it over loads them
-from the newest of these.
+items know of, which process wrote it, and how many that process had written before. No name is used
+twice, because answers name the file that a state began with. The newest items are in the file whose
+name sorts last. The users of a partition are in the files of whoever had it: a worker that takes it
+over loads them from the newest of these.
 
 Writing takes a fork: the child has the state as it was at that moment, and the event path waits
 for nothing but the fork itself, which takes an eighth of the time when memory is in huge pages.
@@ -62,7 +62,7 @@ class Notes(msgspec.Struct):
     cut
         Where in the life of its process it was cut; None in files of before.
     exact
-        What the state was last made anew from, if it was: of whom nothing is in it at all.
+        The last rebuild without forgotten users that the state contains, if any.
     """
 
     log: str
@@ -107,7 +107,7 @@ class _Partitions(msgspec.Struct):
         return {n: p.forgotten for n, p in self.partitions.items() if p.forgotten}
 
     def may_hold(self, newest: _Partitions) -> bool:
-        """Whether somebody may be in it, or what they taught, who is forgotten in the newest."""
+        """Whether it may hold a user who is forgotten in the newest, or what that user taught."""
         return asked_before(self.exact) < asked_before(newest.exact) or any(
             number in self.partitions and self.partitions[number].next_offset < end
             for number, end in newest.forgotten.items()
@@ -181,7 +181,7 @@ class Checkpoints:
     kept
         Newest files that are kept, of all and of each partition.
     writer
-        What the names of ours have, so that none is another worker's.
+        The id of this process. It is part of each name, so that no two workers write the same.
 
     Raises
     ------
@@ -395,7 +395,7 @@ class Checkpoints:
 
 
 def asked_before(exact: Rebuilt | None) -> int:
-    """The offset below which all are forgotten exactly who asked for it."""
+    """The offset below which every request to be forgotten is carried out exactly."""
     return exact.rounds[0].end if exact else 0
 
 

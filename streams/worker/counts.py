@@ -33,10 +33,10 @@ class Counts:
     checkpoints_written, checkpoint_write_seconds, checkpoint_failures
         Those that got their names, and how long these took until then; those that failed.
     forget_pending
-        Whether somebody asked to be forgotten who is not forgotten exactly yet.
+        Whether a request to be forgotten is not carried out exactly yet.
     rebuilds, rebuild_pause_seconds, rebuild_failures
-        How often the state was made anew without users, and for how long in all the event path
-        stood still for that; attempts that failed.
+        Rebuilds of the state without forgotten users, for how long in all events waited for the
+        exchanges, and attempts that failed.
     follow_lag_seconds
         How old the last delta of another worker was when it was applied here.
     newest_ms

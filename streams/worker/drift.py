@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 from math import log
 
 from engine.features.faded import SHARE_OFFSET
 from engine.features.popularity import RECENT
 from engine.recommender import Recommender
 from engine.step.ranking import Ranked
-from streams.worker.durations import Buckets
 
 SCORES = tuple(float(score) for score in range(-4, 21))
 """Upper bounds of the buckets of a score, which is a logit or, for a stranger, a log share."""
@@ -64,9 +62,3 @@ class Drift:
         if item is not None:  # an event behind in the batch may have taken its number
             log_share = engine.popularity.features.item(RECENT, item)
             self.recommended[bisect_left(_LOG_SHARES, log_share)] += 1
-
-
-def cumulative(bounds: Sequence[float], counts: Sequence[int]) -> Buckets:
-    """A histogram as Prometheus takes it: upper bounds, with how many values are at most that."""
-    labels = (*map(str, bounds), "+Inf")
-    return list(zip(labels, map(float, accumulate(list(counts))), strict=True))

@@ -7,7 +7,7 @@ nine. Here an observation adds to plain integers; whoever asks adds them up.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from msgspec.structs import astuple
@@ -16,10 +16,10 @@ from streams.messages.schemas import LatencyUs
 
 BOUNDS_US = (*(step * 10.0**power for power in range(7) for step in (1.0, 2.5, 5.0)), 1e7)
 """Upper bounds of the buckets: from 1 µs to 10 s."""
-_LABELS = (*(str(bound / 1e6) for bound in BOUNDS_US), "+Inf")
+_BOUNDS_SECONDS = tuple(bound / 1e6 for bound in BOUNDS_US)
 
 Buckets = list[tuple[str, float]]
-"""Upper bounds in seconds, as Prometheus writes them, with how many durations are at most that."""
+"""Upper bounds, as Prometheus writes them, with how many values are at most that."""
 
 
 class Histogram:
@@ -36,7 +36,7 @@ class Histogram:
     __slots__ = ("counts", "sum_us")
 
     def __init__(self) -> None:
-        self.counts = [0] * len(_LABELS)
+        self.counts = [0] * (len(BOUNDS_US) + 1)
         self.sum_us = 0.0
 
     def observe(self, microseconds: float) -> None:
@@ -64,5 +64,11 @@ def exposed(histograms: Iterable[Histogram]) -> tuple[Buckets, float]:
     """Histograms added up, as Prometheus takes one: cumulative buckets, and the sum in seconds."""
     held = [(list(histogram.counts), histogram.sum_us) for histogram in histograms]
     counts = [sum(column) for column in zip(*(counts for counts, _ in held), strict=True)]
-    buckets = zip(_LABELS, accumulate(counts or [0] * len(_LABELS)), strict=True)
-    return [(bound, float(count)) for bound, count in buckets], sum(us for _, us in held) / 1e6
+    none = [0] * (len(BOUNDS_US) + 1)
+    return cumulative(_BOUNDS_SECONDS, counts or none), sum(us for _, us in held) / 1e6
+
+
+def cumulative(bounds: Sequence[float], counts: Sequence[int]) -> Buckets:
+    """The buckets of a histogram that counts between these bounds, and beyond the last."""
+    labels = (*map(str, bounds), "+Inf")
+    return list(zip(labels, map(float, accumulate(list(counts))), strict=True))

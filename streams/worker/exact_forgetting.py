@@ -1,11 +1,11 @@
-"""Exact forgetting: the state is made anew beside the worker, which goes on with it.
+"""Exact forgetting: a process rebuilds the state without the users, and the worker takes it over.
 
-    request ─► quick forget ─► a process makes the state anew ─► read here, caught up ─► exchange
-                               (`streams.worker.rebuild`)        (a thread)       (engine's thread)
+    request ─► quick forget ─► a process rebuilds the state ─► it is loaded, catches up ─► exchange
+                               (`streams.worker.rebuild`)      (a thread)          (engine's thread)
 
-The event path goes on meanwhile; it stands still only for the exchange, and for the few events that
-came just before it. From then on state and answers are those of a worker in whose log nothing of
-these users stands, and whose catalogue came when it came here.
+Events are answered meanwhile. They wait only for the exchange, in which the last few are learnt.
+From then on state and answers are those of a worker whose log has no event of these users, and
+whose catalogue came at the same moments.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ T = TypeVar("T")
 _AGAIN_SECONDS = 60.0
 """Pause before the next attempt, after one that failed."""
 _LAST = 64
-"""Events that may be left to learn in the engine's thread, some .2 ms each: a run of a backlog."""
+"""Most events that are learnt in the exchange itself, some .2 ms each: a run of a backlog."""
 _LOG_END = 2_000
-"""Bytes of what a process said that failed which the log repeats."""
+"""Bytes of a failed process's output in which its last line is looked for."""
 
 
 class ForgettingStatus(msgspec.Struct, frozen=True):
@@ -59,19 +59,19 @@ class ForgettingStatus(msgspec.Struct, frozen=True):
     forget
         `engine.forget`.
     asked
-        By partition that this worker has and that has had a request, the offset after the latest.
+        The offset after the latest request, by partition; partitions of other workers and those
+        without a request are missing.
     exact
-        The offset below which all who asked are forgotten exactly; 0 if nobody is.
+        The offset below which every request is carried out exactly; 0 if none is.
     pending
-        Whether somebody asked since.
+        Whether there was a request since.
     users, digest
-        How many they are; of the state that was made anew without them, up to the offset `exact`:
-        its SHA-256, which `millrace audit` compares.
+        How many users those requests are of, and the SHA-256 of the state that was rebuilt without
+        them up to the offset `exact`; `millrace audit` compares it.
     seconds
-        How long the last time took from its begin until the worker went on with the new state, if
-        this process did it.
+        How long the last rebuild took, from its start to the exchange; 0 if this process did none.
     failure
-        Why the last attempt failed, if it did; the next one follows.
+        Why the last attempt failed; empty if it did not. It is repeated.
     """
 
     forget: Literal["quick", "exact"]
@@ -85,17 +85,17 @@ class ForgettingStatus(msgspec.Struct, frozen=True):
 
 
 class ExactForgetting:
-    """Makes a worker's state anew when users asked to be forgotten.
+    """Has a worker's state rebuilt when users asked to be forgotten.
 
     Parameters
     ----------
     made
-        What the state was last made anew from, as its checkpoint says.
+        The last rebuild that the checkpoint's state contains, if any.
 
     Attributes
     ----------
     exact
-        The same, of the state that the worker has now.
+        The last rebuild that the worker's state contains, if any.
     on_exchange
         Called in the engine's thread, after each exchange.
     """
@@ -116,8 +116,8 @@ class ExactForgetting:
         if self.is_on and len(partitions) > 1:
             raise SettingsError(
                 f"engine.forget = exact: topic {settings.topics.interactions} has "
-                f"{len(partitions)} partitions, and a state can be made anew of one: the order in "
-                "which events of several came stands nowhere; set engine.forget = quick"
+                f"{len(partitions)} partitions, and only one is supported, because no offset "
+                "orders the events of several; set engine.forget = quick"
             )
         self.exact = made
         self.on_exchange: Callable[[], object] = lambda: None
@@ -145,7 +145,7 @@ class ExactForgetting:
         )  # fmt: skip
 
     def if_due(self) -> None:
-        """Begin to make the state anew, when somebody asked for it since the last time."""
+        """Start a rebuild if there was a request since the last one."""
         busy = self._working is not None and self._working.is_alive()
         if not self.is_on or busy or not self._partition.ours or time.monotonic() < self._next:
             return
@@ -155,12 +155,13 @@ class ExactForgetting:
             self._working.start()
 
     def keep(self, records: Sequence[Record]) -> None:
-        """Take note of interactions that were applied."""
-        if self._kept is not None:
-            self._kept.append(records)
+        """Keep interactions that were applied, for the state that is catching up."""
+        kept = self._kept  # read once: the other thread may set it to None
+        if kept is not None:
+            kept.append(records)
 
     def stop(self) -> None:
-        """Give up what is being made."""
+        """Give up a rebuild that is under way."""
         self._stopping.set()
         if self._working is not None and self._thread.loop is not None:
             self._working.join(timeout=1.0)  # not for ever: it may wait for a loop that has ended
@@ -169,11 +170,13 @@ class ExactForgetting:
 
     def _work(self) -> None:
         try:
-            self._make_anew()
+            self._rebuild()
             self._failure = ""
         except _GivenUpError:
             pass
         except Exception as error:
+            if self._stopping.is_set():
+                return
             self._counts.rebuild_failures += 1
             self._failure = str(error) or type(error).__name__
             self._next = time.monotonic() + _AGAIN_SECONDS
@@ -184,15 +187,18 @@ class ExactForgetting:
         finally:
             self._kept = None
 
-    def _make_anew(self) -> None:
+    def _rebuild(self) -> None:
         begun = time.monotonic()
         input_ = Input.of(self._settings)
         if len(input_.lows) > 1:
-            raise RuntimeError("the topic has several partitions now (docs/proof.md)")
+            raise RuntimeError(
+                f"topic {self._settings.topics.interactions} has {len(input_.lows)} partitions "
+                "now, and only one is supported"
+            )
         if low := input_.lows[PARTITION]:
             raise RuntimeError(
-                f"the log begins at offset {low}: what users taught before cannot be told apart "
-                "any more; topics.interactions has to be kept whole for engine.forget = exact"
+                f"the log begins at offset {low}, and engine.forget = exact needs all of it: topic "
+                f"{self._settings.topics.interactions} has to be kept whole"
             )
         first = self._do(self._position)
         with tempfile.TemporaryDirectory(prefix="millrace-forget-") as folder:
@@ -201,17 +207,17 @@ class ExactForgetting:
             rebuild = Rebuild.load(self._settings, input_, self._model, file)
         self._do(self._begin_to_keep)
         rebuild.go_on(self._do(self._position))
-        while not (pause := self._do(partial(self._exchange, rebuild))):
+        while (pause := self._do(partial(self._exchange, rebuild))) is None:
             self._catch_up(rebuild)
         self._seconds, told = round(time.monotonic() - begun, 2), rebuild.told
         log.info(
-            "%d users who asked before offset %d are forgotten exactly: the state was made anew "
+            "%d users who asked before offset %d are forgotten exactly: the state was rebuilt "
             "without them in %.1f s, and taken over at offset %d within %.1f ms; digest %s",
             told.users, first.end, self._seconds, told.rounds[-1].end, pause * 1e3, told.digest,
         )  # fmt: skip
 
     def _run(self, job: Job, folder: Path) -> None:
-        """Have a process do it."""
+        """Have a process rebuild the state."""
         asked = msgspec.json.encode(job).decode()
         command = [sys.executable, "-m", "streams.worker.rebuild", asked]
         environment = os.environ | as_environment(self._settings)
@@ -224,8 +230,8 @@ class ExactForgetting:
                 if self._stopping.wait(0.05):
                     raise _GivenUpError
             if child.process.returncode:
-                told = said.read_bytes()[-_LOG_END:].decode(errors="replace").strip()
-                raise RuntimeError(f"the process that made the state anew ended: {told}")
+                told = said.read_bytes()[-_LOG_END:].decode(errors="replace").splitlines()
+                raise RuntimeError(f"the rebuilding process failed: {(told or ['no reason'])[-1]}")
 
     def _catch_up(self, rebuild: Rebuild) -> None:
         """Apply what came meanwhile."""
@@ -235,7 +241,7 @@ class ExactForgetting:
         rebuild.follow_catalogue(position.embeddings, position.items)
 
     def _do(self, function: Callable[[], T]) -> T:
-        """What it returns, in the engine's thread."""
+        """Call a function in the engine's thread; returns what it returns."""
         if self._stopping.is_set():
             raise _GivenUpError
         return self._thread.do(function)
@@ -248,13 +254,13 @@ class ExactForgetting:
     def _begin_to_keep(self) -> None:
         self._kept = deque()
 
-    def _exchange(self, rebuild: Rebuild) -> float:
-        """Go on with the new state, if it has all but a few events.
+    def _exchange(self, rebuild: Rebuild) -> float | None:
+        """Take the rebuilt state over, if all but a few events are in it.
 
         Returns
         -------
         float
-            For how many seconds the event path stood still for it; 0 if it is not done.
+            For how many seconds the event path stood still; None if too much is missing yet.
         """
         begun = time.perf_counter()
         kept = self._kept
@@ -264,7 +270,7 @@ class ExactForgetting:
         last = rebuild.told.rounds[-1]
         left = sum(len(run) for run in kept)
         if (last.embeddings, last.items) != (position.embeddings, position.items) or left > _LAST:
-            return 0.0
+            return None
         while kept:
             _learn(rebuild, kept.popleft())
         rebuild.take_over(self._engine, self._partition)
@@ -280,7 +286,7 @@ class ExactForgetting:
 
 
 class _GivenUpError(Exception):
-    """The worker ends, or the partition is not its any more."""
+    """The worker ends, or the partition is another worker's now."""
 
 
 def _learn(rebuild: Rebuild, records: Sequence[Record]) -> None:

@@ -61,8 +61,8 @@ class Pipeline:
         Called with what was applied or buried, on the event path: for who watches
         (`streams.web.feed`).
     leaves_out
-        Says of an event whether it shall not have been: nothing of it is applied, and it is given
-        no answer.
+        Says of an event whether to leave it out: it is not applied, not noted as known, and not
+        answered.
     settles
         Whether the engine is told of which partition each user is.
     arms
@@ -81,7 +81,7 @@ class Pipeline:
     ) -> None:
         self.counts = Counts()
         self.settles = False
-        self.leaves_out: LeavesOut = _leaves_out_none
+        self.leaves_out: LeavesOut = leaves_out_none
         self.on_news: Callable[[News], object] = lambda news: None
         self.marks: StateMarks | None = None
         self.traces: Traces | None = None
@@ -151,9 +151,9 @@ class Pipeline:
     def events(
         self, partition: Progress, records: Sequence[Record]
     ) -> list[tuple[Record, Interaction]]:
-        """The events of records that were answered, noted as applied, but for those that are known.
+        """The events of records that were answered, without repeated ones; each is noted as known.
 
-        For who reads the log again.
+        For those who read the log again.
         """
         events, _ = self._decode(partition, records, written=records[-1].offset)
         partition.next_offset = records[-1].offset + 1
@@ -324,7 +324,8 @@ class Pipeline:
         return letter
 
 
-def _leaves_out_none(_record: Record, _event: Interaction) -> bool:
+def leaves_out_none(_record: Record, _event: Interaction) -> bool:
+    """Leave no event out."""
     return False
 
 

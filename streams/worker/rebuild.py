@@ -1,8 +1,8 @@
-"""The state made anew from the whole log, as if users who asked to be forgotten had never been.
+"""Rebuilds the state from the whole log, without the users who asked to be forgotten.
 
-It is what a worker would have that starts without a checkpoint and reads a log in which nothing of
-them stands. `python -m streams.worker.rebuild JOB` makes it in a process of its own, beside the
-worker that goes on with it (`streams.worker.exact_forgetting`).
+The result is the state of a worker that starts without a checkpoint and reads a log without the
+events of these users. `python -m streams.worker.rebuild JOB` rebuilds it in a process of its own;
+the worker then takes it over (`streams.worker.exact_forgetting`).
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from streams.worker.catalogue_log import CatalogueLog
 from streams.worker.input_log import Input
 from streams.worker.partition import Partition, PartitionNotes, Progress
 from streams.worker.pins import model_of
-from streams.worker.pipeline import LeavesOut, Pipeline
+from streams.worker.pipeline import LeavesOut, Pipeline, leaves_out_none
 
 PARTITION = 0
-"""A state is made anew of a topic of one partition: events of several have no order to keep to."""
+"""Only a topic of one partition is supported: no offset orders the events of several."""
 _NICENESS = 10
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the process is asked for: a first round, and the file to write the state to."""
+    """The argument of the process: the first round, and the file to write the state to."""
 
     round: Round
     file: str
 
 
 class RebuildNotes(msgspec.Struct):
-    """What a file says beside the engine's state."""
+    """What the file holds beside the engine's state."""
 
     told: Rebuilt
     partition: PartitionNotes
 
 
 class Rebuild:
-    """A state that is being made anew.
+    """A state that is being rebuilt.
 
     Attributes
     ----------
     engine, progress
-        As of what was applied last.
+        The state, and up to where the interactions are in it.
     told
-        What was applied, and who was left out.
+        The rounds that were applied, how many users were left out, and the digest.
     """
 
     def __init__(
@@ -66,39 +66,39 @@ class Rebuild:
         input_: Input,
         model: Model,
         engine: Recommender,
-        leaves_out: LeavesOut,
     ) -> None:
         self._settings = settings
         self.engine = engine
         self.progress = Progress(number=PARTITION, window=settings.worker.duplicate_window)
         self.told = Rebuilt(0, "", [])
         self._pipeline = Pipeline(engine, settings, model, input_.topic_id)
-        self._pipeline.leaves_out = leaves_out
 
     @classmethod
     def begin(
-        cls, settings: Settings, input_: Input, model: Model, round_: Round, leaves_out: LeavesOut
-    ) -> Rebuild:
-        """The first round: without those who asked before its end.
+        cls, settings: Settings, input_: Input, model: Model, round_: Round,
+        leaves_out: LeavesOut = leaves_out_none,
+    ) -> Rebuild:  # fmt: skip
+        """The state after the first round, without the users who asked before its end.
 
         Parameters
         ----------
         leaves_out
-            What else shall not have been.
+            Which other events to leave out (`Pipeline.leaves_out`).
         """
         asked = _who_asked(settings, input_, model, round_.end)
 
         def gone(record: Record, event: Interaction) -> bool:
             return record.offset < asked.get(event.user, 0) or leaves_out(record, event)
 
-        made = cls(settings, input_, model, Recommender.new(settings.engine), gone)
+        made = cls(settings, input_, model, Recommender.new(settings.engine))
+        made._pipeline.leaves_out = gone
         made.go_on(round_)
         made.told = Rebuilt(len(asked), state_digest(made.engine), [round_])
         return made
 
     @classmethod
     def load(cls, settings: Settings, input_: Input, model: Model, file: Path) -> Rebuild:
-        """One that was saved.
+        """The state that a file of `save` holds.
 
         Raises
         ------
@@ -106,8 +106,7 @@ class Rebuild:
             If it is damaged.
         """
         notes = read_notes(file, RebuildNotes)
-        engine = Recommender.load(file, settings.engine)
-        made = cls(settings, input_, model, engine, lambda record, event: False)
+        made = cls(settings, input_, model, Recommender.load(file, settings.engine))
         made.progress.resume(notes.partition)
         made.told = notes.told
         return made
@@ -117,13 +116,13 @@ class Rebuild:
         self.engine.save(file, RebuildNotes(self.told, self.progress.notes()))
 
     def go_on(self, round_: Round) -> None:
-        """Apply more of the logs."""
+        """Apply the logs up to the ends of a round."""
         self.follow_catalogue(round_.embeddings, round_.items)
         topic = self._settings.topics.interactions
         first = self.progress.next_offset
         for records in records_between(self._settings, topic, PARTITION, first, round_.end):
             self.learn(records)
-        self.progress.next_offset = round_.end  # behind what is no record, as the ends of a batch
+        self.progress.next_offset = round_.end  # markers of transactions are no records
         self._note(round_.end)
 
     def follow_catalogue(self, embeddings: dict[int, int], items: dict[int, int]) -> None:
@@ -144,7 +143,8 @@ class Rebuild:
     def _note(self, end: int) -> None:
         rounds = self.told.rounds
         last = msgspec.structs.replace(rounds[-1], end=end)
-        if len(rounds) == 1 and self.told.digest:  # the first says who had asked: it stays
+        # The end of the first round says whose requests count: later events begin a second one.
+        if len(rounds) == 1 and self.told.digest:
             rounds.append(last)
         else:
             rounds[-1] = last
@@ -158,13 +158,16 @@ class Rebuild:
             If the partition stands elsewhere.
         """
         if partition.next_offset != self.progress.next_offset:
-            raise ValueError(f"{partition.next_offset} != {self.progress.next_offset}")
+            raise ValueError(
+                f"the rebuilt state is at offset {self.progress.next_offset}, the worker's at "
+                f"{partition.next_offset}"
+            )
         engine.exchange(self.engine)
         partition.exchange(self.progress)
 
 
 def _who_asked(settings: Settings, input_: Input, model: Model, end: int) -> dict[str, int]:
-    """Users who asked to be forgotten before an offset: the one after their last request."""
+    """By user who asked to be forgotten before `end`: the offset after their last request."""
     reading = Pipeline(Recommender(settings.engine), settings, model, input_.topic_id)
     progress = Progress(number=PARTITION, window=settings.worker.duplicate_window)
     topic, low = settings.topics.interactions, input_.lows[PARTITION]
@@ -182,10 +185,7 @@ def main() -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
     settings = load_settings()
     input_ = Input.of(settings)
-    made = Rebuild.begin(
-        settings, input_, model_of(settings), job.round, lambda record, event: False
-    )
-    made.save(Path(job.file))
+    Rebuild.begin(settings, input_, model_of(settings), job.round).save(Path(job.file))
 
 
 if __name__ == "__main__":

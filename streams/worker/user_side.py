@@ -129,4 +129,4 @@ class UserSide:
         leaving, self._leaving = self._leaving[:_AT_ONCE], self._leaving[_AT_ONCE:]
         self._engine.leave(leaving)
         if not self._leaving:
-            self._engine.close_ranks()
+            self._engine.compact_users()

@@ -178,9 +178,8 @@ def port(web: WebSettings) -> Finding:
 
 
 def _is_worker(web: WebSettings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(web.host, web.host)
     try:
-        with urllib.request.urlopen(f"http://{host}:{web.port}/health/live", timeout=3) as answer:
+        with urllib.request.urlopen(web.url("health/live"), timeout=3) as answer:
             return b'"live"' in answer.read(1000)
     except (OSError, ValueError):
         return False

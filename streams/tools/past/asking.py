@@ -46,8 +46,7 @@ class Past:
     applied
         How many interactions were applied so far.
     rebuilt
-        Of each state that was made anew without users who had asked for it: whether it is the one
-        that the worker had.
+        For each rebuild without forgotten users, whether its digest is that which the worker told.
     starts
         The checkpoints that were begun with; an empty string for an empty engine.
     """

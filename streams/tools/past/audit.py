@@ -57,8 +57,8 @@ def audit(
         That of `Comparison`, and ``model``, ``starts`` (the checkpoints that were begun with),
         ``offsets``, ``workers`` (how many gave these answers), ``applied``, ``seconds``,
         ``events_per_second`` (of all that was applied), ``repeated``, ``unreadable`` and
-        ``rebuilt`` (how many states that were made anew without users have the digest that the
-        worker told, and how many another).
+        ``rebuilt`` (how many rebuilds without forgotten users have the digest that the worker
+        told, and how many another).
 
     Raises
     ------

@@ -100,8 +100,7 @@ class Fold:
     pipeline
         Its arms are those of the settings.
     rebuilt
-        Of each time that the state was made anew without users: whether it is the one that the
-        worker had.
+        For each rebuild without forgotten users, whether its digest is that which the worker told.
     """
 
     def __init__(
@@ -253,7 +252,7 @@ class Fold:
             self._do_shared(self._shared, step)
 
     def _rebuild(self, step: Step) -> Iterator[tuple[Record, Output | None]]:
-        """Make the state anew without those who had asked, and go on with it, as the worker did."""
+        """Rebuild the state without forgotten users and take it over, as the worker did."""
         told = msgspec.json.decode(step.name, type=Rebuilt)
         yield from self.rest(step.partition, told.rounds[-1].end)
         rebuild = Rebuild.begin(

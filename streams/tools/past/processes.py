@@ -20,7 +20,7 @@ class Process:
     Attributes
     ----------
     worker
-        What its checkpoints' names have in their middle; empty for answers without a mark.
+        Its id, which is part of its checkpoints' names; empty for answers without a mark.
     began
         The name of the checkpoint that it began with; empty for an empty engine.
     cut

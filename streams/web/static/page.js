@@ -138,8 +138,8 @@ async function workers() {
 
 function forgotten({ users, exact, digest, pending }) {
   const done = exact ? `${number(users)} users who asked before offset ${number(exact)} are forgotten exactly; ` +
-    `the state made anew without them has digest ${digest.slice(0, 12)}.` : "";
-  const due = pending ? "Somebody asked to be forgotten: the state is being made anew." : "";
+    `the state rebuilt without them has digest ${digest.slice(0, 12)}.` : "";
+  const due = pending ? "A user asked to be forgotten: the state is being rebuilt." : "";
   byId("forgotten").hidden = !(done || due);
   setText(byId("forgotten"), [done, due].filter(Boolean).join(" "));
 }

@@ -53,7 +53,7 @@ def test_answers_are_the_same(aggregator: str, share: float, seed: int) -> None:
     gone = leaving(one, share, seed)
     one.leave(gone)
     other.leave(gone)
-    assert other.close_ranks()
+    assert other.compact_users()
     assert commuting_state(one) == commuting_state(other)
     for event in after(gone + [name for name in one.users.names if name]):
         assert one.observe(event).items == other.observe(event).items
@@ -67,7 +67,7 @@ def test_tables_are_shorter_and_hold_nobody_else(tmp_path: Path) -> None:
     gone = leaving(made, 0.8, 1)
     made.leave(gone)
     before = len(made.contexts.lengths), len(made.taken.entries)
-    assert made.close_ranks()
+    assert made.compact_users()
     known = [name for name in made.users.names if name]
     assert len(made.users) == len(known) == made.users.known
     assert len(made.contexts.lengths) == 1024 < before[0]
@@ -78,18 +78,18 @@ def test_tables_are_shorter_and_hold_nobody_else(tmp_path: Path) -> None:
     again = Recommender.load(tmp_path / "saved")
     for event in after(known):
         assert again.observe(event).items == made.observe(event).items
-    assert not made.close_ranks()
+    assert not made.compact_users()
 
 
 def test_nothing_is_done_where_most_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     made = crowded(EngineSettings(model="gnn"))
     made.leave(leaving(made, 0.3, 1))
-    assert not made.close_ranks()
+    assert not made.compact_users()
     small = Recommender(EngineSettings(model="gnn"))
     small.observe_many(mixed())
     small.leave([name for name in small.users.names if name])
-    assert not small.close_ranks()
+    assert not small.compact_users()
     monkeypatch.setattr(renumbering, "_LEAST", 16)
-    assert small.close_ranks()
+    assert small.compact_users()
     assert len(small.users) == 0
     small.observe_many(mixed())

@@ -16,7 +16,8 @@ from engine import EngineSettings, Interaction, Recommender
 from engine.features.faded import SHARE_OFFSET, log_share
 from engine.features.popularity import RECENT
 from engine.step.ranking import Ranked
-from streams.worker.drift import SCORES, SHARES, Drift, cumulative
+from streams.worker.drift import SCORES, SHARES, Drift
+from streams.worker.durations import cumulative
 
 
 @pytest.fixture(scope="module")
