@@ -104,17 +104,18 @@ class Knowledge:
         self.graph = InteractionGraph(s.neighbours, FANOUT)
         self.departures = Departures()
         self.transitions = Transitions(s.transitions, departures=self.departures)
-        self.popularity = Popularity()
-        self.own = OwnStates()
+        self.popularity = Popularity(s.trending_half_life)
+        self.own = OwnStates(s)
         self.contexts = Contexts()
         self.embeddings = GraphEmbeddings(
             make_aggregator(s.aggregator, FANOUT, s.dimensions, s.board, s.bitstream),
             s.dimensions,
             s.seed,
+            s.embedding_rate,
         )
         self.vectors = ItemVectors(s.text_dimensions, TextEncoder.dimensions)
-        self.taste = Taste(self.vectors.width)
-        self.head = Head(s.model, self.repeats)
+        self.taste = Taste(self.vectors.width, s.text_rate)
+        self.head = Head(s.model, self.repeats, s.bias_rate, s.weight_drift)
         self.taken, self.disliked = UserItems(), UserItems()
         self.user_order, self._item_order = UseOrder(), UseOrder()
         self._users_evicted = 0

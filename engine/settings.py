@@ -47,6 +47,31 @@ class EngineSettings(BaseModel):
     history: int = Field(
         30, ge=1, le=1024, description="most recent items of a user that ranking and learning read"
     )
+    trending_half_life: int = Field(
+        3000,
+        ge=1,
+        description="events after which one counts half in what is trending: fewer where tastes "
+        "change by the hour",
+    )
+    surging_half_life: int = Field(
+        300, ge=1, description="as trending_half_life, of what is surging"
+    )
+    embedding_rate: float = Field(
+        0.2, ge=0, le=10, description="learning rate of the graph embeddings (Adagrad)"
+    )
+    text_rate: float = Field(
+        0.05, ge=0, le=10, description="learning rate of the match of users and texts (Adagrad)"
+    )
+    bias_rate: float = Field(
+        0.1, ge=0, le=10, description="learning rate of the items' biases (Adagrad)"
+    )
+    weight_drift: float = Field(
+        1e-5,
+        ge=0,
+        le=1,
+        description="how fast what was learnt of the features' weights grows old: the share of "
+        "their first variance that an event adds (Newton's steps set their own rates)",
+    )
     exact_items: int = Field(
         20_000, ge=1, description="largest catalogue of which every item is scored"
     )
@@ -138,4 +163,5 @@ class EngineSettings(BaseModel):
 
 _SHAPING = (
     "model", "dimensions", "text_dimensions", "neighbours", "transitions", "exact_items",
+    "trending_half_life", "surging_half_life",
 )  # fmt: skip

@@ -25,38 +25,47 @@ _SCALE = np.float32(1e4)
 _LIFT_PRIOR = np.float32(5.0)
 _LOGARITHMS = 5
 """Features that are logarithms: all but the saturating one."""
+_DIRECTED, _SYMMETRIC, _COSINE, _LIFT, _SATURATED, _FOLLOWS = range(6)
+_SUMS = 8
+"""Numbers of a candidate's sums, of which two are not used: a power of two is found faster."""
 
 
-class Named(NamedTuple):
-    """Memory of a pass: the candidates that transitions name.
+class Pass(NamedTuple):
+    """Memory of a pass.
 
     Attributes
     ----------
     rarity : float32[n]
-        The root of how rare a candidate is, once it is named; 0 for all between two passes.
-    places : int32[n]
-        Those named, in the order in which they were.
+        The root of how rare each candidate is.
+    sums : float32[n, 8]
+        Of each candidate, the sums that its features are made of, next to each other: a transition
+        adds to all of them at once.
+    places : int32[n + 1]
+        The candidates that transitions name, in order; one more is written before it is known
+        whether it counts.
     values : float32[5, n]
         Theirs.
     """
 
     rarity: NDArray[np.float32]
+    sums: NDArray[np.float32]
     places: NDArray[np.int32]
     values: NDArray[np.float32]
 
     @classmethod
-    def of(cls, candidates: int) -> Named:
+    def of(cls, candidates: int) -> Pass:
         """New memory for so many candidates."""
         return cls(
             np.zeros(candidates, np.float32),
-            np.zeros(candidates, np.int32),
+            np.zeros((candidates, _SUMS), np.float32),
+            np.zeros(candidates + 1, np.int32),
             np.zeros((_LOGARITHMS, candidates), np.float32),
         )
 
 
 @kernel
 def gather_cooccurrence(  # type: ignore[no-untyped-def]
-    t, history, liked, counts, events, taken, position, named, following, around
+    t, history, liked, counts, events, taken, position, memory, following, around
 ):
     """Write six features of the candidates: three to `following`, three to `around`.
 
@@ -73,7 +82,7 @@ def gather_cooccurrence(  # type: ignore[no-untyped-def]
         The counts of the candidates.
     position : int32[items]
         Where among the candidates an item is, or -1.
-    named : Named
+    memory : Pass
         Of m candidates or more.
     following : float32[3, >= m]
         Directed, symmetric, saturating, of the whole history.
@@ -81,19 +90,21 @@ def gather_cooccurrence(  # type: ignore[no-untyped-def]
         Cosine, lift, and what follows the last item, of those liked.
     """
     zero, one = np.float32(0.0), np.float32(1.0)
-    for feature in (following[0], following[1], following[2], around[0], around[1], around[2]):
-        feature[: len(taken)] = zero
+    n, rarity, sums = len(taken), memory.rarity, memory.sums
     # A target's discount is the root of how rare it is, smoothed while the stream is young.
     scale = np.float32((events + 1000.0) / 1000.0)
+    for c in range(n):
+        rarity[c] = np.sqrt(scale / (taken[c] + one))
+    flat = sums.reshape(sums.size)
+    flat[: n * _SUMS] = zero
     short = long = middle = fade = one
     short_total = long_total = zero
-    next_liked = many = 0
+    next_liked = 0
     for q in range(len(history)):
         source = history[q]
         first = t.start[source]
         row = t.items[first : first + t.degree[source]]
         pairs = t.weights[first : first + t.degree[source]]
-        many = _name(row, position, taken, scale, named, many)
         count = counts[source]
         norm = one / np.sqrt(count + np.float32(0.5))
         long_total += long
@@ -104,102 +115,90 @@ def gather_cooccurrence(  # type: ignore[no-untyped-def]
             by_root = by_count = zero
             if next_liked < len(liked) and liked[next_liked] == source:
                 if next_liked == 0:
-                    _gather_follows(row, pairs, position, around[2])
+                    _read_follows(row, pairs, position, sums)
                 by_root = fade / np.sqrt(count + one)
                 by_count = fade / (count + _LIFT_PRIOR)
                 next_liked += 1
                 fade *= _FADE
             _read_near(
-                row, pairs, position, named.rarity, by_short, by_long, by_root, by_count, norm,
-                middle, following, around,
+                row, pairs, position, rarity, by_short, by_long, by_root, by_count, norm, middle,
+                sums,
             )  # fmt: skip
         else:
-            _read_far(row, pairs, position, named.rarity, by_long, norm, middle, following)
+            _read_far(row, pairs, position, rarity, by_long, norm, middle, sums)
         short *= SHORT
         long *= LONG
         middle *= _SATURATING
+    for feature in (following[0], following[1], following[2], around[0], around[1], around[2]):
+        feature[:n] = zero
+    many = 0
+    for c in range(n):
+        memory.places[many] = c
+        many += sums[c, _SYMMETRIC] + sums[c, _DIRECTED] > 0
     if many > 0:
         _finish(
-            named, many, taken, _SCALE / short_total, _SCALE / long_total,
+            memory, many, taken, _SCALE / short_total, _SCALE / long_total,
             np.float32(100.0) / np.sqrt(scale), np.float32(events + 1.0), following, around,
         )  # fmt: skip
 
 
 @kernel
-def _name(row, position, taken, scale, named, many):  # type: ignore[no-untyped-def]
-    """Note the candidates of a row that no row before named; returns how many are named now."""
-    one = np.float32(1.0)
-    for slot in range(len(row)):
-        c = position[row[slot]]
-        # The count of a damaged state may be no number, whose root may pass for zero again.
-        if c >= 0 and named.rarity[c] == 0 and many < len(named.places):
-            named.rarity[c] = np.sqrt(scale / (taken[c] + one))
-            named.places[many] = c
-            many += 1
-    return many
-
-
-@kernel
 def _finish(  # type: ignore[no-untyped-def]
-    named, many, taken, by_short, by_long, by_root, by_count, following, around
+    memory, many, taken, by_short, by_long, by_root, by_count, following, around
 ):
     """Make the features of those named of their sums."""
     one = np.float32(1.0)
-    values, rarity = named.values, named.rarity
+    values, sums = memory.values, memory.sums
     for i in range(many):
-        c = named.places[i]
-        values[0, i] = one + following[0, c] * by_short
-        values[1, i] = one + following[1, c] * by_long
-        values[2, i] = one + around[0, c] * rarity[c] * by_root
-        values[3, i] = one + around[1, c] * by_count / (taken[c] + _LIFT_PRIOR)
-        values[4, i] = one + around[2, c]
-        following[2, c] *= np.float32(0.3)
-        rarity[c] = np.float32(0.0)
+        c = memory.places[i]
+        values[0, i] = one + sums[c, _DIRECTED] * by_short
+        values[1, i] = one + sums[c, _SYMMETRIC] * by_long
+        values[2, i] = one + sums[c, _COSINE] * memory.rarity[c] * by_root
+        values[3, i] = one + sums[c, _LIFT] * by_count / (taken[c] + _LIFT_PRIOR)
+        values[4, i] = one + sums[c, _FOLLOWS]
+        following[2, c] = np.float32(0.3) * sums[c, _SATURATED]
     for k in range(_LOGARITHMS):
         log_in_place(values[k, :many])
     for i in range(many):
-        c = named.places[i]
+        c = memory.places[i]
         following[0, c], following[1, c] = values[0, i], values[1, i]
         around[0, c], around[1, c], around[2, c] = values[2, i], values[3, i], values[4, i]
 
 
 @kernel
 def _read_near(  # type: ignore[no-untyped-def]
-    row, pairs, position, rarity, by_short, by_long, by_root, by_count, norm, middle, following,
-    around,
-):  # fmt: skip
-    """Add a row to the features, its weights multiplied by what its item and its place say."""
-    directed, symmetric, saturating = following[0], following[1], following[2]
-    cosine, lift = around[0], around[1]
+    row, pairs, position, rarity, by_short, by_long, by_root, by_count, norm, middle, sums
+):
+    """Add a row to the sums, its weights multiplied by what its item and its place say."""
     one = np.float32(1.0)
     for slot in range(len(row)):
-        c = position[row[slot]]
+        # Unsigned, an index is not looked at for whether it counts from the end.
+        c = position[np.uint32(row[slot])]
         if c >= 0:
-            weight = pairs[slot, 1]
-            directed[c] += by_short * pairs[slot, 0]
-            symmetric[c] += by_long * weight
-            cosine[c] += by_root * weight
-            lift[c] += by_count * weight
-            v = norm * weight * rarity[c]
-            saturating[c] += middle * v / (one + v)
+            own, weight = sums[np.uint32(c)], pairs[slot, 1]
+            v = norm * weight * rarity[np.uint32(c)]
+            own[_DIRECTED] += by_short * pairs[slot, 0]
+            own[_SYMMETRIC] += by_long * weight
+            own[_COSINE] += by_root * weight
+            own[_LIFT] += by_count * weight
+            own[_SATURATED] += middle * v / (one + v)
 
 
 @kernel
-def _read_far(row, pairs, position, rarity, by_long, norm, middle, following):  # type: ignore[no-untyped-def]
+def _read_far(row, pairs, position, rarity, by_long, norm, middle, sums):  # type: ignore[no-untyped-def]
     """As `_read_near`, of an item that lies further back."""
-    symmetric, saturating = following[1], following[2]
     one = np.float32(1.0)
     for slot in range(len(row)):
-        c = position[row[slot]]
+        c = position[np.uint32(row[slot])]
         if c >= 0:
-            weight = pairs[slot, 1]
-            symmetric[c] += by_long * weight
-            v = norm * weight * rarity[c]
-            saturating[c] += middle * v / (one + v)
+            own, weight = sums[np.uint32(c)], pairs[slot, 1]
+            v = norm * weight * rarity[np.uint32(c)]
+            own[_SYMMETRIC] += by_long * weight
+            own[_SATURATED] += middle * v / (one + v)
 
 
 @kernel
-def _gather_follows(row, pairs, position, follows):  # type: ignore[no-untyped-def]
+def _read_follows(row, pairs, position, sums):  # type: ignore[no-untyped-def]
     """Add 1000 times the share of what followed an item, of its row: int32[n], float32[n, 2]."""
     total = np.float32(1.0)
     for slot in range(len(row)):
@@ -208,7 +207,7 @@ def _gather_follows(row, pairs, position, follows):  # type: ignore[no-untyped-d
     for slot in range(len(row)):
         c = position[row[slot]]
         if c >= 0:
-            follows[c] += scale * pairs[slot, 0]
+            sums[c, _FOLLOWS] += scale * pairs[slot, 0]
 
 
 @kernel

@@ -11,6 +11,7 @@ takes back what is left of each.
 from __future__ import annotations
 
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,20 +23,33 @@ SHARE_OFFSET = np.float32(11.5)
 """Puts the log share of an item that nobody took at zero."""
 
 
-def growth(half_life: int) -> float:
-    """The factor by which the inflation grows an event, for counts that halve in so many."""
-    return float(2.0 ** (1.0 / half_life))
+class Fading(NamedTuple):
+    """How fast counts fade.
 
+    Attributes
+    ----------
+    half_life
+        Events after which a count weighs half.
+    growth
+        The factor by which the inflation grows an event.
+    window
+        What the counts add up to in the long run, in weights of the latest event.
+    """
 
-def window(half_life: int) -> float:
-    """What faded counts add up to in the long run, in weights of the latest event."""
-    return half_life / log(2.0)
+    half_life: float
+    growth: float
+    window: float
+
+    @classmethod
+    def of(cls, half_life: int) -> Fading:
+        """That of counts which weigh half after so many events."""
+        return cls(float(half_life), float(2.0 ** (1.0 / half_life)), half_life / log(2.0))
 
 
 @kernel
-def fade(counts, inflation, factor):  # type: ignore[no-untyped-def]
+def fade(counts, inflation, fading):  # type: ignore[no-untyped-def]
     """Let one event go by. counts : float64[items]; inflation : float64[1]."""
-    inflation[0] *= factor
+    inflation[0] *= fading.growth
     if inflation[0] > _LARGEST:
         for j in range(len(counts)):
             counts[j] /= inflation[0]
@@ -49,10 +63,10 @@ def mark_of(events, units):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def left_of(mark, events, half_life):  # type: ignore[no-untyped-def]
+def left_of(mark, events, fading):  # type: ignore[no-untyped-def]
     """What is left, after so many events, of the weight that a mark tells; 0 of no mark."""
     age = max(events - (mark >> 8), 0)
-    return (mark & 255) / 255.0 * 0.5 ** (age / half_life)
+    return (mark & 255) / 255.0 * 0.5 ** (age / fading.half_life)
 
 
 @kernel

@@ -30,7 +30,6 @@ from engine.features.table import (
 )
 from engine.state.schema import ROWS, Array, State
 
-_BIAS_RATE = np.float32(0.1)
 _BLOCK = 64
 EXCLUDED = np.float32(-1e30)
 """The score of an item that must not be recommended."""
@@ -50,6 +49,8 @@ class HeadArrays(NamedTuple):
     bias: NDArray[np.float32]
     bias_accumulated: NDArray[np.float32]
     active: NDArray[np.float32]
+    bias_rate: np.float32
+    drift: float
 
 
 class Head:
@@ -75,10 +76,19 @@ class Head:
             "bias": Array("items/bias/values", (ROWS,)),
             "bias_accumulated": Array("items/bias/accumulated", (ROWS,), fill=1),
         },
-        unsaved=("active",),
+        unsaved=("active", "_bias_rate", "_drift"),
     )
 
-    def __init__(self, model: str = "hybrid", repeats: bool = True, items: int = 1024) -> None:
+    def __init__(
+        self,
+        model: str = "hybrid",
+        repeats: bool = True,
+        bias_rate: float = 0.1,
+        drift: float = 1e-5,
+        items: int = 1024,
+    ) -> None:
+        """`bias_rate` is the learning rate of the biases; `drift`, see `engine.features.newton`."""
+        self._bias_rate, self._drift = np.float32(bias_rate), float(drift)
         self.active: NDArray[np.float32] = np.zeros(FEATURES, np.float32)
         for part in _PARTS_OF_MODEL[model]:
             self.active[slice(*PART_ROWS[part])] = 1.0
@@ -95,8 +105,9 @@ class Head:
     def arrays(self) -> HeadArrays:
         """As kernels take them."""
         return HeadArrays(
-            self.weights, self.covariance, self.bias, self.bias_accumulated, self.active
-        )
+            self.weights, self.covariance, self.bias, self.bias_accumulated, self.active,
+            self._bias_rate, self._drift,
+        )  # fmt: skip
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -131,11 +142,11 @@ def learn_bias(h, candidates, exact, probabilities, target):  # type: ignore[no-
         g = probabilities[c]
         j = np.int64(c) if exact else np.int64(candidates[c])
         h.bias_accumulated[j] += g * g
-        h.bias[j] -= _BIAS_RATE * g / np.sqrt(h.bias_accumulated[j])
+        h.bias[j] -= h.bias_rate * g / np.sqrt(h.bias_accumulated[j])
     # What was taken stepped as if it had not been: it steps anew.
     g = probabilities[target] - np.float32(1.0)
     h.bias_accumulated[taken] = accumulated + g * g
-    h.bias[taken] = bias - _BIAS_RATE * g / np.sqrt(h.bias_accumulated[taken])
+    h.bias[taken] = bias - h.bias_rate * g / np.sqrt(h.bias_accumulated[taken])
 
 
 @kernel

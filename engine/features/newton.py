@@ -8,7 +8,8 @@ weights, a Gaussian prior's added, and its inverse P is what a step is multiplie
 
 This is recursive least squares on the linearised loss. Correlated features, rare ones and those of
 another scale each get the rate that suits them, on any stream, and no rate is set. What is
-forgotten in time is a drift: each event adds a little of the prior's variance.
+forgotten in time is a drift: each event adds a share of the prior's variance (1e-5 if nothing else
+is set, `engine.weight_drift`), up to the whole of it.
 
 References
 ----------
@@ -27,8 +28,6 @@ from engine.features.table import FEATURES, LEARNT
 
 _DEVIATION, _GATE_DEVIATION = 0.2, 0.07
 """How far from its initial value a weight is expected: in the constant context, and in others."""
-_DRIFT = 1e-5
-"""Share of the prior's variance that each event adds, up to the whole of it."""
 
 
 def prior() -> NDArray[np.float64]:
@@ -68,4 +67,4 @@ def learn_weights(h, error, context, scratch):  # type: ignore[no-untyped-def]
             for j in range(size):
                 rows[i, j] -= share * step[j]
         variance = _DEVIATION**2 if i % CONTEXTS == 0 else _GATE_DEVIATION**2
-        rows[i, i] += _DRIFT * max(0.0, variance - rows[i, i])
+        rows[i, i] += h.drift * max(0.0, variance - rows[i, i])

@@ -11,19 +11,15 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.elementwise import log_in_place
 from engine.features.faded import (
+    Fading,
     exchange,
     fade,
-    growth,
     left_of,
     log_share,
     log_shares,
-    window,
 )
 from engine.state.schema import ROWS, Array, State
 
-HALF_LIFE = 3000
-"""Events after which a count weighs half in the recent popularity."""
-_WINDOW, _GROWTH = window(HALF_LIFE), growth(HALF_LIFE)
 TRENDING_ITEMS = 256
 _STAGES = 16
 """User-history lengths are told apart by their binary logarithm, up to 2^15 interactions."""
@@ -51,6 +47,7 @@ class PopularityArrays(NamedTuple):
     clock: NDArray[np.int64]
     inflation: NDArray[np.float64]
     moments: NDArray[np.float64]
+    fading: Fading
 
 
 EVENTS, CURSOR, TRENDING_COUNT = range(3)
@@ -80,6 +77,9 @@ class Popularity:
     trending : int32[256]
         The items of greatest recent share, in no order; `trending_count` slots are in use. The
         place of one that had to leave goes to the next that is taken.
+    fading
+        How fast the recent popularity fades: 3,000 events if nothing else is set
+        (`engine.trending_half_life`).
     """
 
     STATE: ClassVar[State] = State(
@@ -97,10 +97,12 @@ class Popularity:
             "_inflation": Array("items/popularity/inflation", (None,)),
             "_moments": Array("items/popularity/moments", (("ratings", "mean", "squares"),)),
         },
+        unsaved=("fading",),
         check="_fault",
     )
 
-    def __init__(self, items: int = 1024) -> None:
+    def __init__(self, half_life: int = 3000, items: int = 1024) -> None:
+        self.fading = Fading.of(half_life)
         self.counts: NDArray[np.float32] = np.zeros(items, np.float32)
         self.features: NDArray[np.float32] = np.zeros((4, items), np.float32)
         self.trending: NDArray[np.int32] = np.zeros(TRENDING_ITEMS, np.int32)
@@ -121,7 +123,7 @@ class Popularity:
         return PopularityArrays(
             self.counts, self.features, self.stage_ratio, self._recent, self._first,
             self._by_stage, self._stage_total, self._value_sums, self.trending, self._clock,
-            self._inflation, self._moments,
+            self._inflation, self._moments, self.fading,
         )  # fmt: skip
 
     @property
@@ -214,7 +216,7 @@ def _stage_ratio(at_stage, stage_total, share):  # type: ignore[no-untyped-def]
 @kernel
 def _recent_whole(p):  # type: ignore[no-untyped-def]
     """The recent count of an item that has a share of one."""
-    return p.inflation[0] * _WINDOW
+    return p.inflation[0] * p.fading.window
 
 
 @kernel
@@ -277,7 +279,7 @@ def record_popularity(p, item, history_length, items, weight, is_rated, value, m
     item before, which this takes the place of in the recent count.
     """
     p.clock[EVENTS] += 1
-    fade(p.recent, p.inflation, _GROWTH)
+    fade(p.recent, p.inflation, p.fading)
     stage, share = stage_of(history_length)
     if p.counts[item] == 0:
         p.first[item] = p.clock[EVENTS]
@@ -291,7 +293,7 @@ def record_popularity(p, item, history_length, items, weight, is_rated, value, m
         p.value_sums[1, item] += np.float32(1.0)
         p.features[QUALITY, item] = p.value_sums[0, item] / (p.value_sums[1, item] + _PRIOR_VALUES)
     p.counts[item] += weight
-    left = left_of(mark, p.clock[EVENTS], HALF_LIFE)
+    left = left_of(mark, p.clock[EVENTS], p.fading)
     exchange(p.recent, p.inflation, item, weight, left)
     p.by_stage[stage, item] += weight * (1.0 - share)
     p.by_stage[stage + 1, item] += weight * share
@@ -324,7 +326,7 @@ def merge_popularity(p, items, known, events, counts, recent, values, by_stage, 
     zero = np.float32(0.0)
     p.clock[EVENTS] += events
     for _ in range(events):
-        fade(p.recent, p.inflation, _GROWTH)
+        fade(p.recent, p.inflation, p.fading)
     for s in range(len(totals)):
         p.stage_total[s] += totals[s]
     for i in range(len(items)):
@@ -354,7 +356,7 @@ def merge_popularity(p, items, known, events, counts, recent, values, by_stage, 
 @kernel
 def _take_back(p, items, marks):  # type: ignore[no-untyped-def]
     for i in range(len(items)):
-        left = left_of(marks[i], p.clock[EVENTS], HALF_LIFE)
+        left = left_of(marks[i], p.clock[EVENTS], p.fading)
         exchange(p.recent, p.inflation, items[i], 0.0, left)
         _refresh(p, items[i], 0, len(p.stage_total))
 

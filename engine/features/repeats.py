@@ -16,24 +16,25 @@ from __future__ import annotations
 import numpy as np
 
 from engine.compiled import kernel
+from engine.features.user_items import any_repeatable
 from engine.graph import NODES
 
 _NUMBER = np.uint32(NODES - 1)
 
 
 @kernel
-def gather_repeats(rows, user, position, n, out):  # type: ignore[no-untyped-def]
+def gather_repeats(rows, taken, user, position, n, out):  # type: ignore[no-untyped-def]
     """Write the four rows of the candidates to `out`: float32[4, >= n].
 
-    rows : the users' of the graph; `position` (int32[items]) finds an item among the candidates, or
-    is -1.
+    rows : the users' of the graph; taken : the users' items, of which those that may not be shown
+    again need no features; `position` (int32[items]) finds an item among the candidates, or is -1.
     """
     edges, times, degree = rows.edges[user], rows.times[user], rows.degree[user]
     for k in range(4):
         for c in range(n):
             out[k, c] = np.float32(0.0)
     held = min(degree, len(edges))
-    if held == 0:
+    if held == 0 or not any_repeatable(taken, user):
         return
     last = times[(degree - 1) % len(edges)]
     gap = (last - times[(degree - held) % len(edges)]) / max(held - 1, 1) + 1.0

@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 
 from engine.arrays import grown
 from engine.compiled import kernel
-from engine.features.faded import exchange, fade, growth, left_of, log_all_shares, window
+from engine.features.faded import Fading, exchange, fade, left_of, log_all_shares
 from engine.state.schema import ROWS, Array, State
-
-HALF_LIFE = 300
-"""Events after which a count weighs half."""
-_WINDOW, _GROWTH = window(HALF_LIFE), growth(HALF_LIFE)
 
 
 class SurgeArrays(NamedTuple):
@@ -22,6 +18,7 @@ class SurgeArrays(NamedTuple):
 
     counts: NDArray[np.float64]
     inflation: NDArray[np.float64]
+    fading: Fading
 
 
 class Surge:
@@ -32,23 +29,27 @@ class Surge:
     counts : float64[items]
     inflation : float64[1]
         What an event weighs now.
+    fading
+        How fast they fade: 300 events if nothing else is set (`engine.surging_half_life`).
     """
 
     STATE: ClassVar[State] = State(
         {
             "counts": Array("items/surge/counts", (ROWS,)),
             "inflation": Array("items/surge/inflation", (None,)),
-        }
+        },
+        unsaved=("fading",),
     )
 
-    def __init__(self, items: int = 1024) -> None:
+    def __init__(self, half_life: int = 300, items: int = 1024) -> None:
+        self.fading = Fading.of(half_life)
         self.counts: NDArray[np.float64] = np.zeros(items, np.float64)
         self.inflation: NDArray[np.float64] = np.ones(1)
 
     @property
     def arrays(self) -> SurgeArrays:
         """As kernels take them."""
-        return SurgeArrays(self.counts, self.inflation)
+        return SurgeArrays(self.counts, self.inflation, self.fading)
 
     def reserve(self, items: int) -> None:
         """Make room for `items` items."""
@@ -69,14 +70,14 @@ def record_surge(s, item, weight, mark, events):  # type: ignore[no-untyped-def]
 
     mark : of what its user was counted with at the item before, which it takes the place of.
     """
-    fade(s.counts, s.inflation, _GROWTH)
-    exchange(s.counts, s.inflation, item, weight, left_of(mark, events, HALF_LIFE))
+    fade(s.counts, s.inflation, s.fading)
+    exchange(s.counts, s.inflation, item, weight, left_of(mark, events, s.fading))
 
 
 @kernel
 def _take_back(s, items, marks, events):  # type: ignore[no-untyped-def]
     for i in range(len(items)):
-        left = left_of(marks[i], events, HALF_LIFE)
+        left = left_of(marks[i], events, s.fading)
         exchange(s.counts, s.inflation, items[i], 0.0, left)
 
 
@@ -87,7 +88,7 @@ def merge_surge(s, items, events, counts):  # type: ignore[no-untyped-def]
     items : int32[n]; counts : float32[n], in weights of the latest event.
     """
     for _ in range(events):
-        fade(s.counts, s.inflation, _GROWTH)
+        fade(s.counts, s.inflation, s.fading)
     for i in range(len(items)):
         exchange(s.counts, s.inflation, items[i], counts[i], 0.0)
 
@@ -101,4 +102,4 @@ def surge_feature(s, candidates, exact, out):  # type: ignore[no-untyped-def]
     n = len(candidates)
     for c in range(n):
         out[c] = s.counts[c if exact else candidates[c]]
-    log_all_shares(out, s.inflation[0] * _WINDOW, n, out)
+    log_all_shares(out, s.inflation[0] * s.fading.window, n, out)

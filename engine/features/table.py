@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 from engine.compiled import kernel
 from engine.features.feature import GRAPH_PART, PART_NAMES, TEXT_PART, TREND_PART, Feature, OwnState
 from engine.features.surge import Surge, SurgeArrays, record_surge, surge_feature
+from engine.settings import EngineSettings
 from engine.state.schema import State
 
 _POPULARITY = "features.popularity.popularity_features"
@@ -108,7 +109,7 @@ TABLE = (
     ),
     Feature(
         "trending", TREND_PART,
-        "11.5 + log(10⁻⁵ + share of j in recent interactions, half-life 3,000 events)",
+        "11.5 + log(10⁻⁵ + share of j in recent interactions, half-life `trending_half_life`)",
         -0.02, 11.51, 0.0, True, _POPULARITY,
     ),
     Feature(
@@ -128,7 +129,7 @@ TABLE = (
     ),
     Feature(
         "surging", TREND_PART,
-        "11.5 + log(10⁻⁵ + share of j in recent interactions, half-life 300 events)",
+        "11.5 + log(10⁻⁵ + share of j in recent interactions, half-life `surging_half_life`)",
         -0.02, 11.51, 0.0, True, "features.surge.surge_feature",
     ),
     Feature(
@@ -192,8 +193,8 @@ class OwnStates:
 
     STATE: ClassVar[State] = State(parts=dict.fromkeys(OwnArrays._fields, ""))
 
-    def __init__(self) -> None:
-        self.surge = Surge()
+    def __init__(self, settings: EngineSettings) -> None:
+        self.surge = Surge(settings.surging_half_life)
 
     @property
     def arrays(self) -> OwnArrays:

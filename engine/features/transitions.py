@@ -402,16 +402,14 @@ def strongest_sources(t, history, targets, left, best):  # type: ignore[no-untyp
         t.marks[history[q]] = 1
     for i in range(len(targets)):
         target, source = targets[i], np.int32(-1)  # `best` may be the same array
-        strongest = np.float32(0.0)
-        first = t.start[target]
-        for slot in range(first, first + t.degree[target]):
-            if (
-                t.marks[t.items[slot]]
-                and t.weights[slot, 1] > strongest
-                and left[t.items[slot]] <= t.purged[target]
-            ):
-                strongest = t.weights[slot, 1]
-                source = t.items[slot]
+        strongest, purged, first = np.float32(0.0), t.purged[target], t.start[target]
+        row = t.items[first : first + t.degree[target]]
+        pairs = t.weights[first : first + t.degree[target]]
+        for slot in range(len(row)):
+            # Unsigned, an index is not looked at for whether it counts from the end.
+            other = np.uint32(row[slot])
+            if t.marks[other] and pairs[slot, 1] > strongest and left[other] <= purged:
+                strongest, source = pairs[slot, 1], row[slot]
         best[i] = source
     for q in range(len(history)):
         t.marks[history[q]] = 0

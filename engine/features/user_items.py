@@ -204,6 +204,17 @@ def find(lists, user, item):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def any_repeatable(lists, user):  # type: ignore[no-untyped-def]
+    """Whether any of the user's items may be shown to them again."""
+    first = lists.start[user]
+    row = lists.entries[first : first + lists.length[user]]
+    bits = np.int64(0)
+    for slot in range(len(row)):
+        bits |= row[slot]
+    return bits & REPEATABLE != 0
+
+
+@kernel
 def mark_latest(lists, user, mark):  # type: ignore[no-untyped-def]
     """Note what faded counts hold of the item that was put last."""
     lists.counted[lists.start[user] + lists.length[user] - 1] = mark

@@ -44,7 +44,6 @@ MOST_DRAWN = 1 + _NEGATIVES + 1
 rounding may draw one more."""
 _GOLDEN = 0.6180339887498949
 """Its multiples, less their whole parts, are evenly spread over [0, 1)."""
-_LEARNING_RATE = np.float32(0.2)
 _INITIAL_DEVIATION = 0.1
 _LONG, _SHORT, _OUTPUT, _PERSONAL = range(4)
 
@@ -62,6 +61,7 @@ class EmbeddingArrays(NamedTuple):
     accumulated: NDArray[np.float32]
     accumulated_users: NDArray[np.float32]
     steps: NDArray[np.int64]
+    rate: np.float32
 
 
 class GraphEmbeddings:
@@ -99,11 +99,15 @@ class GraphEmbeddings:
             "steps": Array("model/embeddings/steps", (None,)),
             "_random": Generator("model/embeddings/random"),
         },
-        unsaved=("aggregator", "_dimensions", "_aggregates"),
+        unsaved=("aggregator", "_dimensions", "_aggregates", "_rate"),
     )  # fmt: skip
 
-    def __init__(self, aggregator: Aggregator, dimensions: int, seed: int) -> None:
+    def __init__(
+        self, aggregator: Aggregator, dimensions: int, seed: int, rate: float = 0.2
+    ) -> None:
+        """`rate` is the learning rate of the tables."""
         self.aggregator = aggregator
+        self._rate = np.float32(rate)
         self._random = np.random.default_rng(seed)
         self._dimensions = dimensions
         self.inputs: NDArray[np.float32] = np.zeros((2, 0, dimensions), np.float32)
@@ -125,6 +129,7 @@ class GraphEmbeddings:
         return EmbeddingArrays(
             self.inputs, self.outputs, self.personal_outputs, self.second_hop, self.users,
             self.personal, self.directions, self._accumulated, self._accumulated_users, self.steps,
+            self._rate,
         )  # fmt: skip
 
     def reserve_users(self, users: int) -> None:
@@ -232,10 +237,10 @@ def _energy(vector):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _step_output(row, accumulated, user, user_energy, error, gradient):  # type: ignore[no-untyped-def]
+def _step_output(row, accumulated, user, user_energy, error, rate, gradient):  # type: ignore[no-untyped-def]
     """Move an output row against its error; add its part to the gradient by the user's vector."""
     accumulated += error * error * user_energy
-    step = _LEARNING_RATE * error / np.sqrt(accumulated)
+    step = rate * error / np.sqrt(accumulated)
     for d in range(len(row)):
         gradient[d] += error * row[d]
         row[d] -= step * user[d]
@@ -243,10 +248,10 @@ def _step_output(row, accumulated, user, user_energy, error, gradient):  # type:
 
 
 @kernel
-def _step(row, accumulated, weight, gradient, energy):  # type: ignore[no-untyped-def]
+def _step(row, accumulated, weight, gradient, energy, rate):  # type: ignore[no-untyped-def]
     """Move a row that entered with `weight` against a gradient of that energy."""
     accumulated += weight * weight * energy
-    step = _LEARNING_RATE * weight / np.sqrt(accumulated)
+    step = rate * weight / np.sqrt(accumulated)
     for d in range(len(row)):
         row[d] -= step * gradient[d]
     return accumulated
@@ -298,6 +303,7 @@ def learn_tables(  # type: ignore[no-untyped-def]
     user, personal = e.users[user_number], e.personal[user_number]
     direction = e.directions[user_number]
     e.steps[0] += 1
+    rate = e.rate
     dimensions = len(user)
     one = np.float32(1.0)
     user_energy = _energy(user)
@@ -314,11 +320,12 @@ def learn_tables(  # type: ignore[no-untyped-def]
         j = candidates[drawn[i]]
         error = share if i > 0 else probabilities[target] - one
         accumulated[_OUTPUT, j] = _step_output(
-            outputs[j], accumulated[_OUTPUT, j], user, user_energy, weight * error, gradient
-        )
+            outputs[j], accumulated[_OUTPUT, j], user, user_energy, weight * error, rate,
+            gradient,
+        )  # fmt: skip
         accumulated[_PERSONAL, j] = _step_output(
             personal_outputs[j], accumulated[_PERSONAL, j], personal, personal_energy,
-            own_weight * error, own,
+            own_weight * error, rate, own,
         )  # fmt: skip
         if i + 1 == many or drawn[i + 1] != drawn[i]:  # one is drawn again right after itself
             encode(codes, OUTPUTS, j, outputs[j])
@@ -328,16 +335,18 @@ def learn_tables(  # type: ignore[no-untyped-def]
     long = short = one
     for q in range(min(len(history), FANOUT)):
         h = history[q]
-        accumulated[_LONG, h] = _step(inputs[0, h], accumulated[_LONG, h], long, gradient, energy)
+        accumulated[_LONG, h] = _step(
+            inputs[0, h], accumulated[_LONG, h], long, gradient, energy, rate
+        )
         if short > np.float32(1e-3):
             accumulated[_SHORT, h] = _step(
-                inputs[1, h], accumulated[_SHORT, h], short, gradient, energy
+                inputs[1, h], accumulated[_SHORT, h], short, gradient, energy, rate
             )
         long *= np.float32(_DECAYS[0])
         short *= np.float32(_DECAYS[1])
 
     e.accumulated_users[user_number] = _step(
-        personal, e.accumulated_users[user_number], one, own, _energy(own)
+        personal, e.accumulated_users[user_number], one, own, _energy(own), rate
     )
     scale = one / np.sqrt(_energy(personal) * np.float32(dimensions) + np.float32(1e-6))
     for d in range(dimensions):

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import grown
-from engine.features.popularity import EVENTS, HALF_LIFE, Popularity, merge_popularity
-from engine.features.surge import HALF_LIFE as SURGE_HALF_LIFE
+from engine.features.popularity import EVENTS, Popularity, merge_popularity
 from engine.features.surge import Surge, merge_surge
 from engine.sharing.delta import Counted, Totals
 
@@ -108,8 +107,8 @@ class SharedCounts:
         passed = int(p.clock[EVENTS]) - self._faded_at
         self._faded_at += passed
         faded = (
-            (self._recent, p.inflation[0], HALF_LIFE),
-            (self._surging, s.inflation[0], SURGE_HALF_LIFE),
+            (self._recent, p.inflation[0], p.fading.half_life),
+            (self._surging, s.inflation[0], s.fading.half_life),
         )
         for n, (held, inflation, half_life) in enumerate(faded):
             now = log2(inflation)

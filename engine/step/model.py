@@ -141,12 +141,12 @@ def _score(  # type: ignore[no-untyped-def]
         liked = s.liked[: without(history, t.disliked, user, s.liked)]
         gather_cooccurrence(
             t.transitions, history, liked, t.popularity.counts, t.popularity.clock[EVENTS],
-            columns.counts[:n], position, s.named, features[DIRECTED:DISLIKED],
+            columns.counts[:n], position, s.transition_pass, features[DIRECTED:DISLIKED],
             features[COSINE:AGAIN],
         )  # fmt: skip
         gather_disliked(t.transitions, t.disliked, user, position, features[DISLIKED, :n])
     if active[AGAIN] > 0:
-        gather_repeats(t.users, user, position, n, features[AGAIN:POPULAR])
+        gather_repeats(t.users, t.taken, user, position, n, features[AGAIN:POPULAR])
     context_of(t.contexts, t.users, user, s.context)
     feature_weights(t.head, s.context, s.weights)
     popularity_features(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
-from engine.features.cooccurrence import Named
+from engine.features.cooccurrence import Pass
 from engine.features.head import HeadArrays
 from engine.features.item_codes import LANES, ItemCodeArrays
 from engine.features.popularity import PopularityArrays
@@ -66,7 +66,7 @@ class Scratch(NamedTuple):
     features : float32[22, n]
     scores, probabilities : float32[n]
     share : float32[n]
-    named
+    transition_pass
         Of the transitions (`engine.features.cooccurrence`).
     weights : float32[22]
         What the features were weighted with.
@@ -95,7 +95,7 @@ class Scratch(NamedTuple):
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     share: NDArray[np.float32]
-    named: Named
+    transition_pass: Pass
     weights: NDArray[np.float32]
     errors: NDArray[np.float32]
     newton: NDArray[np.float64]
@@ -127,7 +127,7 @@ class Scratch(NamedTuple):
             scores=floats(candidates),
             probabilities=floats(candidates),
             share=floats(candidates),
-            named=Named.of(candidates),
+            transition_pass=Pass.of(candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
             newton=np.zeros((2, FEATURES * CONTEXTS)),

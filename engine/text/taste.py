@@ -19,7 +19,6 @@ from engine.state.schema import ROWS, Array, State
 
 _KEEP = np.array([0.6, 0.95], np.float32)
 """What a profile keeps of itself at each new text: short, long."""
-_LEARNING_RATE = 0.05
 
 
 class TasteArrays(NamedTuple):
@@ -28,6 +27,7 @@ class TasteArrays(NamedTuple):
     profiles: NDArray[np.float32]
     maps: NDArray[np.float32]
     accumulated: NDArray[np.float32]
+    rate: np.float32
 
 
 class Taste:
@@ -45,10 +45,13 @@ class Taste:
             "profiles": Array("users/taste/profiles", (ROWS, None, None)),
             "maps": Array("model/taste/maps", (None, None, None)),
             "accumulated": Array("model/taste/accumulated", (None, None, None), fill=1),
-        }
+        },
+        unsaved=("_rate",),
     )
 
-    def __init__(self, width: int, users: int = 1024) -> None:
+    def __init__(self, width: int, rate: float = 0.05, users: int = 1024) -> None:
+        """`rate` is the learning rate of the maps."""
+        self._rate = np.float32(rate)
         self.profiles: NDArray[np.float32] = np.zeros((users, 2, width), np.float32)
         self.maps: NDArray[np.float32] = np.stack([np.eye(width, dtype=np.float32)] * 2)
         self.accumulated: NDArray[np.float32] = np.ones_like(self.maps)
@@ -56,7 +59,7 @@ class Taste:
     @property
     def arrays(self) -> TasteArrays:
         """As kernels take them."""
-        return TasteArrays(self.profiles, self.maps, self.accumulated)
+        return TasteArrays(self.profiles, self.maps, self.accumulated, self._rate)
 
     def reserve(self, users: int) -> None:
         """Make room for `users` users."""
@@ -107,7 +110,7 @@ def read(taste, user, vector, later):  # type: ignore[no-untyped-def]
 @kernel
 def learn_maps(taste, user, gradient):  # type: ignore[no-untyped-def]
     """One Adagrad step; `gradient` (float32[width]) is the loss's by `direction`."""
-    rate = np.float32(_LEARNING_RATE)
+    rate = taste.rate
     width = taste.profiles.shape[2]
     for m in range(2):
         for d in range(width):

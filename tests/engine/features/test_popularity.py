@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from engine.features.faded import mark_of
 from engine.features.popularity import (
     AGE,
-    HALF_LIFE,
     QUALITY,
     RECENT,
     TRENDING_ITEMS,
@@ -132,15 +131,16 @@ def test_scaling_old_counts_down_changes_no_feature() -> None:
     assert set(scaled.trending.tolist()) == set(plain.trending.tolist())
 
 
-def test_after_its_half_life_an_event_counts_half_in_the_recent_popularity() -> None:
-    popularity = Popularity()
+@pytest.mark.parametrize("half_life", [3000, 50])
+def test_after_its_half_life_an_event_counts_half_in_the_recent_popularity(half_life: int) -> None:
+    popularity = Popularity(half_life)
 
     def recent() -> float:
         return float(np.exp(popularity.features[1, 0] - 11.5) - 1e-5)
 
     count(popularity, 0, 0, 2, 1.0)
     at_first = recent()
-    for _ in range(HALF_LIFE):
+    for _ in range(half_life):
         count(popularity, 1, 0, 2, 1.0)
     assert recent() == pytest.approx(at_first / 2, rel=0.01)
 

@@ -13,6 +13,7 @@ from engine import EngineSettings, Recommender
 from engine.events import Kind
 from engine.features.repeats import gather_repeats
 from engine.features.table import row
+from engine.features.user_items import REPEATABLE, packed
 from engine.graph import NeighbourRows
 from tests.engine.builders import ids, took
 
@@ -36,7 +37,11 @@ def test_each_candidate_has_what_the_formulas_say(
     position = np.full(ITEMS, -1, np.int32)
     position[candidates] = np.arange(len(candidates))
     out = np.full((4, len(candidates) + 1), np.nan, np.float32)
-    gather_repeats(rows.arrays, 0, position, len(candidates), out)
+    for again in (0, REPEATABLE):
+        lists = packed([np.array([item | again for item in {item for item, _ in taken}], np.int64)])
+        gather_repeats(rows.arrays, lists, 0, position, len(candidates), out)
+        if not again:  # nothing may come again, and nobody asks for these numbers
+            assert not out[:, : len(candidates)].any()
     for c, item in enumerate(candidates):
         times = [time for other, time in held if other == item]
         wanted = [0.0, 0.0, 0.0, 0.0]

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from engine import EngineSettings, Interaction, Item, Recommender
-from engine.features.popularity import HALF_LIFE, Popularity, record_popularity
-from engine.features.surge import HALF_LIFE as SURGE_HALF_LIFE
+from engine.features.popularity import Popularity, record_popularity
 from engine.features.surge import Surge, record_surge
 from engine.features.transitions import NOTED
 from engine.sharing import DeltaError, ItemDelta
@@ -333,7 +332,7 @@ def test_a_delta_of_more_items_than_there_can_be_is_refused() -> None:
 
 def test_faded_counts_are_told_across_the_pass_over_them() -> None:
     # The surge's counts are divided about every 12,000 events, when their numbers are too large.
-    popularity, surge = Popularity(), Surge()
+    popularity, surge = Popularity(2000), Surge(200)
     shared = SharedCounts(popularity, surge)
     recent, surging = np.zeros(3), np.zeros(3)
     events = 26_000
@@ -347,7 +346,7 @@ def test_faded_counts_are_told_across_the_pass_over_them() -> None:
             for position, item in enumerate(counted.items.tolist()):
                 own = ages[(number - ages) % 3 == item]
                 for told, half_life in (
-                    (counted.recent, HALF_LIFE), (counted.surge, SURGE_HALF_LIFE),
+                    (counted.recent, 2000), (counted.surge, 200),
                 ):  # fmt: skip
                     assert told[position] == pytest.approx(
                         (0.5 ** (own / half_life)).sum(), rel=1e-4

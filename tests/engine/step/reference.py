@@ -20,7 +20,7 @@ from tests.engine.reference import NEAR, TransitionsReference
 
 Vector = NDArray[np.float64]
 KINDS = {"purchase": 1.0, "rating": 1.0, "cart": 0.8, "click": 0.6, "view": 0.4, "dislike": 0.0}
-HALF_LIFE, SURGE_HALF_LIFE, STAGES, FANOUT, NEGATIVES = 3000, 300, 16, 32, 96
+STAGES, FANOUT, NEGATIVES = 16, 32, 96
 PLACE = {name: row for row, name in enumerate(FEATURE_NAMES)}
 
 
@@ -112,7 +112,7 @@ class StepReference:
             f[PLACE[name]] = row
         if "all" not in self.settings.excludes:
             self._repeats(user, f)
-        f[PLACE["surging"]] = [self._faded(j, SURGE_HALF_LIFE) for j in range(n)]
+        f[PLACE["surging"]] = [self._faded(j, self.settings.surging_half_life) for j in range(n)]
         f[PLACE["graph"]] = _in_8_bits(self.outputs) @ self.users[user]
         f[PLACE["personal"]] = _in_8_bits(self.personal_outputs) @ self.personal[user]
         f[PLACE["second_hop"]] = _in_8_bits(self.second_hop) @ self._direction(user)
@@ -190,7 +190,7 @@ class StepReference:
         self.takers[item].append((user, weight))
         if new:
             self.transitions.record(history, item, weight)
-            level = self._faded(item, HALF_LIFE)
+            level = self._faded(item, self.settings.trending_half_life)
             self._count(user, item, weight, value)
             moved = np.array([level, self.popular[3, item]])
             if self.lengths[user]:
@@ -233,7 +233,8 @@ class StepReference:
     def _refresh(self, item: int, stages: range | tuple[int, ...]) -> None:
         share = self.counts[item] / (self.events + 1)
         age = log((self.events - self.first[item]) / 100 + 1)
-        self.popular[:3, item] = self._log_share(share), self._faded(item, HALF_LIFE), age
+        recent = self._faded(item, self.settings.trending_half_life)
+        self.popular[:3, item] = self._log_share(share), recent, age
         for stage in stages:
             ratio = 1.0
             if self.stage_total[stage] > 0:
@@ -272,16 +273,16 @@ class StepReference:
         for table, profile in enumerate(self.profiles[user]):
             g = np.outer(gradient, profile)
             self.maps_accumulated[table] += g * g
-            self.maps[table] -= 0.05 * g / np.sqrt(self.maps_accumulated[table])
+            self.maps[table] -= self.settings.text_rate * g / np.sqrt(self.maps_accumulated[table])
         g = np.outer(features @ error, context) * np.array(LEARNT)[:, None]
         flat = g.reshape(-1)
         moved = self.covariance @ flat
         self.covariance -= np.outer(moved, moved) / (1 + flat @ moved)
         self.weights -= (moved / (1 + flat @ moved)).reshape(g.shape)
         left = np.maximum(0, self.variances - self.covariance.diagonal())
-        self.covariance += np.diag(1e-5 * left)
+        self.covariance += np.diag(self.settings.weight_drift * left)
         self.bias_accumulated += error * error
-        self.bias -= 0.1 * error / np.sqrt(self.bias_accumulated)
+        self.bias -= self.settings.bias_rate * error / np.sqrt(self.bias_accumulated)
         pulls = weights[PLACE["graph"]], weights[PLACE["personal"]]
         self._learn_tables(user, item, history, p, pulls)
 
@@ -289,6 +290,7 @@ class StepReference:
         self, user: str, item: int, history: list[int], p: Vector, pulls: tuple[float, float]
     ) -> None:
         self.steps += 1
+        rate = self.settings.embedding_rate
         draw = self.steps * 0.6180339887498949 % 1.0
         sums = np.cumsum(p.astype(np.float32).astype(np.float64))
         at = [(draw + number) / NEGATIVES for number in range(NEGATIVES)]
@@ -308,7 +310,7 @@ class StepReference:
                 error = whole * pull
                 self.accumulated[place, j] += error * error * energy
                 gradient += error * table[j]
-                table[j] -= 0.2 * error / sqrt(self.accumulated[place, j]) * vector
+                table[j] -= rate * error / sqrt(self.accumulated[place, j]) * vector
             gradients.append(gradient)
         gradient, own = gradients
         energy = gradient @ gradient / len(gradient)
@@ -317,10 +319,11 @@ class StepReference:
                 fade = decay**q
                 if table == 0 or fade > 1e-3:
                     self.accumulated[table, j] += fade * fade * energy
-                    step = 0.2 * fade / sqrt(self.accumulated[table, j])
+                    step = rate * fade / sqrt(self.accumulated[table, j])
                     self.inputs[table, j] -= step * gradient
         self.accumulated_users[user] += own @ own / len(own)
-        self.personal[user] = self.personal[user] - 0.2 / sqrt(self.accumulated_users[user]) * own
+        step = rate / sqrt(self.accumulated_users[user])
+        self.personal[user] = self.personal[user] - step * own
 
 
 def _stage(length: int) -> tuple[int, float]:

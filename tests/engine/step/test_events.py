@@ -52,9 +52,19 @@ def stream(events: int, seed: int = 0, late: float = 0.0) -> list[Interaction]:
     return found
 
 
-@pytest.mark.parametrize("excludes", [["all"], ["purchase", "rating"]], ids=["all", "some"])
-def test_a_step_is_what_the_formulas_say(excludes: list[str]) -> None:
-    engine = catalogue(Recommender(HYBRID.model_copy(update={"excludes": excludes})))
+SETTINGS: dict[str, dict[str, object]] = {
+    "nothing comes again": {"excludes": ["all"]},
+    "some come again": {"excludes": ["purchase", "rating"]},
+    "other rates": {
+        "trending_half_life": 200, "surging_half_life": 20, "embedding_rate": 0.1,
+        "text_rate": 0.02, "bias_rate": 0.05, "weight_drift": 0.01,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chosen", SETTINGS.values(), ids=SETTINGS)
+def test_a_step_is_what_the_formulas_say(chosen: dict[str, object]) -> None:
+    engine = catalogue(Recommender(HYBRID.model_copy(update=chosen)))
     reference = StepReference(engine)
     compared = 0
     # Of a stream where no negative sample falls within a rounding of the border of two items: there
