@@ -3,11 +3,7 @@
     python -m benchmarks.scale_out [--data ml-100k] [--events 20000] [--json FILE]
 
 Every worker learns and answers the events of its own partitions, and adds to its items what others
-tell of theirs. So with W workers and costs of `own` (an event that it answers) and `following`
-(what another's event costs it, by way of deltas), a worker with a core of its own keeps up with at
-most
-
-    W / (own + (W - 1) following)    events a second over all partitions.
+tell of theirs, which takes `FOLLOWING_SHARE` of its time at most (`streams.worker.item_deltas`).
 
 - `measured`: events/s over all partitions while one and two workers work off a backlog (from the
   times that answers reached the output topic, first and last tenth left out), and the CPU time of
@@ -21,10 +17,12 @@ most
 - `simulated`: 8 to 64 workers, a core each and one partition each, events arriving at random
   (Poisson) at a share of `LOAD` of what they can keep up with, equal users. A worker answers the
   events of its own first come first served, and adds what others told when it has none; they tell
-  every `worker.delta_seconds`. `lag_ms`: from an answer until another worker knows what its event
-  taught; `answer_ms`: from an event to its answer. The way through Kafka is left out, and so is the
-  broker, which serves each delta to W readers. What another's event costs is taken as measured with
-  two workers; deltas of fewer events each cost more by event.
+  as workers do: as often and as much as `item_deltas` lets them. `speedup`: what they can keep up
+  with, in events of one worker that follows nobody. `lag_ms`: from an answer until another worker
+  knows what its event taught; `answer_ms`: from an event to its answer; `delta_seconds`: between
+  two deltas of a worker; `rows`: of a delta. The way through Kafka is left out, and so is the
+  broker, which serves each delta to W readers. What a delta and its rows cost is measured in this
+  process (`flush_us`).
 - `own_feedback_other_worker_ms`, `item_freshness_ms`: `benchmarks.through_workers`.
 - `move_seconds`, `longest_answer_ms`, `memory_mb`, `user_side_ratio`: `benchmarks.moving_users`, on
   a Kafka that waits 3 s for more members of a new group, which is its default.
@@ -42,7 +40,7 @@ from collections import deque
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -59,6 +57,7 @@ from streams.brokers import KafkaServer
 from streams.settings_io import load_settings
 from streams.tools.torture.account import read_all
 from streams.tools.torture.traffic import Subscriber
+from streams.worker.item_deltas import most_rows, seconds_between
 
 PARTITIONS = 4
 WARM_UP_EVENTS = 4_000
@@ -66,6 +65,9 @@ WORKERS = (8, 16, 32, 64)
 LOAD = 0.8
 SIMULATED_EVENTS = 10_000
 IDLE_SECONDS = 3.0
+KINDS = 6
+"""Kinds of rows that a delta bounds: transitions, four learnt tables, biases."""
+_TELL, _DONE = -1, -2
 console = Console(stderr=True)
 
 
@@ -105,6 +107,14 @@ def main() -> None:
     own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
     following = max(0.0, both - own)
     delta_seconds = load_settings().worker.delta_seconds
+    largest = str(max(arguments.engines))
+    flush = engines["flush_us"][largest]
+    costs = Costs(
+        own / 1e6,
+        flush["fixed"] / 1e6,
+        flush["more_per_row"] / 1e6,
+        engines["rows_per_event"][largest],
+    )
     report: dict[str, Any] = {
         "events": len(events) - WARM_UP_EVENTS,
         "rounds": arguments.rounds,
@@ -120,13 +130,13 @@ def main() -> None:
         "simulated": [
             {
                 "workers": workers,
-                **simulate(workers, own / 1e6, following / 1e6, delta_seconds, arguments.seed),
+                **simulate(workers, costs, delta_seconds, arguments.seed),
             }
             for workers in WORKERS
         ],
         **known_through_others,
         **moving,
-        "flush_us": engines["flush_us"][str(max(arguments.engines))],
+        "flush_us": flush,
         "ndcg_ratio": engines["ndcg_ratio"],
         "engines": engines,
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
@@ -195,58 +205,118 @@ def cpu_seconds(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
+class Costs(NamedTuple):
+    """What a worker's work takes, in seconds of CPU.
+
+    Attributes
+    ----------
+    own
+        An event that it answers.
+    delta, row
+        Another's delta whatever it holds, and a row of it.
+    rows
+        Rows that an event changes.
+    """
+
+    own: float
+    delta: float
+    row: float
+    rows: float
+
+
+class Fleet(NamedTuple):
+    """How so many workers work at their most: events/s of all; of each delta: seconds to the next,
+    rows, and the time that another worker takes to add it."""
+
+    events_per_second: float
+    delta_seconds: float
+    rows: float
+    adding: float
+
+
+def busiest(workers: int, costs: Costs, delta_seconds: float) -> Fleet:
+    """The most that they manage, where each tells as `streams.worker.item_deltas` does."""
+    seconds, share = delta_seconds, 0.0
+    for _ in range(100):  # of rows and interval, each of which depends on the other
+        events = workers * (1 - share) / costs.own
+        told = events / workers * seconds
+        rows = told + min(told * (costs.rows - 1), KINDS * most_rows(workers))
+        seconds = seconds_between(delta_seconds, workers, round(rows))
+        adding = costs.delta + rows * costs.row
+        share = (workers - 1) * adding / seconds
+    return Fleet(workers * (1 - share) / costs.own, seconds, rows, adding)
+
+
 def simulate(
-    workers: int,
-    own: float,
-    following: float,
-    delta_seconds: float,
-    seed: int,
-    events: int = SIMULATED_EVENTS,
+    workers: int, costs: Costs, delta_seconds: float, seed: int, events: int = SIMULATED_EVENTS
 ) -> dict[str, Any]:
-    """So many workers by the model above; `own` and `following` are seconds of an event."""
+    """So many workers by the model above."""
     rng = np.random.default_rng([seed, workers])
-    most = workers / (own + (workers - 1) * following)
-    arrivals = np.cumsum(rng.exponential(1 / (LOAD * most), events))
+    fleet = busiest(workers, costs, delta_seconds)
+    arrivals = np.cumsum(rng.exponential(1 / (LOAD * fleet.events_per_second), events))
     owners: list[int] = rng.integers(workers, size=events).tolist()
-    phases = rng.uniform(0, delta_seconds, workers)  # of telling
 
-    def tick(moment: float, phase: float) -> float:
-        if not delta_seconds:
-            return moment
-        return float(phase + np.ceil((moment - phase) / delta_seconds) * delta_seconds)
-
-    # What happens, in order of time: an event reaches a worker, or (-1) a worker is done with one.
-    heap = [
-        (float(t), int(w), event) for event, (t, w) in enumerate(zip(arrivals, owners, strict=True))
+    # What happens, in order of time: an event reaches a worker; one tells what it has answered
+    # since (`_TELL`); one is done with what it had to do (`_DONE`).
+    heap = [(float(t), w, event) for event, (t, w) in enumerate(zip(arrivals, owners, strict=True))]
+    heap += [
+        (float(phase), worker, _TELL)
+        for worker, phase in enumerate(rng.uniform(0, fleet.delta_seconds, workers))
     ]
+    heapq.heapify(heap)
     mine: list[deque[int]] = [deque() for _ in range(workers)]
-    others: list[deque[int]] = [deque() for _ in range(workers)]
-    working = [-1] * workers
+    others: list[deque[list[int]]] = [deque() for _ in range(workers)]
+    working: list[int | list[int] | None] = [None] * workers
+    untold: list[list[int]] = [[] for _ in range(workers)]
     answered = np.zeros(events)
     lags: list[float] = []
+    waiting = events
     while heap:
-        now, worker, event = heapq.heappop(heap)
-        if event >= 0:
-            (mine if owners[event] == worker else others)[worker].append(event)
+        now, worker, what = heapq.heappop(heap)
+        if what >= 0:
+            mine[worker].append(what)
+        elif what == _TELL:
+            told, untold[worker] = untold[worker], []
+            for other in range(workers):
+                if told and other != worker:
+                    others[other].append(told)
+                    _begin(now, other, mine, others, working, heap, costs, fleet)
+            if waiting or untold[worker]:
+                heapq.heappush(heap, (now + fleet.delta_seconds, worker, _TELL))
         else:
-            event, working[worker] = working[worker], -1
-            if owners[event] == worker:
-                answered[event] = now
-                told = tick(now, phases[worker])
-                for other in range(workers):
-                    if other != worker:
-                        heapq.heappush(heap, (told, other, event))
-            else:
-                lags.append(now - answered[event])
-        if working[worker] < 0 and (queue := mine[worker] or others[worker]):
-            working[worker] = queue.popleft()
-            cost = own if owners[working[worker]] == worker else following
-            heapq.heappush(heap, (now + cost, worker, -1))
+            done, working[worker] = working[worker], None
+            if isinstance(done, int):
+                answered[done] = now
+                untold[worker].append(done)
+                waiting -= 1
+            elif done is not None:
+                lags.extend((now - answered[done]).tolist())
+        _begin(now, worker, mine, others, working, heap, costs, fleet)
     return {
-        "events_per_second": round(most),
+        "events_per_second": round(fleet.events_per_second),
+        "speedup": round(fleet.events_per_second * costs.own, 1),
+        "delta_seconds": round(fleet.delta_seconds, 3),
+        "rows": round(fleet.rows),
         "lag_ms": percentiles(np.array(lags) * 1e3),
         "answer_ms": percentiles((answered - arrivals)[events // 10 :] * 1e3),
     }
+
+
+def _begin(
+    now: float,
+    worker: int,
+    mine: list[deque[int]],
+    others: list[deque[list[int]]],
+    working: list[int | list[int] | None],
+    heap: list[tuple[float, int, int]],
+    costs: Costs,
+    fleet: Fleet,
+) -> None:
+    """Have a worker that does nothing begin with what waits: its own events first."""
+    if working[worker] is None and (mine[worker] or others[worker]):
+        own = bool(mine[worker])
+        working[worker] = mine[worker].popleft() if own else others[worker].popleft()
+        heapq.heappush(heap, (now + (costs.own if own else fleet.adding), worker, _DONE))
 
 
 if __name__ == "__main__":

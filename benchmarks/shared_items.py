@@ -12,7 +12,11 @@ is asked of their owner, before the event (prequentially).
 - `own_event_us`: CPU time of an event at its owner, by engines; with 1, nothing is shared.
 - `delta_bytes_per_event`: of the messages, by engines.
 - `flush_us`: CPU time to collect and pack a delta, and to unpack and add one, for a row that it
-  changes (a transition is a row); rows of a delta, the median; flushes a second.
+  changes (a transition is a row); of the latter, fitted to a line, what a delta takes whatever it
+  holds (`fixed`) and what a row adds to it (`more_per_row`); rows of a delta, the median; flushes a
+  second.
+- `distinct_rows`: of the rows that all engines tell in a flush, the share that would be left if
+  they were added up before anybody reads them.
 - `following_us`: CPU time of an engine for an event of another's; `following_share`: of a core, at
   1,000 events a second in all.
 - `large`: the same costs with a catalogue of `LARGE` items without texts, two engines.
@@ -72,6 +76,8 @@ class Fleet:
         self.rows: list[int] = []
         self.collecting: list[float] = []
         self.adding: list[float] = []
+        self._added: list[int] = []  # rows of each delta that was added
+        self._distinct = 0
 
     def owner(self, user: str) -> int:
         """Which engine has a user."""
@@ -94,6 +100,7 @@ class Fleet:
 
     def _flush(self) -> None:
         messages = []
+        distinct: set[tuple[str, ...]] = set()
         for number, engine in enumerate(self.engines):
             first, end = self._told[number], self._offsets[number]
             if first < end:
@@ -104,14 +111,17 @@ class Fleet:
                 self.rows.append(delta.rows)
                 self.bytes += len(message)
                 self._told[number] = end
-                messages.append((number, message))
-        for owner, message in messages:
+                messages.append((number, message, delta.rows))
+                distinct |= rows_of(delta)
+        self._distinct += len(distinct)
+        for owner, message, rows in messages:
             for number, engine in enumerate(self.engines):
                 if number != owner:
                     began = time.process_time()
                     delta = ItemDelta.decode(message, engine.settings.dimensions)
                     engine.apply_delta(delta)
                     self.adding.append(time.process_time() - began)
+                    self._added.append(rows)
 
     @property
     def own_event_us(self) -> float:
@@ -124,12 +134,17 @@ class Fleet:
         following = (
             sum(self.adding) / (self.events * others / len(self.engines)) / len(self.engines)
         )
+        more, fixed = np.polyfit(self._added, self.adding, 1) * 1e6
         return {
             "own_event_us": self.own_event_us,
             "delta_bytes_per_event": round(self.bytes / self.events, 1),
+            "distinct_rows": round(self._distinct / sum(self.rows), 3),
+            "rows_per_event": round(sum(self.rows) / self.events, 1),
             "flush_us": {
                 "per_row_told": round(sum(self.collecting) / sum(self.rows) * 1e6, 3),
                 "per_row": round(sum(self.adding) / (sum(self.rows) * others) * 1e6, 3),
+                "fixed": round(float(fixed), 1),
+                "more_per_row": round(float(more), 3),
                 "rows": float(np.median(self.rows)),
                 "per_second": FLUSHES_A_SECOND,
             },
@@ -138,6 +153,20 @@ class Fleet:
                 sum(self.adding) / len(self.engines) / (self.events / EVENTS_A_SECOND), 4
             ),
         }
+
+
+def rows_of(delta: ItemDelta) -> set[tuple[str, ...]]:
+    """What a delta changes: the table and the item, or both items of a transition."""
+    name = delta.names.__getitem__
+    tables = {"counts": delta.counted.items, "bias": delta.biased.items} | {
+        table: part.items for table, part in delta.learnt.items()
+    }
+    rows: set[tuple[str, ...]] = {
+        (table, name(item)) for table, items in tables.items() for item in items.tolist()
+    }
+    followed = delta.followed
+    pairs = zip(followed.sources.tolist(), followed.targets.tolist(), strict=True)
+    return rows | {("followed", name(source), name(target)) for source, target in pairs}
 
 
 def evaluated(fleet: Fleet, events: Iterable[Interaction]) -> float:
@@ -191,7 +220,14 @@ def measure(
         },
         **{
             key: {number: found[key] for number, found in costs.items()}
-            for key in ("delta_bytes_per_event", "flush_us", "following_us", "following_share")
+            for key in (
+                "delta_bytes_per_event",
+                "rows_per_event",
+                "distinct_rows",
+                "flush_us",
+                "following_us",
+                "following_share",
+            )
         },
         "large": large(),
     }

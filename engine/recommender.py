@@ -349,7 +349,8 @@ class Recommender(Knowledge):
             Of each partition whose events were observed since: the first offset, and the one after
             the last.
         limit
-            Rows of each kind that are told at most, the most changed; others wait.
+            Rows of each learnt table, biases and transitions that are told at most, the most
+            changed: other rows wait, other transitions are dropped. Counts are all told.
 
         Raises
         ------

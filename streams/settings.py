@@ -202,7 +202,7 @@ class WorkerSettings(Section):
         0.1,
         gt=0,
         description="seconds between two deltas, which tell other workers what was learnt of "
-        "items; longer with more than 25 workers",
+        "items; longer with many workers, so that following takes 5 % of a core",
     )
     stalled_seconds: float = Field(
         60.0,

@@ -50,19 +50,13 @@ class SharedCounts:
         self._counts[item] = self._recent[item] = self._surging[item] = 0.0
         self._values[:, item] = self._by_stage[:, item] = 0.0
 
-    def collect(self, items: int, limit: int) -> tuple[int, Counted, Totals]:
-        """The events counted since the last time, and what they changed of the first n items.
-
-        Of more than `limit` items the most changed are told; the others, the next time.
-        """
+    def collect(self, items: int) -> tuple[int, Counted, Totals]:
+        """The events counted since the last time, and what they changed of the first n items."""
         self._follow_fading()
         p, s = self._popularity.arrays, self._surge.arrays
         changed = np.abs(p.counts[:items] - self._counts[:items]) > _ROUNDING
         changed |= p.value_sums[1, :items] != self._values[1, :items]
         rows = np.flatnonzero(changed).astype(np.int32)
-        if len(rows) > limit:
-            most = np.abs(p.counts[rows] - self._counts[rows])
-            rows = np.sort(rows[np.argpartition(-most, limit)[:limit]])
         counted = Counted(
             rows,
             p.counts[rows] - self._counts[rows],

@@ -67,7 +67,7 @@ class ItemSide:
     ) -> ItemDelta:
         """What was added since the last time, by the events of these ranges."""
         items = len(names)
-        events, counted, totals = self._counts.collect(items, limit)
+        events, counted, totals = self._counts.collect(items)
         left = self._departures.last > self._departed
         self._departed = self._departures.count
         followed = self._journal.collect(left, limit)

@@ -46,8 +46,8 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     end
         The offset after the last message of the step; of `collected`, the number of the delta.
     name
-        Of `taken`, the checkpoint's; of `assigned`, the partitions; of `rebuilt`, a `Rebuilt` in
-        JSON.
+        Of `taken`, the checkpoint's; of `assigned`, the partitions; of `collected`, the most rows
+        of a kind that were; of `rebuilt`, a `Rebuilt` in JSON.
     """
 
     at: int

@@ -40,9 +40,15 @@ _HEADER = "millrace.delta"
 _MOST_UNTOLD = 10_000
 """Events that are learnt and not collected, before no more are taken: some 400 bytes each, and less
 the more there are (`topics.DELTA_BYTES`)."""
-_MOST_A_SECOND = 250
-"""Deltas of all workers together. One costs each reader some .2 ms whatever it holds
-(`python -m benchmarks.shared_items`): so many are 5 % of a core."""
+DELTA_SECONDS, ROW_SECONDS = 200e-6, 0.9e-6
+"""What a delta costs each reader whatever it holds, and what a row of it does, in seconds of CPU
+(`python -m benchmarks.shared_items`)."""
+FOLLOWING_SHARE = 0.05
+"""Of a reader's core, what the deltas of all workers together are to take."""
+LONGEST_SECONDS = 2.0
+"""However much there is to tell, the next delta goes out after so long."""
+_LIMITED_ROWS = 4_000
+"""Rows of a kind that the workers tell together, each in one delta."""
 _STEP_SECONDS = 0.005
 _AGAIN_SECONDS = 5.0
 """After so long without being read back a claim is sent once more."""
@@ -79,9 +85,17 @@ class Header(msgspec.Struct, omit_defaults=True):
             return None
 
 
-def seconds_between(delta_seconds: float, workers: int) -> float:
-    """Time between two deltas of a worker, so that readers of many workers are not kept busy."""
-    return max(delta_seconds, workers / _MOST_A_SECOND)
+def seconds_between(delta_seconds: float, workers: int, rows: int) -> float:
+    """Time from a delta of so many rows to the next: readers of so many workers are to spend
+    `FOLLOWING_SHARE` of their time, but `LONGEST_SECONDS` come first."""
+    reading = workers * (DELTA_SECONDS + rows * ROW_SECONDS)
+    return max(delta_seconds, min(reading / FOLLOWING_SHARE, LONGEST_SECONDS))
+
+
+def most_rows(workers: int) -> int:
+    """Rows of a kind in a delta at most (`Recommender.collect_delta`): with many workers each tells
+    less, or what an event teaches would be known late."""
+    return max(_LIMITED_ROWS // max(workers, 1), 32)
 
 
 def input_of(settings: Settings, topic_id: str) -> str:
@@ -137,8 +151,8 @@ class ItemDeltas:
     ) -> None:
         self._input = input_of(settings, topic_id)
         self.writer = writer
-        self.note: Callable[[StepKind, int, int], object] = lambda kind, partition, end: None
-        self._at = 0
+        self.note: Callable[[StepKind, int, int, str], object] = lambda *step: None
+        self._at = self._rows = 0
         self.ledger = Ledger()
         self.is_open = False
         self.spoilt = ""
@@ -213,9 +227,12 @@ class ItemDeltas:
 
     @property
     def interval(self) -> float:
-        """Seconds between two deltas."""
-        workers = len(set(self.ledger.owners.values()))
-        return seconds_between(self._settings.worker.delta_seconds, workers)
+        """Seconds from the last delta to the next."""
+        return seconds_between(self._settings.worker.delta_seconds, self._workers, self._rows)
+
+    @property
+    def _workers(self) -> int:
+        return len(set(self.ledger.owners.values()))
 
     @property
     def is_telling(self) -> bool:
@@ -253,15 +270,17 @@ class ItemDeltas:
         if not self.is_open or self._under_way is not None or self.spoilt:
             return False
         if self._untold():
-            number = next(self._numbers)
-            self.take_out(number)
-            self.note("collected", 0, number)
+            number, limit = next(self._numbers), most_rows(self._workers)
+            self.take_out(number, limit)
+            self.note("collected", 0, number, str(limit))
         return True
 
-    def take_out(self, number: int) -> None:
-        """Have what own events taught under way, as the message of this number."""
+    def take_out(self, number: int, limit: int) -> None:
+        """Have what own events taught under way, as the message of this number; `limit` as of
+        `Recommender.collect_delta`."""
         ranges = self._untold()
-        delta = self._engine.collect_delta(ranges)
+        delta = self._engine.collect_delta(ranges, limit)
+        self._rows = delta.rows
         header = Header(self._input, self.writer, number, ranges=ranges)
         self._under_way = _UnderWay(header, delta.encode())
 
@@ -397,7 +416,7 @@ class ItemDeltas:
         if self._failure is None:
             try:
                 change()
-                self.note("delta", 0, (message.offset() or 0) + 1)
+                self.note("delta", 0, (message.offset() or 0) + 1, "")
             except Exception as error:
                 self._failure = error
 

@@ -268,7 +268,7 @@ class Fold:
         if step.kind == "delta":
             shared.log.apply_to(step.end)
         elif step.kind == "collected":
-            shared.deltas.take_out(step.end)
+            shared.deltas.take_out(step.end, int(step.name or 1 << 30))
         elif step.kind == "taken":
             shared.users.take_in(self._partitions[step.partition], self._beginnings.load(step.name))
         elif step.kind == "told":

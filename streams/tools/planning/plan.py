@@ -14,7 +14,7 @@ from typing import Any
 from streams.settings import Settings
 from streams.tools.planning import costs
 from streams.tools.planning.costs import Cost
-from streams.worker.item_deltas import seconds_between
+from streams.worker.item_deltas import FOLLOWING_SHARE
 
 LOAD = 0.6
 """Of a core, how much of the time a worker is busy at most."""
@@ -99,10 +99,17 @@ class _Load:
 
     def following(self, events: float, workers: int) -> float:
         """Of a core, what others' events take."""
+        return min(self._all_told(events, workers), FOLLOWING_SHARE)
+
+    def told(self, events: float, workers: int) -> float:
+        """The share that is told of what events change: less where that were too much to follow."""
+        return self.following(events, workers) / self._all_told(events, workers)
+
+    def _all_told(self, events: float, workers: int) -> float:
         others = workers - 1
         rows = events * others / workers * self.follow.value
-        deltas = others / seconds_between(self._delta_seconds, workers)
-        return (rows + deltas * costs.DELTA.value) / 1e6
+        deltas = others / self._delta_seconds * costs.DELTA.value
+        return (rows + deltas) / 1e6
 
     def busy(self, events: float, workers: int) -> float:
         """Of a core, all."""
@@ -166,7 +173,10 @@ def plan(
     users_one_gone = users / max(1, planned - 1)
     state = items_bytes + users_each * user
     bytes_an_event = costs.DELTA_BYTES.at(items)
-    deltas = events_per_second * bytes_an_event.value if planned > 1 else 0.0
+    deltas = 0.0
+    if planned > 1:
+        told = load.told(events_per_second, planned)
+        deltas = told * events_per_second * bytes_an_event.value
     file = state * costs.FILE.value
     writing = state / 2**30 * costs.WRITING.value
     found = Plan(
@@ -209,10 +219,10 @@ def _notes(found: Plan, load: _Load, checkpoint_seconds: float) -> list[str]:
     notes = []
     if not found.workers:
         notes.append(
-            f"No number of workers manages {found.events_per_second:,.0f} events/s, for each has "
-            f"to follow all others. {load.most_events():,.0f} events/s are managed; for more, "
-            "deltas must be added up on the way (docs/scaling.md). The figures are those of "
-            f"{found.planned:,} workers, who have the least to do each."
+            f"No number of workers up to {MOST_WORKERS:,} manages "
+            f"{found.events_per_second:,.0f} events/s; {load.most_events():,.0f} events/s are "
+            f"managed. The figures are those of {found.planned:,} workers, who have the least to "
+            "do each."
         )
     if found.items > MOST_KNOWN:
         notes.append(f"An engine knows {MOST_KNOWN:,} items at most (engine.max_items).")

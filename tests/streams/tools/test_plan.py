@@ -15,7 +15,13 @@ from streams.settings import Settings
 from streams.tools.planning import costs
 from streams.tools.planning.costs import Cost, Curve
 from streams.tools.planning.plan import LOAD, LOAD_ONE_GONE, MOST_KNOWN, plan
-from streams.worker.item_deltas import seconds_between
+from streams.worker.item_deltas import (
+    DELTA_SECONDS,
+    LONGEST_SECONDS,
+    ROW_SECONDS,
+    most_rows,
+    seconds_between,
+)
 
 ROOT = Path(__file__).parents[3]
 ALL = [value for value in vars(costs).values() if isinstance(value, Cost | Curve)]
@@ -86,18 +92,18 @@ def test_more_of_anything_needs_no_less() -> None:
 
 
 def test_what_no_number_of_workers_manages_is_told_with_what_is_managed() -> None:
-    found = plan(10**6, 10**6, 5_000)
+    found = plan(10**7, 10**6, 5_000)
     assert found.workers == 0
-    (told,) = re.findall(r"\. ([\d,]+) events/s are managed", found.notes[0])
+    (told,) = re.findall(r"; ([\d,]+) events/s are managed", found.notes[0])
     managed = int(told.replace(",", ""))
     assert plan(managed * 0.99, 10**6, 5_000).workers
     assert not plan(managed * 1.05, 10**6, 5_000).workers
-    assert "none suffice" in run(events_per_second=10**6, users=10**6, items=5_000)
+    assert "none suffice" in run(events_per_second=10**7, users=10**6, items=5_000)
 
 
 def test_settings_of_workers_count() -> None:
     rare = Settings(worker={"delta_seconds": 1.0})
-    assert plan(10_000, 10**6, 10**5, rare).following < plan(10_000, 10**6, 10**5).following
+    assert plan(1_000, 10**6, 10**5, rare).following < plan(1_000, 10**6, 10**5).following
     seldom = Settings(worker={"checkpoint_seconds": 300.0})
     ratio = (
         plan(100, 10**6, 10**5, seldom).checkpoint_bytes_a_second
@@ -131,8 +137,13 @@ def test_the_page_shows_what_the_command_says() -> None:
         assert output.split() == result.output.split()
 
 
-def test_all_workers_together_tell_no_more_often_than_readers_can_bear() -> None:
-    assert [seconds_between(0.1, workers) for workers in (1, 25)] == [0.1, 0.1]
-    for workers in (26, 64, 1_000):
-        assert workers / seconds_between(0.1, workers) == pytest.approx(250)
-    assert seconds_between(2.0, 64) == 2.0
+def test_all_workers_together_tell_no_more_than_readers_can_bear() -> None:
+    assert [seconds_between(0.1, workers, 0) for workers in (1, 25)] == [0.1, 0.1]
+    for workers, rows in ((26, 0), (4, 5_000), (64, 700)):
+        read = DELTA_SECONDS + rows * ROW_SECONDS
+        assert workers * read / seconds_between(0.1, workers, rows) == pytest.approx(0.05)
+    assert seconds_between(0.1, 1_000, 5_000) == LONGEST_SECONDS
+    assert seconds_between(20.0, 64, 700) == 20.0
+    told = [most_rows(workers) for workers in (1, 2, 64, 1_000)]
+    assert told == sorted(told, reverse=True)
+    assert told[-1] > 0
