@@ -1,7 +1,8 @@
-"""Calls of pynq's remote device to its board: counted, limited in time, and cheap.
+"""Calls of pynq's remote device to its board: counted, limited in time, and as few as will do.
 
-pynq 4.0.0 waits for a board's answer for ever: a board that loses power would stop its client. And
-it streams every buffer, for which grpc starts a thread; what fits one message is sent as such here,
+pynq 4.0.0 waits for a board's answer for ever: a board that loses power would stop its client. It
+asks for cacheable memory alone, and has the board clean its caches with every transfer. And it
+streams each buffer, for which grpc starts a thread; what fits one message is sent as such here,
 which is the same on the wire.
 """
 
@@ -46,18 +47,7 @@ class Calls:
         for stub in device._stub.values():
             for name, call in vars(stub).items():
                 setattr(stub, name, self._limited(call))
-        buffers = device._stub["buffer"]
-        buffers.write = self._in_one(
-            self._limited(
-                self._channel.unary_unary(
-                    "/buffer.RemoteBuffer/write",
-                    request_serializer=buffer_pb2.BufferWriteRequest.SerializeToString,
-                    response_deserializer=buffer_pb2.BufferWriteResponse.FromString,
-                    _registered_method=True,
-                )
-            ),
-            buffers.write,
-        )
+        self._improve(device._stub["buffer"])
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,14 +60,41 @@ class Calls:
 
         return limited
 
-    @staticmethod
-    def _in_one(
-        call: Callable[[Any], Any], streamed: Callable[[Any], Any]
-    ) -> Callable[[Iterator[Any]], Any]:
-        """Writes a buffer by `call` if it is one message, else by `streamed`."""
+    def _improve(self, stub: Any) -> None:
+        """Give the calls about buffers other ways."""
+        allocate, flush, invalidate, stream = (
+            stub.allocate, stub.flush, stub.invalidate, stub.write,
+        )  # fmt: skip
+        write = self._limited(
+            self._channel.unary_unary(
+                "/buffer.RemoteBuffer/write",
+                request_serializer=buffer_pb2.BufferWriteRequest.SerializeToString,
+                response_deserializer=buffer_pb2.BufferWriteResponse.FromString,
+                _registered_method=True,
+            )
+        )
+        uncached = set()
 
-        def write(requests: Iterator[Any]) -> Any:
+        def allocate_uncached(request: Any) -> Any:
+            request.cacheable = False
+            response = allocate(request)
+            name = response.buffer_id
+            # A board may give what it has.
+            if not stub.cacheable(buffer_pb2.CacheableRequest(buffer_id=name)).cacheable:
+                uncached.add(name)
+            return response
+
+        def flush_if_cached(request: Any) -> Any:
+            return buffer_pb2.FlushResponse() if request.buffer_id in uncached else flush(request)
+
+        def invalidate_if_cached(request: Any) -> Any:
+            if request.buffer_id in uncached:
+                return buffer_pb2.InvalidateResponse()
+            return invalidate(request)
+
+        def write_in_one(requests: Iterator[Any]) -> Any:
             messages = list(requests)
-            return call(messages[0]) if len(messages) == 1 else streamed(iter(messages))
+            return write(messages[0]) if len(messages) == 1 else stream(iter(messages))
 
-        return write
+        stub.allocate, stub.write = allocate_uncached, write_in_one
+        stub.flush, stub.invalidate = flush_if_cached, invalidate_if_cached

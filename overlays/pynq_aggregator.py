@@ -11,9 +11,8 @@ of nodes 0 to n-1; so the board needs no copy of the graph. With the table, the 
   targets' edges name are gathered here, once each, and follow the edges in one buffer, the edges
   renumbered. That is some 1.3 kB for a target of 32 neighbours with D = 32, whatever the size of
   the catalogue, and leaves to the board the arithmetic only: the far board is for development and
-  measurement. What is asked for at once takes six calls: the buffer is written and flushed, the
-  registers of all batches written (four batches a write), CTRL read, the results invalidated and
-  read.
+  measurement. What is asked for at once takes four calls: the buffer written, the registers of all
+  batches written (four batches a write), CTRL read, the results read.
 
 Whatever goes wrong with the board, the same bytes are computed on this machine instead, and the
 board is tried again later, in the background: an event never waits for a connection.
