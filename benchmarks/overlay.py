@@ -1,6 +1,7 @@
 """The FPGA aggregation core: cycles, planted bugs, resources, and where it pays.
 
     python -m benchmarks.overlay [--quick] [--json FILE] [--figure FILE]
+    python -m benchmarks.overlay --network     # only what a board over the network costs the host
 
 All about the core is simulated: cycles of its Verilated RTL, times by a stated clock. Nothing ran
 on a board. The CPU's side is measured here, on one core, by a kernel that gives the same bytes.
@@ -10,8 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +26,15 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.evaluation.provenance import provenance
-from engine.propagation import int8
+from engine.graph import NeighbourRows
+from engine.propagation import Aggregation, int8
 from overlays import reference
 from overlays.mutants import MUTANTS, caught
+from overlays.pynq_aggregator import PynqAggregator
 from overlays.registers import registers
 from overlays.sim.model import BASE, Model, Timing
 from overlays.synth.__main__ import synthesise
+from streams.processes import Child
 
 FANOUT, LENGTH, DECAY, SHIFT, SEED = 16, 64, 62000, 14, 3
 CLOCK_MHZ = 142.857  # the PYNQ-Z2's FCLK that divides its PLL's 1 GHz by 7
@@ -35,9 +43,9 @@ Z2_PEAK_GB_S = 2.1
 Z2_NS = {"line": 15.2, "row_miss": 50.0, "four_activates": 50.0, "refresh_every": 7800.0,
          "refresh": 260.0}  # fmt: skip
 Z2_LATENCY_NS = 220.0
-# A register over the PS-PL bus takes about this long; a batch writes OUT, COUNT, START, polls once.
+# A register over the PS-PL bus takes about this long; a batch writes 12 and reads CTRL and CYCLES.
 REGISTER_US = 0.15
-REGISTERS_A_BATCH = 4
+REGISTERS_A_BATCH = 14
 QUICK_MUTANTS = 4
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -48,9 +56,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few targets, 4 of the planted bugs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--figure", type=Path, help="write the roofline to this PNG")
+    parser.add_argument("--network", action="store_true", help="only a board over the network")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     console = Console()
+    if arguments.network:
+        print_network(console, measure_network(arguments.seed, 50 if arguments.quick else 300))
+        return
     targets = 300 if arguments.quick else 2000
     problem = Problem(np.random.default_rng(arguments.seed), targets, 64)
     report: dict[str, Any] = provenance("random graph, simulated core", arguments.seed)
@@ -121,7 +133,7 @@ def simulate(
     }  # fmt: skip
     ctrl = registers()["CTRL"]
     with Model(memory, dimensions=problem.dimensions, ports=ports, timing=timing) as model:
-        for name, value in (values | {"CTRL": ctrl.word(START=1)}).items():
+        for name, value in (values | {"START": 1}).items():
             model.write(registers()[name].offset, value)
         for _ in range(10_000):
             if ctrl.fields["IDLE"].of(model.read(ctrl.offset)):
@@ -221,6 +233,83 @@ def fastest(run: Callable[[], None]) -> float:
         run()
         best = min(best, (time.perf_counter_ns() - started) / 1e3)
     return best
+
+
+def measure_network(seed: int, times: int) -> dict[str, dict[str, float]]:
+    """What the host spends on a simulated PYNQ-Z2 in another process, for each of two things.
+
+    An event of the engine: a user's long and short aggregate and an item's second hop (D = 32,
+    32 neighbours). A request to a trained model: one user's 104 neighbours in two rows (D = 128).
+    """
+    rng = np.random.default_rng(seed)
+
+    def ask(
+        nodes: NDArray[np.int32], name: str, rows: NDArray[np.float32], decay: float
+    ) -> Aggregation:
+        out = np.empty((len(nodes), rows.shape[1]), np.float32)
+        return Aggregation(graph, nodes, name, rows, decay, out)
+
+    graph = NeighbourRows(64, 100)
+    graph.edges = rng.integers(0, 1600, (100, 64)).astype(np.uint32) | np.uint32(255 << 24)
+    graph.degree = np.full(100, 52)
+    result = {}
+    for name, dimensions, fanout in (("event", 32, 32), ("request", 128, 64)):
+        tables = rng.normal(0, 0.1, (3, 1600, dimensions)).astype(np.float32)
+        with board_of(dimensions) as (address, bitstream):
+            aggregator = PynqAggregator(fanout, dimensions, address, bitstream, timeout=5.0)
+            work, samples = aggregator.work, np.empty((times, 2))
+            for number in range(-20, times):
+                nodes = rng.integers(0, 100, 2).astype(np.int32)
+                asked = [ask(nodes, "rows", tables[0], 1.0)]
+                if name == "event":
+                    asked = [
+                        ask(nodes[:1], "long", tables[0], 0.9),
+                        ask(nodes[:1], "short", tables[1], 0.5),
+                        ask(nodes[1:], "directions", tables[2], 0.97),
+                    ]
+                if number == 0:
+                    calls, device, sent = work.calls, work.device_seconds, work.bytes_sent
+                wall, cpu = time.perf_counter(), time.process_time()
+                aggregator.aggregate(*asked)
+                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                samples[number] = wall, cpu
+            if work.faults:
+                raise RuntimeError("The simulated board failed.")
+            result[name] = {
+                "calls": (work.calls - calls) / times,
+                "host_ms": 1e3 * float(np.median(samples[:, 0])),
+                "host_p10_ms": 1e3 * float(np.percentile(samples[:, 0], 10)),
+                "client_cpu_ms": 1e3 * float(samples[:, 1].mean()),
+                "device_us_simulated": 1e6 * (work.device_seconds - device) / times,
+                "bytes_sent": (work.bytes_sent - sent) / times,
+            }
+            aggregator.close()
+    return result
+
+
+@contextmanager
+def board_of(dimensions: int) -> Iterator[tuple[str, str]]:
+    """(address, bitstream) of a simulated PYNQ-Z2 in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "streams.cli", "board", "--port", "0"]
+        command += ["--overlay", folder, "--dimensions", str(dimensions)]
+        with Child(command, stdout=subprocess.PIPE) as child:
+            assert child.process.stdout is not None
+            line = child.process.stdout.readline().decode().strip()
+            address, _, bitstream = line.removeprefix("board=").partition(" bitstream=")
+            yield address, bitstream
+
+
+def print_network(console: Console, report: dict[str, dict[str, float]]) -> None:
+    """A table of `measure_network`."""
+    table = Table(title="A simulated board over the network", title_justify="left")
+    table.add_column("")
+    for name in report:
+        table.add_column(name, justify="right")
+    for figure in report["event"]:
+        values = (f"{each[figure]:,.2f}" for each in report.values())
+        table.add_row(figure.replace("_", " "), *values)
+    console.print(table)
 
 
 def draw(limits: dict[str, float], path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ with warnings.catch_warnings():
     from pynq.pl_server.remote_device import PYNQ_PORT, RemoteDevice
 
 from engine.propagation import BackendError, DeviceWork
-from overlays.deadlines import Deadline
+from overlays.calls import Calls
 from overlays.driver import VLNV, AggregateCore, Batch
 from overlays.jobs import Job
 
@@ -28,7 +29,7 @@ FAULTS = (RuntimeError, OSError, MemoryError, grpc.RpcError)
 """What a board, its network and pynq raise."""
 _CONNECT_SECONDS = 60.0  # of one call: a bitstream is some 20 MB
 _REACH_SECONDS = 2.0
-_ALIGNMENTS = (64, 8, 8, 128)  # of edges, degrees, targets, and a table of any D
+_ALIGNMENT = 128  # of a table of any D; edges, degrees and targets need less
 _TWIN = "(twin)"
 
 
@@ -68,8 +69,8 @@ class Link:
         self._timeout = timeout
         self._opened = isinstance(board, str) and board != ""
         self._device = _open(board) if isinstance(board, str) else board
-        self._remote = bool(self._device.has_capability("REMOTE"))
-        deadline = Deadline(self._device, _CONNECT_SECONDS) if self._remote else None
+        remote = bool(self._device.has_capability("REMOTE"))
+        self._calls = Calls(self._device, _CONNECT_SECONDS) if remote else None
         # pynq writes some registers on whichever device is the active one, and keeps the clocks of
         # the first device that a process had.
         Device.active_device = self._device
@@ -87,60 +88,58 @@ class Link:
         self._out: dict[int, _Buffer] = {}
         self._tables: dict[str, _Buffer] = {}
         self.work = DeviceWork(simulated=self._device.name.endswith(_TWIN))
-        if deadline is not None:
-            deadline.seconds = timeout
+        if self._calls:
+            self._calls.seconds = timeout
 
-    def run(
-        self, job: Job, name: str, table: NDArray[np.uint8], renewed: NDArray[np.int64]
-    ) -> NDArray[np.uint8]:
-        """Run a job on the core.
-
-        Parameters
-        ----------
-        name
-            Of the table.
-        table : u8[m, d]
-        renewed : int64[n]
-            Its rows that are others than at the last call with that name; one may be named twice.
+    def run(self, jobs: Sequence[Job]) -> NDArray[np.uint8]:
+        """Run jobs on the core, all by one transfer there and one back.
 
         Returns
         -------
         NDArray
-            u8[targets, d].
+            The aggregates of all their targets, in order: u8[targets, d].
         """
         started = time.perf_counter()
-        if self._remote:
-            job, rows = job.gathered(table)
-            staged, offsets = self._stage(job.edges, job.degrees, job.targets, rows)
-            resident, table_address = staged, staged.address + offsets[3]
-        else:
-            staged, offsets = self._stage(job.edges, job.degrees, job.targets)
-            resident = self._keep(name, table, renewed)
-            table_address = resident.address
-        count, dimensions = len(job.edges), table.shape[1]
-        out = self._buffer(self._out, count * dimensions)
-        used = (staged, resident, out)
-        cycles = self._core.run(
-            Batch(
-                edges=staged.address + offsets[0],
-                degrees=staged.address + offsets[1],
-                targets=staged.address + offsets[2],
-                table=table_address,
-                out=out.address,
-                base=min(buffer.address for buffer in used),
-                limit=max(buffer.address + buffer.array.nbytes for buffer in used),
-                count=count,
-                length_log2=job.edges.shape[1].bit_length() - 1,
-                fanout=job.fanout,
-                decay=job.decay,
-                shift=job.shift,
-            ),
-            self._timeout,
+        before = self._made()
+        if self._calls:
+            jobs = [job.gathered() for job in jobs]
+        numbers = np.arange(max(map(len, jobs)), dtype=np.uint32)
+        staged, addresses = self._stage(
+            numbers,
+            *(job.edges for job in jobs),
+            *(job.degrees for job in jobs),
+            *(job.table for job in jobs if self._calls),
         )
+        resident = [] if self._calls else [self._keep(job) for job in jobs]
+        addresses += [buffer.address for buffer in resident]
+        count, dimensions = sum(map(len, jobs)), jobs[0].table.shape[1]
+        out = self._buffer(self._out, count * dimensions)
+        used = (staged, out, *resident)
+        batches, first = [], 0
+        for at, job in enumerate(jobs, 1):
+            batches.append(
+                Batch(
+                    targets=addresses[0],
+                    edges=addresses[at],
+                    degrees=addresses[at + len(jobs)],
+                    table=addresses[at + 2 * len(jobs)],
+                    out=out.address + first * dimensions,
+                    base=min(buffer.address for buffer in used),
+                    limit=max(buffer.address + buffer.array.nbytes for buffer in used),
+                    count=len(job),
+                    length_log2=job.edges.shape[1].bit_length() - 1,
+                    fanout=job.fanout,
+                    decay=job.decay,
+                    shift=job.shift,
+                )
+            )
+            first += len(job)
+        cycles = self._core.run(batches, self._timeout)
         out.array.invalidate()
         result = np.array(out.array[: count * dimensions]).reshape(count, dimensions)
-        self.work.batches += 1
+        self.work.batches += len(jobs)
         self.work.targets += count
+        self.work.calls += self._made() - before
         self.work.bytes_received += out.array.nbytes
         self.work.host_seconds += time.perf_counter() - started
         self.work.device_seconds += cycles / self._hertz
@@ -154,31 +153,37 @@ class Link:
             for buffer in buffers:
                 buffer.array.freebuffer()
         self._staging, self._out, self._tables = {}, {}, {}
+        if self._calls:
+            self._calls.close()
         if self._opened:
             self._device.client.channel.close()
 
+    def _made(self) -> int:
+        """Calls over the network so far."""
+        return self._calls.made if self._calls else 0
+
     def _stage(self, *parts: NDArray[Any]) -> tuple[_Buffer, list[int]]:
-        """Send edges, degrees, targets and, if given, a table in one buffer; their offsets."""
+        """Send arrays in one buffer; the buffer, and the device address of each."""
         offsets, end = [], 0
-        for part, alignment in zip(parts, _ALIGNMENTS, strict=False):
-            offsets.append(-(-end // alignment) * alignment)
+        for part in parts:
+            offsets.append(-(-end // _ALIGNMENT) * _ALIGNMENT)
             end = offsets[-1] + part.nbytes
         buffer = self._buffer(self._staging, end)
         for offset, part in zip(offsets, parts, strict=True):
             buffer.array[offset : offset + part.nbytes] = part.reshape(-1).view(np.uint8)
         self._send(buffer, buffer.array.nbytes)
-        return buffer, offsets
+        return buffer, [buffer.address + offset for offset in offsets]
 
-    def _keep(self, name: str, table: NDArray[np.uint8], renewed: NDArray[np.int64]) -> _Buffer:
-        """The resident copy of a table, brought up to date."""
-        buffer = self._tables.get(name)
+    def _keep(self, job: Job) -> _Buffer:
+        """The resident copy of a job's table, brought up to date."""
+        buffer, table, renewed = self._tables.get(job.name), job.table, job.renewed
         if buffer is None or buffer.array.nbytes < table.nbytes:
             if buffer is not None:
-                del self._tables[name]
+                del self._tables[job.name]
                 buffer.array.freebuffer()
             # Twice the rows, so that it seldom moves.
             array = self._device.allocate((2 * table.nbytes,), np.uint8, cacheable=False)
-            buffer = self._tables[name] = _Buffer(array, array.device_address)
+            buffer = self._tables[job.name] = _Buffer(array, array.device_address)
             renewed = np.arange(len(table))
         if len(renewed):
             renewed = np.unique(renewed)

@@ -71,6 +71,8 @@ MUTANTS = (
     Mutant("room that is promised", "targets.sv", "state == ASK && room >= 8", "state == ASK"),
     Mutant("more reads than allowed", "reads.sv", "(!in_flight[OUTSTANDING_LOG2] ||", "(1'b1 ||"),
     Mutant("responses not awaited", "writes.sv", "left == 0 && unanswered == 0", "left == 0"),
+    Mutant("a third start not held", "registers.sv", "(full || start || reset)", "1'b0"),
+    Mutant("blocks of 13 registers", "registers.sv", "where - 6'd24", "where - 6'd25"),
     Mutant("rows of one lane", "writes.sv", "(33 - ROW)'(LANE)", "(33 - ROW)'(0)", ports=2),
     Mutant("set of the next batch", "aggregate.sv", "seed_s[set] <= seed", "seed_s <= {2{seed}}"),
 )  # fmt: skip

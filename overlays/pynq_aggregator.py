@@ -11,7 +11,8 @@ of nodes 0 to n-1; so the board needs no copy of the graph. With the table, the 
   targets' edges name are gathered here, once each, and follow the edges in one buffer, the edges
   renumbered. That is some 1.3 kB for a target of 32 neighbours with D = 32, whatever the size of
   the catalogue, and leaves to the board the arithmetic only: the far board is for development and
-  measurement.
+  measurement. What is asked for at once takes four calls: the buffer written, the registers of all
+  batches written (four batches a write), CTRL read, the results read.
 
 Whatever goes wrong with the board, the same bytes are computed on this machine instead, and the
 board is tried again later, in the background: an event never waits for a connection.
@@ -30,15 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pynq import Device
 
-from engine.graph import NeighbourRows
-from engine.propagation import BackendError, DeviceWork, int8
+from engine.propagation import Aggregation, BackendError, DeviceWork, int8
 from engine.propagation.quantised import QuantisedTable
-from overlays.jobs import Job, make_job
+from overlays.jobs import Job, pack
 from overlays.link import FAULTS, Link
 
 _LOG = logging.getLogger(__name__)
 _DIMENSIONS = (32, 64, 128)
-_BATCH = 1024  # targets: bounds the buffers, and what a simulation takes
+_TARGETS = 1024  # at once: bounds the buffers, and what a simulation takes
 
 
 class PynqAggregator:
@@ -117,9 +117,10 @@ class PynqAggregator:
         self.work = DeviceWork()
         # A fault must not wait for a compiler.
         nothing = Job(
-            np.zeros((1, 8), np.uint32), np.zeros(1, np.uint64), fanout=1, decay=1, shift=0
-        )
-        nothing.run_here(np.zeros((1, dimensions), np.uint8))
+            np.zeros((1, 8), np.uint32), np.zeros(1, np.uint64), fanout=1, decay=1, shift=0,
+            name="", table=np.zeros((1, dimensions), np.uint8), renewed=np.zeros(0, np.int64),
+        )  # fmt: skip
+        nothing.run_here()
         self._connect()
 
     @property
@@ -132,32 +133,28 @@ class PynqAggregator:
         if table in self._tables:  # else all of them are new
             self._tables[table].changed(rows)
 
-    def aggregate(
-        self,
-        graph: NeighbourRows,
-        targets: NDArray[np.int32],
-        table: str,
-        values: NDArray[np.float32],
-        decay: float,
-        out: NDArray[np.float32],
-    ) -> None:
+    def aggregate(self, *asked: Aggregation) -> None:
         """See `Aggregator.aggregate`.
 
         Raises
         ------
         BackendError
-            If `values` has another width than the aggregator was made for.
+            If some `values` have another width than the aggregator was made for.
         """
-        if values.shape[1] != self._dimensions:
-            raise BackendError(f"values of width {values.shape[1]}, not {self._dimensions}")
-        quantised = self._tables.setdefault(table, QuantisedTable(self._dimensions))
-        renewed = quantised.refresh(values)
         self._reconnect()
-        for start in range(0, len(targets), _BATCH):
-            part = slice(start, start + _BATCH)
-            job = make_job(graph, targets[part], self._fanout, decay, quantised.shift)
-            int8.dequantise_rows(self._run(job, table, quantised.rows, renewed), out[part])
-            renewed = renewed[:0]
+        jobs: list[Job] = []
+        outs: list[NDArray[np.float32]] = []
+        for one in asked:
+            for start in range(0, len(one.targets), _TARGETS):
+                part = slice(start, start + _TARGETS)
+                job = self._job(one, one.targets[part])
+                if sum(map(len, jobs)) + len(job) > _TARGETS:
+                    self._run(jobs, outs)
+                    jobs, outs = [], []
+                jobs.append(job)
+                outs.append(one.out[part])
+        if jobs:
+            self._run(jobs, outs)
 
     def close(self) -> None:
         """Give the board back; what is aggregated later is so on this machine."""
@@ -167,18 +164,31 @@ class PynqAggregator:
         if link is not None:
             link.close()
 
-    def _run(
-        self, job: Job, name: str, table: NDArray[np.uint8], renewed: NDArray[np.int64]
-    ) -> NDArray[np.uint8]:
-        """The aggregates' rows, from the board if it is there: u8[n, d]."""
+    def _job(self, one: Aggregation, targets: NDArray[np.int32]) -> Job:
+        """The job of some of an aggregation's targets (int32[n])."""
+        if one.values.shape[1] != self._dimensions:
+            raise BackendError(f"values of width {one.values.shape[1]}, not {self._dimensions}")
+        table = self._tables.setdefault(one.table, QuantisedTable(self._dimensions))
+        renewed = table.refresh(one.values)
+        edges, degrees = pack(one.graph, targets, self._fanout)
+        decay = max(1, round(one.decay * 65536))
+        return Job(edges, degrees, self._fanout, decay, table.shift, one.table, table.rows, renewed)
+
+    def _run(self, jobs: list[Job], outs: list[NDArray[np.float32]]) -> None:
+        """Write the jobs' aggregates (float32[n, d] each), from the board if it is there."""
         link = self._link
+        rows = None
         if link is not None:
             try:
-                return link.run(job, name, table, renewed)
+                rows = link.run(jobs)
             except FAULTS as error:
                 self._link, self._lost = None, link
                 self._fail(error)
-        return job.run_here(table)
+        if rows is None:
+            rows = np.concatenate([job.run_here() for job in jobs])
+        for out in outs:
+            int8.dequantise_rows(rows[: len(out)], out)
+            rows = rows[len(out) :]
 
     def _reconnect(self) -> None:
         """Start to connect in the background, if it is time to."""

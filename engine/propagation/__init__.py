@@ -8,7 +8,7 @@ Backends implement `Aggregator`; `engine.propagation.registry` is the one place 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class DeviceWork:
         Whether the device is a model of one.
     batches, targets
         Finished on the device.
+    calls
+        Over the network, for those batches; 0 where the device is this machine's own.
     bytes_sent, bytes_received
         Of buffers, without the protocol around them.
     host_seconds
@@ -46,6 +48,7 @@ class DeviceWork:
     simulated: bool = False
     batches: int = 0
     targets: int = 0
+    calls: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
     host_seconds: float = 0.0
@@ -53,8 +56,35 @@ class DeviceWork:
     faults: int = 0
 
 
+class Aggregation(NamedTuple):
+    """The aggregates of some nodes' neighbours in one table.
+
+    Attributes
+    ----------
+    graph
+        The targets' rows; their neighbours index `values`.
+    targets : int32[n]
+        Nodes to aggregate. One without neighbours gets zeros.
+    table
+        Name of the table of the neighbours' embeddings.
+    values : float32[m, d]
+        The table as it is now. It may have grown since the last call.
+    decay
+        Weight of a neighbour relative to the next more recent one, in (0, 1].
+    out : float32[n, d]
+        Each target's aggregate is written to its row.
+    """
+
+    graph: NeighbourRows
+    targets: NDArray[np.int32]
+    table: str
+    values: NDArray[np.float32]
+    decay: float
+    out: NDArray[np.float32]
+
+
 class Aggregator(Protocol):
-    """Aggregates neighbour embeddings for a batch of target nodes.
+    """Aggregates neighbour embeddings.
 
     Tables have names, so that a backend may keep copies of them (quantised, on a device).
     """
@@ -73,29 +103,6 @@ class Aggregator(Protocol):
         """Say that these rows (int32[n]) of a table changed: what was kept of them is stale."""
         ...
 
-    def aggregate(
-        self,
-        graph: NeighbourRows,
-        targets: NDArray[np.int32],
-        table: str,
-        values: NDArray[np.float32],
-        decay: float,
-        out: NDArray[np.float32],
-    ) -> None:
-        """Write each target's aggregate to its row of `out`.
-
-        Parameters
-        ----------
-        graph
-            The targets' rows; their neighbours index `values`.
-        targets : int32[n]
-            Nodes to aggregate. One without neighbours gets zeros.
-        table
-            Name of the table of the neighbours' embeddings.
-        values : float32[m, d]
-            The table as it is now. It may have grown since the last call.
-        decay
-            Weight of a neighbour relative to the next more recent one, in (0, 1].
-        out : float32[n, d]
-        """
+    def aggregate(self, *asked: Aggregation) -> None:
+        """Write what is asked for to each `out`; a device gets all of it at once."""
         ...

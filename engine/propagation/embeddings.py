@@ -19,7 +19,7 @@ from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.item_codes import OUTPUTS, PERSONAL_OUTPUTS, encode
 from engine.graph import InteractionGraph
-from engine.propagation import Aggregator
+from engine.propagation import Aggregation, Aggregator
 from engine.propagation.numba_backend import NumbaAggregator, aggregate_row
 from engine.state.schema import ROWS, Array, Generator, State
 
@@ -186,14 +186,14 @@ class GraphEmbeddings:
         if self.is_compiled:
             propagate(graph.users.arrays, graph.items.arrays, self.arrays, user, item)
             return
-        target = np.array([user], np.int32)
+        users, items = np.array([user], np.int32), np.array([item], np.int32)
         long, short, hop = self._aggregates
-        aggregate = self.aggregator.aggregate
-        aggregate(graph.users, target, "long", self.inputs[0], _DECAYS[0], long)
-        aggregate(graph.users, target, "short", self.inputs[1], _DECAYS[1], short)
+        self.aggregator.aggregate(
+            Aggregation(graph.users, users, "long", self.inputs[0], _DECAYS[0], long),
+            Aggregation(graph.users, users, "short", self.inputs[1], _DECAYS[1], short),
+            Aggregation(graph.items, items, "directions", self.directions, _ITEM_DECAY, hop),
+        )
         self.users[user] = _GAINS[0] * long[0] + _GAINS[1] * short[0]
-        target[0] = item
-        aggregate(graph.items, target, "directions", self.directions, _ITEM_DECAY, hop)
         takers = min(int(graph.items.degree[item]), FANOUT, graph.items.length)
         self.second_hop[item] = _SHRINKAGE[takers] * hop[0]
 

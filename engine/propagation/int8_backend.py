@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graph import NeighbourRows
-from engine.propagation import BackendError, int8
+from engine.propagation import Aggregation, BackendError, int8
 from engine.propagation.quantised import QuantisedTable
 
 
@@ -31,21 +30,14 @@ class Int8Aggregator:
         if table in self._tables:  # else all of them are new
             self._tables[table].changed(rows)
 
-    def aggregate(
-        self,
-        graph: NeighbourRows,
-        targets: NDArray[np.int32],
-        table: str,
-        values: NDArray[np.float32],
-        decay: float,
-        out: NDArray[np.float32],
-    ) -> None:
+    def aggregate(self, *asked: Aggregation) -> None:
         """See `Aggregator.aggregate`."""
-        if table not in self._tables:
-            self._tables[table] = QuantisedTable(values.shape[1])
-        quantised = self._tables[table]
-        quantised.refresh(values)
-        int8.aggregate_dequantised(
-            targets, graph.degree, graph.edges, quantised.rows, self.fanout,
-            round(decay * 65536), quantised.shift, out,
-        )  # fmt: skip
+        for graph, targets, table, values, decay, out in asked:
+            if table not in self._tables:
+                self._tables[table] = QuantisedTable(values.shape[1])
+            quantised = self._tables[table]
+            quantised.refresh(values)
+            int8.aggregate_dequantised(
+                targets, graph.degree, graph.edges, quantised.rows, self.fanout,
+                round(decay * 65536), quantised.shift, out,
+            )  # fmt: skip

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiled import kernel
-from engine.graph import NODES, NeighbourRows
+from engine.graph import NODES
+from engine.propagation import Aggregation
 
 
 class NumbaAggregator:
@@ -21,17 +22,12 @@ class NumbaAggregator:
     def changed(self, table: str, rows: NDArray[np.int32]) -> None:
         """Nothing is kept of a table."""
 
-    def aggregate(
-        self,
-        graph: NeighbourRows,
-        targets: NDArray[np.int32],
-        table: str,
-        values: NDArray[np.float32],
-        decay: float,
-        out: NDArray[np.float32],
-    ) -> None:
+    def aggregate(self, *asked: Aggregation) -> None:
         """See `Aggregator.aggregate`."""
-        _aggregate(graph.edges, graph.degree, targets, values, np.float32(decay), self.fanout, out)
+        for graph, targets, _, values, decay, out in asked:
+            _aggregate(
+                graph.edges, graph.degree, targets, values, np.float32(decay), self.fanout, out
+            )
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graph import NeighbourRows
+from engine.propagation import Aggregation
 
 
 class NumpyAggregator:
@@ -20,18 +20,12 @@ class NumpyAggregator:
     def changed(self, table: str, rows: NDArray[np.int32]) -> None:
         """Nothing is kept of a table."""
 
-    def aggregate(
-        self,
-        graph: NeighbourRows,
-        targets: NDArray[np.int32],
-        table: str,
-        values: NDArray[np.float32],
-        decay: float,
-        out: NDArray[np.float32],
-    ) -> None:
+    def aggregate(self, *asked: Aggregation) -> None:
         """See `Aggregator.aggregate`."""
-        for row, target in zip(out, targets, strict=True):
-            neighbours = graph.recent(int(target), self.fanout)
-            weights = neighbours["weight"] * np.power(decay, np.arange(len(neighbours)))
-            total = weights.sum()
-            row[:] = weights @ values[neighbours["id"]].astype(np.float64) / total if total else 0.0
+        for one in asked:
+            for row, target in zip(one.out, one.targets, strict=True):
+                neighbours = one.graph.recent(int(target), self.fanout)
+                weights = neighbours["weight"] * np.power(one.decay, np.arange(len(neighbours)))
+                total = weights.sum()
+                rows = one.values[neighbours["id"]].astype(np.float64)
+                row[:] = weights @ rows / total if total else 0.0

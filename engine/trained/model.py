@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graph import NeighbourRows
-from engine.propagation import Aggregator
+from engine.propagation import Aggregation, Aggregator
 from engine.propagation.registry import make_aggregator
 from engine.trained.encoder import Encoder, make_encoder
 from engine.trained.folder import LEVELS, Folder, read_folder
@@ -166,7 +166,9 @@ class TrainedModel:
             held = self._graph.degree[rows]
             degree = int(held.sum())
             means = np.zeros((len(rows), self._width), np.float32)
-            self.aggregator.aggregate(self._graph, rows, "rows", self.tables.rows, 1.0, means)
+            self.aggregator.aggregate(
+                Aggregation(self._graph, rows, "rows", self.tables.rows, 1.0, means)
+            )
             total = held.astype(np.float32) @ means
         if asked is not None:
             total = total + asked

@@ -80,12 +80,11 @@ module batches #(
       used <= used + {1'b0, accept} - {1'b0, retire};
       if (retire) done <= done + 1'b1;
 
-      if (start && !reset && full && error == 0) error <= 4;
       if (accept && bad) begin
         error   <= 3;
         halting <= 1;
       end else if (cause != 0 && !closed) begin
-        if (error == 0) error <= cause[0] ? 4'd1 : cause[1] ? 4'd2 : 4'd5;
+        if (error == 0) error <= cause[0] ? 4'd1 : cause[1] ? 4'd2 : 4'd4;
         halting <= 1;
       end
       if (calm) begin

@@ -13,6 +13,8 @@
 
 namespace {
 
+constexpr int LONGEST_BATCH = 4000000;  // cycles
+
 // In cycles of the core; model.py's Timing explains each.
 struct Timing {
   uint32_t latency, outstanding, gap, write_latency;
@@ -215,7 +217,8 @@ struct Board {
     core.eval();
   }
 
-  // Both leave the bus idle. A core that does not answer within 64 cycles is broken: -1.
+  // Both leave the bus idle. A core that does not answer within 64 cycles is broken: -1. A START waits
+  // for a batch to end.
   int64_t read(uint32_t offset) {
     core.s_axi_araddr = offset;
     core.s_axi_arvalid = 1;
@@ -235,14 +238,17 @@ struct Board {
     core.s_axi_wdata = word;
     core.s_axi_wstrb = 15;
     core.s_axi_awvalid = core.s_axi_wvalid = 1;
-    for (int i = 0; i < 64; i++) {
+    int waited = 0;
+    for (int i = 0; i < 64 && waited < LONGEST_BATCH; waited++) {
       settle();
       bool accepted = core.s_axi_awvalid && core.s_axi_awready, answered = core.s_axi_bvalid;
       int response = core.s_axi_bresp;
       tick();
       if (accepted) core.s_axi_awvalid = core.s_axi_wvalid = 0;
       if (answered) return response;
+      if (!core.s_axi_awvalid) i++;
     }
+    core.s_axi_awvalid = core.s_axi_wvalid = 0;
     return -1;
   }
 };

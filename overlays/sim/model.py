@@ -151,7 +151,7 @@ class Model:
         return word
 
     def write(self, offset: int, value: int) -> None:
-        """Write a register over AXI4-Lite; takes some cycles."""
+        """Write a register over AXI4-Lite; takes some cycles, START until there is room."""
         if self._library.board_write(self._board, offset, value) != 0:
             raise BoardError(f"The core did not take a write of register 0x{offset:02X}.")
 

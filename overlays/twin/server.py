@@ -159,17 +159,21 @@ class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
     def __init__(self, soc: Soc) -> None:
         self._soc = soc
         self._buffers: dict[str, tuple[int, int]] = {}
+        self._cacheable: set[str] = set()
 
     def allocate(self, request: Any, context: Any) -> Any:
         address = self._soc.allocate(request.size)
         # Not to be guessed, nor taken for a buffer of a twin that ran before this one.
         name = secrets.token_hex(8)
         self._buffers[name] = (address, request.size)
+        if request.cacheable:
+            self._cacheable.add(name)
         return buffer_pb2.AllocateResponse(buffer_id=name)
 
     def freebuffer(self, request: Any, context: Any) -> Any:
         address, _ = self._of(request)
         del self._buffers[request.buffer_id]
+        self._cacheable.discard(request.buffer_id)
         self._soc.release(address)
         return buffer_pb2.FreeBufferResponse()
 
@@ -208,7 +212,7 @@ class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
 
     def cacheable(self, request: Any, context: Any) -> Any:
         self._of(request)
-        return buffer_pb2.CacheableResponse(cacheable=True)
+        return buffer_pb2.CacheableResponse(cacheable=request.buffer_id in self._cacheable)
 
     def _of(self, request: Any) -> tuple[int, int]:
         """Address and size of the buffer that a request names."""

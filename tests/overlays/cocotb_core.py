@@ -13,7 +13,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam
-from problems import CTRL, GUARD, problem
+from problems import BLOCK, CONFIG, CTRL, GUARD, START, problem
 
 from overlays.registers import registers
 
@@ -58,7 +58,7 @@ def pauses(seed: int) -> Iterator[bool]:
 @cocotb.test()
 @cocotb.parametrize(seed=range(4))
 async def batches(dut, seed: int) -> None:
-    """Two queued batches, a reset in the middle of a third, and a fourth."""
+    """Three batches by one write, a reset in the middle of a fourth, and a fifth."""
     cocotb.start_soon(Clock(dut.aclk, 10, "ns").start())
     dut.aresetn.value = 0
     lite = AxiLiteMaster(
@@ -92,7 +92,7 @@ async def batches(dut, seed: int) -> None:
 
     rng = np.random.default_rng(seed)
     loaded, top = [], 4096
-    for _ in range(4):
+    for _ in range(5):
         batch = problem(rng, 64, most_targets=8)
         addresses = {}
         parts = {
@@ -109,27 +109,29 @@ async def batches(dut, seed: int) -> None:
         values = {
             "CONFIG": config, "DECAY": batch.decay, "SEED": batch.seed,
             "COUNT": len(batch.targets), "BASE": 4096, "LIMIT": 1 << 20,
+            "START": START.word(START=1),
         }  # fmt: skip
         loaded.append((batch, values | addresses))
 
-    async def start(values: dict[str, int]) -> None:
-        for name, value in values.items():
-            await lite.write_dword(registers()[name].offset, value)
-        await lite.write_dword(CTRL.offset, CTRL.word(START=1))
+    async def start(*batches: dict[str, int]) -> None:
+        words = np.zeros((len(batches), BLOCK // 4), "<u4")
+        for row, values in zip(words, batches, strict=True):
+            for name, value in values.items():
+                row[(registers()[name].offset - CONFIG.offset) // 4] = value
+        await lite.write(CONFIG.offset, words.tobytes())
 
-    for _, values in loaded[:2]:
-        await start(values)
+    await start(*(values for _, values in loaded[:3]))
     await until_idle()
-    assert await control("DONE") == 2
-    await start(loaded[2][1])
+    assert await control("DONE") == 3
+    await start(loaded[3][1])
     await ClockCycles(dut.aclk, 20 + 60 * seed)
     await lite.write_dword(CTRL.offset, CTRL.word(RESET=1))
     await until_idle()
-    await start(loaded[3][1])
+    await start(loaded[4][1])
     await until_idle()
     assert await control("DONE") == 1
     assert await control("ERROR") == 0
-    for batch, values in (loaded[0], loaded[1], loaded[3]):
+    for batch, values in (*loaded[:3], loaded[4]):
         raw = ram.read(values["OUT"], values["COUNT"] * 64)
         got = np.frombuffer(raw, np.uint8).reshape(-1, 64)
         np.testing.assert_array_equal(got, batch.expected())

@@ -13,6 +13,8 @@ from overlays.sim.model import BASE, Model, Timing
 
 CTRL = registers()["CTRL"]
 CONFIG = registers()["CONFIG"]
+START = registers()["START"]
+BLOCK = START.offset + 4 - CONFIG.offset  # bytes that describe a batch, and the next begins
 MEMORY = 1 << 21
 GUARD = 0xA5  # what lies where the core must not write
 
@@ -164,9 +166,10 @@ class Bench:
         """Read a field of CTRL."""
         return CTRL.fields[name].of(self.read("CTRL"))
 
-    def start(self, values: dict[str, int]) -> None:
-        """Write a batch's registers and START."""
-        self.write(**values, CTRL=CTRL.word(START=1))
+    def start(self, values: dict[str, int], block: int = 0) -> None:
+        """Write a batch's registers and START, at the block of registers of that number."""
+        for name, value in (values | {"START": START.word(START=1)}).items():
+            self.model.write(registers()[name].offset + block * BLOCK, value)
 
     def reset(self) -> None:
         """Soft reset."""
@@ -209,11 +212,10 @@ def check_random(bench: Bench, seed: int, batches: int) -> int:
         bench.clear()
         # Some batches longer than the queue of targets.
         most = 90 if rng.random() < 0.1 else 12
-        together = [problem(rng, bench.dimensions, most) for _ in range(int(rng.integers(1, 4)))]
+        together = [problem(rng, bench.dimensions, most) for _ in range(int(rng.integers(1, 5)))]
         loaded = [bench.load(batch) for batch in together]
-        for values in loaded:
-            bench.wait("FULL", 0)
-            bench.start(values)
+        for block, values in enumerate(loaded):
+            bench.start(values, block)
         end = bench.model.cycles + 4_000_000
         while not bench.control("IDLE"):
             assert bench.model.cycles < end, "The core hangs."

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine import EngineSettings, Recommender
 from engine.graph import NeighbourRows
-from engine.propagation import Aggregator, BackendError
+from engine.propagation import Aggregation, Aggregator, BackendError
 from engine.propagation.registry import make_aggregator
 
 ITEMS, DIMENSIONS = 30, 8
@@ -43,7 +43,8 @@ def test_numba_agrees_with_the_reference(
     results = []
     for backend in ("numba", "numpy"):
         out = np.full((len(nodes), DIMENSIONS), np.nan, np.float32)
-        make_aggregator(backend, fanout).aggregate(graph, nodes, "table", table, decay, out)
+        asked = Aggregation(graph, nodes, "table", table, decay, out)
+        make_aggregator(backend, fanout).aggregate(asked)
         results.append(out)
     np.testing.assert_allclose(*results, rtol=2e-4, atol=2e-5)
 
@@ -56,7 +57,7 @@ def test_a_hand_made_example(backend: str) -> None:
     table = np.array([[9, 9], [1, 0], [0, 1]], np.float32)
     out = np.empty((2, 2), np.float32)
     make_aggregator(backend, 4).aggregate(
-        graph, np.array([0, 5], np.int32), "table", table, 0.5, out
+        Aggregation(graph, np.array([0, 5], np.int32), "table", table, 0.5, out)
     )
     np.testing.assert_allclose(out, [[0.2, 0.8], [0.0, 0.0]], rtol=1e-6)
 
@@ -68,11 +69,36 @@ def test_a_batch_gives_what_each_target_alone_gives(backend: str) -> None:
     aggregator = make_aggregator(backend, 7)
     targets = np.array([*range(12), 4, 4], np.int32)
     batch = np.empty((len(targets), DIMENSIONS), np.float32)
-    aggregator.aggregate(graph, targets, "table", table, 0.8, batch)
+    aggregator.aggregate(Aggregation(graph, targets, "table", table, 0.8, batch))
     for row, target in zip(batch, targets, strict=True):
         alone = np.empty((1, DIMENSIONS), np.float32)
-        aggregator.aggregate(graph, np.array([target], np.int32), "table", table, 0.8, alone)
+        asked = Aggregation(graph, np.array([target], np.int32), "table", table, 0.8, alone)
+        aggregator.aggregate(asked)
         np.testing.assert_array_equal(alone[0], row)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy", "int8"])
+def test_what_is_asked_for_at_once_is_what_is_asked_for_in_turn(backend: str) -> None:
+    graphs = [random_graph(seed, length=9) for seed in (3, 4)]
+    rng = np.random.default_rng(3)
+    tables = {
+        name: rng.normal(size=(ITEMS, DIMENSIONS)).astype(np.float32) for name in ("near", "far")
+    }
+    outs = np.full((2, 3, 4, DIMENSIONS), np.nan, np.float32)
+    together, alone = (
+        [
+            Aggregation(graph, rng.integers(0, 12, 4).astype(np.int32), name, tables[name], 0.8, to)
+            for (graph, name), to in zip(
+                ((graphs[0], "near"), (graphs[0], "far"), (graphs[1], "near")), out, strict=True
+            )
+        ]
+        for rng, out in zip((np.random.default_rng(1), np.random.default_rng(1)), outs, strict=True)
+    )
+    make_aggregator(backend, 7).aggregate(*together)
+    aggregator = make_aggregator(backend, 7)
+    for one in alone:
+        aggregator.aggregate(one)
+    np.testing.assert_array_equal(*outs)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -86,14 +112,14 @@ def test_a_neighbour_that_repeats_weighs_twice_and_one_without_weight_nothing(
     table = np.array([[3, 0], [0, 3], [9, 9]], np.float32)
     out = np.empty((2, 2), np.float32)
     make_aggregator(backend, 8).aggregate(
-        graph, np.arange(2, dtype=np.int32), "table", table, 1.0, out
+        Aggregation(graph, np.arange(2, dtype=np.int32), "table", table, 1.0, out)
     )
     np.testing.assert_allclose(out, [[2, 1], [0, 0]], rtol=1e-6)
 
 
 def aggregated(backend: Aggregator, graph: NeighbourRows, table: np.ndarray) -> np.ndarray:
     out = np.empty((12, table.shape[1]), np.float32)
-    backend.aggregate(graph, np.arange(12, dtype=np.int32), "table", table, 0.9, out)
+    backend.aggregate(Aggregation(graph, np.arange(12, dtype=np.int32), "table", table, 0.9, out))
     return out
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from pynq import MMIO, Clocks, Device, Overlay
 from pynq.pl_server.remote_device import RemoteDevice
+from pynq.remote import buffer_pb2
 
 from overlays.boards import board_named
+from overlays.calls import Calls
 from overlays.hwh import write_overlay
 from overlays.twin.device import TwinDevice
 from overlays.twin.memory import PAGE, Allocator
@@ -37,6 +39,29 @@ def test_pynqs_own_self_test(twin: TwinProcess) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert "summary: 11 passed, 0 failed, 0 skipped" in result.stdout, result.stdout
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize(("cacheable", "calls"), [(False, (1, 1)), (True, (2, 2))])
+def test_caches_are_cleaned_where_memory_has_them(
+    remote: RemoteDevice, cacheable: bool, calls: tuple[int, int]
+) -> None:
+    made = Calls(remote, 5.0)
+    if cacheable:  # a board that gives nothing else
+        answer = buffer_pb2.CacheableResponse(cacheable=True)
+        remote._stub["buffer"].cacheable = lambda _: answer
+    buffer = remote.allocate((3 << 20,), np.uint8)  # more than one message
+    small = remote.allocate((5,), np.uint8)
+    for each in (buffer, small):
+        each[:] = 7
+        before = made.made
+        each.flush()
+        flushed = made.made
+        each[:] = 0
+        each.invalidate()
+        assert (flushed - before, made.made - flushed) == calls
+        assert (each == 7).all()
+        each.freebuffer()
+    made.close()
 
 
 def test_memory_is_freed_and_used_again(remote: RemoteDevice) -> None:
