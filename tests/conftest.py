@@ -20,6 +20,7 @@ import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from xdist.scheduler import LoadFileScheduling
 
 from engine.text.encoder import TextEncoder
 from overlays.sim.model import missing_tool
@@ -55,9 +56,8 @@ TOGETHER = ("overlays/board/",)
 """Folders whose files share a state of their process (pynq's devices), and so run in order."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist then reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With pytest-xdist, a file's tests go to one process, and slow files come first."""
+    """With pytest-xdist, slow files come first."""
     if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return
 
@@ -65,9 +65,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((n for n, part in enumerate(SLOW_FIRST) if part in str(item.path)), 99)
 
     items.sort(key=place)
-    for item in items:
-        folder = next((part for part in TOGETHER if part in str(item.path)), None)
-        item.add_marker(pytest.mark.xdist_group(folder or str(item.path.relative_to(ROOT))))
+
+
+class FileScheduling(LoadFileScheduling):
+    """A file's tests go to one process, as do those of a folder of `TOGETHER`.
+
+    xdist's `loadgroup` would read the same from marks, but it writes them into `Item._nodeid`, which
+    pytest no longer reads : each test would be a group of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = next((part for part in TOGETHER if part in nodeid), None)
+        return folder or super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    return FileScheduling(config, log)
 
 
 class SharedKafka(KafkaServer):
