@@ -70,8 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class FileScheduling(LoadFileScheduling):
     """A file's tests go to one process, as do those of a folder of `TOGETHER`.
 
-    xdist's `loadgroup` would read the same from marks, but it writes them into `Item._nodeid`, which
-    pytest no longer reads : each test would be a group of its own.
+    xdist's `loadgroup` would read the same from marks, but writes them into `Item._nodeid`, which
+    pytest 9.2 does not read: each test is a group of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
