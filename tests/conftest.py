@@ -12,7 +12,9 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from xdist.scheduler import LoadFileScheduling
 
 from engine.text.encoder import TextEncoder
+from engine.text.tokens import TokenEncoder
 from overlays.sim.model import missing_tool
 from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
 from streams.brokers.kafka import find_jars
@@ -108,14 +111,29 @@ def pytest_configure_node(node: Any) -> None:
 
 _EMBEDDED: dict[str, NDArray[np.float32]] = {}
 _EMBED = TextEncoder._embed
+_LOAD = {kind: kind.__init__ for kind in (TextEncoder, TokenEncoder)}
+
+
+@cache
+def _loaded(kind: type[TextEncoder | TokenEncoder]) -> dict[str, Any]:
+    """The attributes of the one encoder of a kind that is loaded in this process."""
+    first = kind.__new__(kind)
+    _LOAD[kind](first)
+    return vars(first)
 
 
 @pytest.fixture(autouse=True)
-def _texts_are_encoded_once(
+def _models_are_loaded_and_texts_encoded_once(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the real encoder makes of a text, 15 ms of work, serves all engines of this process;
-    but for the tests of the encoder itself."""
+    """One real encoder of each kind, half a second to load, and what it makes of a text, 15 ms of
+    work, serve all engines of this process; but for the tests of the encoders themselves."""
+
+    def load_texts(encoder: TextEncoder, cache: int = 50_000) -> None:
+        vars(encoder).update(_loaded(TextEncoder), _cache=OrderedDict(), _capacity=cache)
+
+    def load_tokens(encoder: TokenEncoder) -> None:
+        vars(encoder).update(_loaded(TokenEncoder))
 
     def embed(encoder: TextEncoder, text: str) -> NDArray[np.float32]:
         if text not in _EMBEDDED:
@@ -123,7 +141,9 @@ def _texts_are_encoded_once(
         return _EMBEDDED[text].copy()
 
     if "engine/text/" not in str(request.path):
+        monkeypatch.setattr(TextEncoder, "__init__", load_texts)
         monkeypatch.setattr(TextEncoder, "_embed", embed)
+        monkeypatch.setattr(TokenEncoder, "__init__", load_tokens)
 
 
 @pytest.fixture(scope="session")
