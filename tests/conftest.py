@@ -55,8 +55,8 @@ SLOW_FIRST = (
     "datasets/test_sorting.py", "engine/test_warm_up.py", "engine/test_compiled.py",
 )  # fmt: skip
 """Files that take longest: several processes end together when these are not begun last."""
-TOGETHER = ("overlays/board/",)
-"""Folders whose files share a state of their process (pynq's devices), and so run in order."""
+TOGETHER = ("overlays/board/", "engine/evaluation/paper/")
+"""Folders whose files share a state of their process: pynq's devices, a whole run."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

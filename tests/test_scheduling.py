@@ -46,7 +46,7 @@ def shares(tests: list[str], pytestconfig: pytest.Config) -> list[list[str]]:
 def test_the_tests_of_a_file_and_of_a_folder_go_to_one_process(
     pytestconfig: pytest.Config,
 ) -> None:
-    [folder] = TOGETHER
+    folder, *_ = TOGETHER
     together = [f"tests/{folder}test_{file}.py::test_{n}" for file in "ab" for n in range(3)]
     file = [f"tests/test_c.py::test_{n}[{n}]" for n in range(5)]
     assert shares([*together, *file], pytestconfig) == [together, file]

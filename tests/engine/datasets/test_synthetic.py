@@ -20,7 +20,7 @@ def stream() -> list[Interaction]:
 def test_equal_parameters_give_equal_streams(stream: list[Interaction]) -> None:
     np.random.seed(1)  # global state must not matter
     again = Synthetic()
-    assert list(again.interactions()) == stream
+    assert list(islice(again.interactions(), 5_000)) == stream[:5_000]
     assert list(again.interactions()) == stream
     assert list(again.items()) == list(Synthetic().items())
 
@@ -139,7 +139,7 @@ def test_tastes_drift(stream: list[Interaction]) -> None:
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_personal_ranking_beats_popularity(seed: int) -> None:
     """Prequential HR@10 over all unseen items: what followed the last ten items, against counts."""
-    dataset = Synthetic(seed=seed)
+    dataset = Synthetic(8_000, seed=seed)
     column = {item.item: n for n, item in enumerate(dataset.items())}
     popularity = np.zeros(len(column))
     follows = np.zeros((len(column), len(column)))
