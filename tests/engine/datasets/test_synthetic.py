@@ -139,7 +139,7 @@ def test_tastes_drift(stream: list[Interaction]) -> None:
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_personal_ranking_beats_popularity(seed: int) -> None:
     """Prequential HR@10 over all unseen items: what followed the last ten items, against counts."""
-    dataset = Synthetic(8_000, seed=seed)
+    dataset = Synthetic(seed=seed)
     column = {item.item: n for n, item in enumerate(dataset.items())}
     popularity = np.zeros(len(column))
     follows = np.zeros((len(column), len(column)))
