@@ -82,8 +82,8 @@ $(VENV)/.installed: pyproject.toml requirements.txt | $(STAMP)
 
 # The board's driver needs numpy 1, which is pinned for Python 3.11 alone.
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt $(PINS)
-	@$(PIP) --require-hashes -r requirements-dev.txt
-	@$(if $(filter %-3.11,$(STAMP)),$(PIP) --no-build-isolation -c $(PINS) -e '.[fpga]')
+	@$(PIP) --no-compile --require-hashes -r requirements-dev.txt
+	@$(if $(filter %-3.11,$(STAMP)),$(PIP) --no-compile --no-build-isolation -c $(PINS) -e '.[fpga]')
 	@touch $@
 
 .PHONY: install-fpga
