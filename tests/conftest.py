@@ -47,12 +47,17 @@ TOPICS = (
 
 
 SLOW_FIRST = (
-    "retrieval/test_large_catalogue.py", "streams/tools/test_demo.py", "worker/test_worker.py",
-    "state/test_saved_files.py", "state/test_state.py", "overlays/test_core.py", "overlays/board/",
-    "state/test_save.py", "engine/test_recommender.py", "engine/test_models.py",
-    "kafka/test_topics.py", "kafka/test_brokers.py", "worker/test_topic_watch.py",
-    "web/test_api_worker.py", "tools/test_torture.py", "evaluation/test_quality.py",
-    "datasets/test_sorting.py", "engine/test_warm_up.py", "engine/test_compiled.py",
+    "overlays/board/", "worker/test_exact_forgetting.py", "overlays/test_core.py",
+    "worker/test_worker.py", "retrieval/test_large_catalogue.py", "tools/test_past.py",
+    "tools/test_demo.py", "evaluation/paper/", "tools/test_past_partitions.py",
+    "kafka/test_security.py", "cli/test_cli.py", "overlays/test_mutants.py",
+    "worker/test_stores.py", "test_streams_guard.py", "engine/test_compiled.py",
+    "worker/test_watchdog.py", "web/test_live_page.py", "state/test_save.py",
+    "kafka/test_brokers.py", "state/test_eviction.py", "kafka/test_topics.py",
+    "worker/test_topic_watch.py", "tests/test_examples.py", "worker/test_leased.py",
+    "evaluation/test_quality.py", "engine/test_recommender.py", "engine/test_rules.py",
+    "step/test_events.py", "datasets/test_real_files.py", "engine/test_warm_up.py",
+    "engine/test_lookup.py", "worker/test_item_deltas.py", "tests/test_distribution.py",
 )  # fmt: skip
 """Files that take longest: several processes end together when these are not begun last."""
 TOGETHER = ("overlays/board/", "engine/evaluation/paper/")
