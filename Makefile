@@ -15,7 +15,7 @@ demo: $(if $(filter pynq,$(AGGREGATOR)),install-fpga,install)
 # So many tests at a time: most of them wait for a broker or a worker.
 JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Hundreds of processes start: where none may keep its compiled modules, each takes 3 s more.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # ARGS choose tests, as in ARGS=tests/engine.
 # Once, and not in each of the processes that test: kernels, and Kafka's jars where they can be.
@@ -82,8 +82,8 @@ $(VENV)/.installed: pyproject.toml requirements.txt | $(STAMP)
 
 # The board's driver needs numpy 1, which is pinned for Python 3.11 alone.
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt $(PINS)
-	@$(PIP) --require-hashes -r requirements-dev.txt
-	@$(if $(filter %-3.11,$(STAMP)),$(PIP) --no-build-isolation -c $(PINS) -e '.[fpga]')
+	@$(PIP) --no-compile --require-hashes -r requirements-dev.txt
+	@$(if $(filter %-3.11,$(STAMP)),$(PIP) --no-compile --no-build-isolation -c $(PINS) -e '.[fpga]')
 	@touch $@
 
 .PHONY: install-fpga

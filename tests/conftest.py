@@ -12,7 +12,9 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from xdist.scheduler import LoadFileScheduling
 
 from engine.text.encoder import TextEncoder
+from engine.text.tokens import TokenEncoder
 from overlays.sim.model import missing_tool
 from streams.brokers import BrokerError, EmbeddedBroker, KafkaServer
 from streams.brokers.kafka import find_jars
@@ -43,21 +47,25 @@ TOPICS = (
 
 
 SLOW_FIRST = (
-    "retrieval/test_large_catalogue.py", "streams/tools/test_demo.py", "worker/test_worker.py",
-    "state/test_saved_files.py", "state/test_state.py", "overlays/test_core.py", "overlays/board/",
-    "state/test_save.py", "engine/test_recommender.py", "engine/test_models.py",
-    "kafka/test_topics.py", "kafka/test_brokers.py", "worker/test_topic_watch.py",
-    "web/test_api_worker.py", "tools/test_torture.py", "evaluation/test_quality.py",
-    "datasets/test_sorting.py", "engine/test_warm_up.py", "engine/test_compiled.py",
+    "overlays/board/", "worker/test_exact_forgetting.py", "overlays/test_core.py",
+    "worker/test_worker.py", "retrieval/test_large_catalogue.py", "tools/test_past.py",
+    "tools/test_demo.py", "evaluation/paper/", "tools/test_past_partitions.py",
+    "kafka/test_security.py", "cli/test_cli.py", "overlays/test_mutants.py",
+    "worker/test_stores.py", "test_streams_guard.py", "engine/test_compiled.py",
+    "worker/test_watchdog.py", "web/test_live_page.py", "state/test_save.py",
+    "kafka/test_brokers.py", "state/test_eviction.py", "kafka/test_topics.py",
+    "worker/test_topic_watch.py", "tests/test_examples.py", "worker/test_leased.py",
+    "evaluation/test_quality.py", "engine/test_recommender.py", "engine/test_rules.py",
+    "step/test_events.py", "datasets/test_real_files.py", "engine/test_warm_up.py",
+    "engine/test_lookup.py", "worker/test_item_deltas.py", "tests/test_distribution.py",
 )  # fmt: skip
 """Files that take longest: several processes end together when these are not begun last."""
-TOGETHER = ("overlays/board/",)
-"""Folders whose files share a state of their process (pynq's devices), and so run in order."""
+TOGETHER = ("overlays/board/", "engine/evaluation/paper/")
+"""Folders whose files share a state of their process: pynq's devices, a whole run."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist then reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With pytest-xdist, a file's tests go to one process, and slow files come first."""
+    """With pytest-xdist, slow files come first."""
     if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return
 
@@ -65,9 +73,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((n for n, part in enumerate(SLOW_FIRST) if part in str(item.path)), 99)
 
     items.sort(key=place)
-    for item in items:
-        folder = next((part for part in TOGETHER if part in str(item.path)), None)
-        item.add_marker(pytest.mark.xdist_group(folder or str(item.path.relative_to(ROOT))))
+
+
+class FileScheduling(LoadFileScheduling):
+    """A file's tests go to one process, as do those of a folder of `TOGETHER`.
+
+    xdist's `loadgroup` would read the same from marks, but writes them into `Item._nodeid`, which
+    pytest 9.2 does not read: each test is a group of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = next((part for part in TOGETHER if part in nodeid), None)
+        return folder or super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    return FileScheduling(config, log)
 
 
 class SharedKafka(KafkaServer):
@@ -94,14 +116,29 @@ def pytest_configure_node(node: Any) -> None:
 
 _EMBEDDED: dict[str, NDArray[np.float32]] = {}
 _EMBED = TextEncoder._embed
+_LOAD = {kind: kind.__init__ for kind in (TextEncoder, TokenEncoder)}
+
+
+@cache
+def _loaded(kind: type[TextEncoder | TokenEncoder]) -> dict[str, Any]:
+    """The attributes of the one encoder of a kind that is loaded in this process."""
+    first = kind.__new__(kind)
+    _LOAD[kind](first)
+    return vars(first)
 
 
 @pytest.fixture(autouse=True)
-def _texts_are_encoded_once(
+def _models_are_loaded_and_texts_encoded_once(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the real encoder makes of a text, 15 ms of work, serves all engines of this process;
-    but for the tests of the encoder itself."""
+    """One real encoder of each kind, half a second to load, and what it makes of a text, 15 ms of
+    work, serve all engines of this process; but for the tests of the encoders themselves."""
+
+    def load_texts(encoder: TextEncoder, cache: int = 50_000) -> None:
+        vars(encoder).update(_loaded(TextEncoder), _cache=OrderedDict(), _capacity=cache)
+
+    def load_tokens(encoder: TokenEncoder) -> None:
+        vars(encoder).update(_loaded(TokenEncoder))
 
     def embed(encoder: TextEncoder, text: str) -> NDArray[np.float32]:
         if text not in _EMBEDDED:
@@ -109,7 +146,9 @@ def _texts_are_encoded_once(
         return _EMBEDDED[text].copy()
 
     if "engine/text/" not in str(request.path):
+        monkeypatch.setattr(TextEncoder, "__init__", load_texts)
         monkeypatch.setattr(TextEncoder, "_embed", embed)
+        monkeypatch.setattr(TokenEncoder, "__init__", load_tokens)
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ PAGES = [
 ]
 RUN = ("README.md", "library.md", "datasets.md", "extending.md")
 """Pages whose Python stands alone; that of others needs a model or a worker."""
+COMMANDS = get_command(app)
 CODE_SUFFIXES = (".py", ".md", ".sv", ".cpp", ".yml", ".sh")
 FOLDERS = (
     "engine/",
@@ -79,7 +80,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 def misused(line: str) -> str | None:
     """What of a `millrace` command line is not there: a subcommand, or a flag of it."""
     words = shlex.split(re.sub(r"[\[\]…]|\\?\|", " ", line))[1:]
-    command: Any = get_command(app)
+    command: Any = COMMANDS
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
             break

@@ -126,7 +126,7 @@ def test_a_neighbourhood_model_scores_as_its_formula_says(
     assert {"dislike", "forget"} <= {event.kind for event in events}
     contender, compared = peer(), 0
     for place, event in enumerate(events):
-        if place > 100 and place % 7 == 0 and contender.users.find(event.user) is not None:
+        if place > 100 and place % 11 == 0 and contender.users.find(event.user) is not None:
             number = contender.users.find(event.user)
             expected = REFERENCES[peer](Log(events[:place]), event.user)
             scores = contender.scores(number or 0)[: len(contender.items)]

@@ -61,11 +61,11 @@ def story(events: int = 600, seed: int = 0) -> list[Step]:
     return steps
 
 
-def crowd() -> list[Step]:
-    """More users and items than there is room for at first."""
+def crowd(late: int = 1100) -> list[Step]:
+    """So many new users and items; 1,100 are more than there is room for at first."""
     draw = np.random.default_rng(1)
     steps: list[Step] = []
-    for number in range(1100):
+    for number in range(late):
         item = Item(item=f"late-{number}", categories=["Late"], properties={"year": 1990.0})
         steps.append((item, draw.normal(size=384).astype(np.float32) if number < 900 else None))
         user, at = f"late-{number}", 1_800_000_000_000 + number

@@ -21,12 +21,12 @@ def real(folder: str) -> Path:
 @pytest.mark.parametrize(
     ("folder", "events", "items", "users"),
     [
-        ("ml-100k", 100_000, 1682, 943),
+        pytest.param("ml-100k", 100_000, 1682, 943, marks=pytest.mark.long),
         ("yelp-sample", 3609, 0, None),
         ("amazon-gift-cards", 2972, 1547, 458),
         ("groceries", 38_765, 0, 3898),
-        ("lastfm-recbole", 68_436, 11_853, 1142),
-        ("yoochoose", 70_278, 0, None),
+        pytest.param("lastfm-recbole", 68_436, 11_853, 1142, marks=pytest.mark.long),
+        pytest.param("yoochoose", 70_278, 0, None, marks=pytest.mark.long),
     ],
 )
 def test_every_row_is_read(folder: str, events: int, items: int, users: int | None) -> None:

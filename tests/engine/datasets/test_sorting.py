@@ -133,12 +133,12 @@ def test_temporary_files_go_however_reading_ends(
 ) -> None:
     monkeypatch.setattr("engine.datasets.sorting.CACHE_KIB", 256)
     with (tmp_path / "u.data").open("w") as file:
-        for n in range(40_000):
+        for n in range(10_000):
             file.write(f"{n % 97 + 1}\t{n + 1}\t3\t{900_000_000 + n}\n")
         file.write("bad\n" if how == "strict" else "")
     events = open_dataset(tmp_path, strict=how == "strict").interactions()
     if how == "strict":
-        with pytest.raises(DatasetError, match="line 40001"):
+        with pytest.raises(DatasetError, match="line 10001"):
             next(events)
     else:
         next(events)
@@ -146,7 +146,7 @@ def test_temporary_files_go_however_reading_ends(
     if how == "close":
         events.close()  # type: ignore[attr-defined]
     elif how == "exhaust":
-        assert sum(1 for _ in events) == 39_999
+        assert sum(1 for _ in events) == 9_999
     elif how == "exception":
         with pytest.raises(KeyboardInterrupt):
             events.throw(KeyboardInterrupt())  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ def stream() -> list[Interaction]:
 def test_equal_parameters_give_equal_streams(stream: list[Interaction]) -> None:
     np.random.seed(1)  # global state must not matter
     again = Synthetic()
-    assert list(again.interactions()) == stream
+    assert list(islice(again.interactions(), 5_000)) == stream[:5_000]
     assert list(again.interactions()) == stream
     assert list(again.items()) == list(Synthetic().items())
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.features.transitions import Transitions
@@ -45,6 +45,7 @@ def test_taking_all_back_leaves_no_weight(taken: list[tuple[list[int], int, floa
             assert weights == pytest.approx((0.0, 0.0), abs=1e-4)
 
 
+@settings(max_examples=40)
 @given(steps, st.data())
 def test_taking_one_back_leaves_what_the_others_recorded(
     taken: list[tuple[list[int], int, float]], data: st.DataObject

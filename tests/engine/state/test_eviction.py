@@ -178,7 +178,7 @@ class Int8Limits(Limits):
     settings = SMALL.model_copy(update={"aggregator": "int8", "model": "gnn"})
 
 
-for machine, examples in ((Limits, 8), (IndexedLimits, 4), (Int8Limits, 3)):
+for machine, examples in ((Limits, 5), (IndexedLimits, 3), (Int8Limits, 2)):
     case = machine.TestCase
     case.settings = hypothesis_settings(max_examples=examples, stateful_step_count=40)
     globals()[f"Test{machine.__name__}"] = case

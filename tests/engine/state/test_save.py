@@ -19,23 +19,35 @@ LLM = EngineSettings(model="llm", exclude_categories=["Horror"], low_value=3.0)
 
 
 @pytest.mark.parametrize(
-    ("settings", "half"),
+    ("settings", "half", "late"),
     [
-        pytest.param(HYBRID, 0, marks=pytest.mark.long),
-        (HYBRID, 400),
-        pytest.param(INDEXED, 30, marks=pytest.mark.long),
-        (INDEXED, 400),
-        pytest.param(GNN, 400, marks=pytest.mark.long),
-        (INT8, 400),
-        pytest.param(LLM, 400, marks=pytest.mark.long),
+        pytest.param(HYBRID, 0, 1100, marks=pytest.mark.long),
+        (HYBRID, 400, 1100),
+        pytest.param(INDEXED, 30, 1100, marks=pytest.mark.long),
+        (INDEXED, 400, 200),
+        pytest.param(INDEXED, 400, 1100, marks=pytest.mark.long),
+        pytest.param(GNN, 400, 1100, marks=pytest.mark.long),
+        (INT8, 400, 0),
+        pytest.param(INT8, 400, 1100, marks=pytest.mark.long),
+        pytest.param(LLM, 400, 1100, marks=pytest.mark.long),
     ],
-    ids=["empty", "hybrid", "before the indexes", "indexed", "gnn", "int8", "llm"],
+    ids=[
+        "empty",
+        "hybrid",
+        "before the indexes",
+        "indexed",
+        "indexed, more than there is room for",
+        "gnn",
+        "int8",
+        "int8, more than there is room for",
+        "llm",
+    ],
 )
 def test_a_loaded_engine_goes_on_as_one_that_was_never_saved(
-    tmp_path: Path, settings: EngineSettings, half: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: EngineSettings, half: int, late: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_index, "_RELOADED_AFTER", 40)
-    before, after = story()[:half], [*story()[half:], *crowd()]
+    before, after = story()[:half], [*story()[half:], *crowd(late)]
     never, original = Recommender(settings), Recommender(settings)
     assert told(never, before) == told(original, before)
     first = saved(original, tmp_path / "state")

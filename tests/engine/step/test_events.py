@@ -107,7 +107,7 @@ cuts = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(sizes=cuts, seed=st.integers(0, 3))
 def test_state_and_answers_are_the_same_however_a_log_is_cut(
     case: dict[str, object], sizes: list[int], seed: int

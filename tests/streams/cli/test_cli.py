@@ -15,11 +15,13 @@ import typer
 from typer.testing import CliRunner, Result
 
 from engine.propagation import BackendError
+from streams.brokers import KafkaServer
 from streams.cli.app import app
 from streams.cli.common import one_line_errors
 from streams.settings import Settings
 from streams.settings_io import as_environment, as_toml, load_settings
-from tests.streams.conftest import Path, interaction
+from tests.conftest import settings_on
+from tests.streams.conftest import Path, interaction, one_partition
 
 WATCH = [sys.executable, "-m", "streams.cli", "watch", "--from-beginning"]
 
@@ -136,13 +138,22 @@ def test_topics_are_created_and_checked(settings: Callable[..., Settings]) -> No
     assert millrace("topics", "check", env=env).exit_code == 0
 
 
-def test_watch_writes_a_line_of_json_for_each_answer(path: Path, worker: object) -> None:
-    path.send_bytes(b"rubbish")
-    path.send(*(interaction(n) for n in range(3)))
-    path.answers(3)
+@pytest.fixture(scope="module")
+def answered(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three answers and a dead letter of a worker that has ended."""
+    path = one_partition(settings_on(kafka, tmp_path_factory.mktemp("answered")), kafka)
+    with path.worker():
+        path.send_bytes(b"rubbish")
+        path.send(*(interaction(n) for n in range(3)))
+        path.answers(3)
+        path.read(path.names.dead_letters, 1)
+    return path
+
+
+def test_watch_writes_a_line_of_json_for_each_answer(answered: Path) -> None:
     watch = subprocess.Popen(
         [*WATCH, "--json", "--dead-letters"],
-        env=os.environ | as_environment(path.settings),
+        env=os.environ | as_environment(answered.settings),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -160,12 +171,10 @@ def test_watch_writes_a_line_of_json_for_each_answer(path: Path, worker: object)
     assert letter["bytes"] == 7
 
 
-def test_watch_shows_titles_to_people(path: Path, worker: object) -> None:
-    path.send(interaction(0), interaction(1))
-    path.answers(2)
+def test_watch_shows_titles_to_people(answered: Path) -> None:
     watch = subprocess.Popen(
         WATCH,
-        env=os.environ | as_environment(path.settings) | {"COLUMNS": "120"},
+        env=os.environ | as_environment(answered.settings) | {"COLUMNS": "120"},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -144,7 +144,11 @@ def test_kafka_keeps_its_data_over_restart_crash_and_a_new_server(kafka_jars, tm
         assert topic_checks.check(on(server)) == []
 
 
-@pytest.mark.parametrize("end", [KafkaServer.kill, KafkaServer.close])
+@pytest.mark.parametrize(
+    # That a server is closed in order, `run_broker` shows when it gets a signal.
+    "end",
+    [KafkaServer.kill, pytest.param(KafkaServer.close, marks=pytest.mark.long)],
+)
 def test_kill_and_close_leave_no_process_and_no_folder(end, kafka_jars, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with KafkaServer() as server:

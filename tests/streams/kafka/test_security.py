@@ -28,6 +28,7 @@ from streams.settings_io import as_environment
 from streams.web.errors import RefusedRequest
 from streams.web.message_writer import MessageWriter
 from tests.conftest import TOPICS
+from tests.streams.commands import millrace
 from tests.streams.conftest import Path, interaction
 from tests.streams.secured import USERS, Secured, start
 from tests.streams.waiting import until
@@ -68,9 +69,10 @@ def login(secured: Secured) -> Callable[..., Settings]:
     return make
 
 
-def millrace(*arguments: str, settings: Settings) -> subprocess.CompletedProcess[str]:
+def worker(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """One that ends by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "streams.cli", *arguments],
+        [sys.executable, "-m", "streams.cli", "worker"],
         env=os.environ | as_environment(settings) | {"COLUMNS": "1000"},
         capture_output=True,
         text=True,
@@ -101,14 +103,14 @@ def test_all_commands_work_over_tls_and_sasl(
     created = millrace("topics", "create", settings=settings)
     assert created.stdout.count("made ") == len(TOPICS), created.stderr
     checked = millrace("topics", "check", settings=settings)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.exit_code == 0, checked.stdout + checked.stderr
     for name, operations in rights.of_watch(settings).items():
         for operation in operations:
             secured.allow("guest", operation.name, topic=name)
     secured.allow("guest", "READ", group=settings.worker.group)
     with Path(settings).worker():
         replayed = millrace("replay", "--synthetic", "20", "--json", settings=settings)
-        assert replayed.returncode == 0, replayed.stderr
+        assert replayed.exit_code == 0, replayed.stderr
         assert json.loads(replayed.stdout.splitlines()[-1])["interactions"] == 20
         command = [sys.executable, "-m", "streams.cli", "watch", "--json", "--from-beginning"]
         environment = os.environ | as_environment(guest)
@@ -145,7 +147,7 @@ def test_a_wrong_password_is_one_line_within_seconds_and_nowhere_written(
 ) -> None:
     settings = login(password=WRONG)
     started = time.monotonic()
-    ended = millrace("worker", settings=settings)
+    ended = worker(settings)
     assert time.monotonic() - started < 30
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
@@ -197,12 +199,12 @@ def test_a_user_without_rights_is_told_each_that_is_missing(
     settings = login("guest")
     names, group = settings.topics, settings.worker.group
     refused = millrace("topics", "create", settings=settings)
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert f"does not grant user 'guest': Create on topic '{names.interactions}'" in refused.stderr
     topics.create(login())
     secured.allow("guest", "READ", topic=names.interactions)
     secured.allow("guest", "READ", topic=names.recommendations)
-    ended = millrace("worker", settings=settings)
+    ended = worker(settings)
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     missing = {

@@ -24,6 +24,7 @@ from streams.brokers import (
 from streams.kafka import topic_checks, topics
 from streams.settings import Settings
 from tests.ports import free_port
+from tests.streams.commands import millrace
 
 only_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 
@@ -203,18 +204,21 @@ def test_an_advertised_address_that_cannot_be_reached_is_named(kafka_jars, where
         "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OUT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
     )
     with KafkaServer(properties=properties):
-        for command in (
-            ["topics", "check"], ["worker"], ["replay", "--synthetic", "10"],
-        ):  # fmt: skip
-            done = subprocess.run(
-                [sys.executable, "-m", "streams.cli", *command, "--broker", f"127.0.0.1:{port}"],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-            said = " ".join((done.stdout + done.stderr).split())
-            assert done.returncode == 2, (command, said)
+        here = ["--broker", f"127.0.0.1:{port}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "streams.cli", "worker", *here],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        ended = {"worker": (done.returncode, done.stdout + done.stderr)}
+        for command in (["topics", "check"], ["replay", "--synthetic", "10"]):
+            result = millrace(*command, *here)
+            ended[command[0]] = result.exit_code, result.output
+        for command, (status, text) in ended.items():
+            said = " ".join(text.split())
+            assert status == 2, (command, said)
             for part in (f"127.0.0.1:{port}", where, "advertised.listeners"):
                 assert part in said, (command, said)
             assert "Traceback" not in said

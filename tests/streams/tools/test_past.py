@@ -333,21 +333,30 @@ def test_a_list_without_an_event_is_that_of_a_log_without_it(
         explain(path.settings, f"e{own[0]}", "e149")
 
 
-@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-def test_a_list_without_any_one_event_is_an_engine_s_that_was_not_told_of_it(
-    settings: Callable[..., Settings],
-) -> None:
-    """Whichever answer, and whichever of its user's events; a plain loop is the reference."""
-    path = Path(settings(topics={"partitions": 1}, worker=WORKER))
+PLAIN = [event(n) for n in range(120)]
+
+
+@pytest.fixture(scope="module")
+def plain_log(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of a worker that had read the whole catalogue before the first event."""
+    made = settings_on(kafka, tmp_path_factory.mktemp("plain"))
+    path = Path(made(topics={"partitions": 1}, worker=WORKER))
     with path.worker():
         path.send_items(*FILMS)
         path.read(path.names.item_embeddings, len(FILMS))
     for file in FilePath(path.settings.worker.checkpoints).rglob("*.millrace"):
         file.unlink()  # the next worker reads the whole catalogue first
-    events = [event(n) for n in range(120)]
     with path.worker():
-        path.send(*events)
-        path.answers(len(events))
+        path.send(*PLAIN)
+        path.answers(len(PLAIN))
+    return path
+
+
+def test_a_list_without_any_one_event_is_an_engine_s_that_was_not_told_of_it(
+    plain_log: Path,
+) -> None:
+    """Whichever answer, and whichever of its user's events; a plain loop is the reference."""
+    path, events = plain_log, PLAIN
     catalogue = [
         decode_embedding(message) for message in path.read(path.names.item_embeddings, len(FILMS))
     ]
@@ -457,14 +466,11 @@ def test_the_commands_say_it_in_their_status(log: tuple[Path, int], tmp_path: Fi
     assert (done.returncode, done.stderr.count("millrace:")) == (2, 1)
 
 
-@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-def test_without_a_state_to_begin_with_it_says_what_is_missing(
-    settings: Callable[..., Settings],
-) -> None:
-    path = Path(settings(topics={"partitions": 1}, worker=WORKER))
-    with path.worker():
-        path.send(*(event(n) for n in range(20)))
-        path.answers(20)
+def test_without_a_state_to_begin_with_it_says_what_is_missing(plain_log: Path) -> None:
+    """The last test of this log, whose beginning it deletes."""
+    path = plain_log
+    for file in FilePath(path.settings.worker.checkpoints).rglob("*.millrace"):
+        file.unlink()
     admin = AdminClient({"bootstrap.servers": path.settings.broker.bootstrap})
     gone = admin.delete_records([TopicPartition(path.names.interactions, 0, 5)])
     for each in gone.values():

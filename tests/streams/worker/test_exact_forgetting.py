@@ -27,6 +27,7 @@ from streams.tools.past.audit import Range, audit
 from tests.conftest import settings_on
 from tests.ports import free_port
 from tests.streams.asking import ask
+from tests.streams.commands import millrace
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
 
@@ -119,8 +120,8 @@ def test_state_and_answers_are_those_of_a_worker_that_was_never_told(
         told.send(*events, review)
         count += BEFORE + 1
         told.answers(count)
-        assert "nobody has asked" in cli(told, "forget", "--status").stdout
-        assert cli(told, "forget", *GONE).returncode == 0
+        assert "nobody has asked" in millrace("forget", "--status", settings=told.settings).stdout
+        assert millrace("forget", *GONE, settings=told.settings).exit_code == 0
         count += len(GONE)
         told.answers(count)
         asked = count
@@ -133,8 +134,8 @@ def test_state_and_answers_are_those_of_a_worker_that_was_never_told(
             told.answers(count)
         found = until_exact(told)
         assert asked <= found["exact"] < count
-        said = cli(told, "forget", "--status")
-        assert said.returncode == 0
+        said = millrace("forget", "--status", settings=told.settings)
+        assert said.exit_code == 0
         assert f"2 users who asked before offset {found['exact']}" in said.stdout
         assert found["digest"] in said.stdout
         assert (found["users"], found["asked"]) == (2, {"0": asked})
@@ -216,39 +217,26 @@ def test_a_log_that_is_not_whole_is_told(log: Callable[[str], Path]) -> None:
         found = status(path)
         assert found["pending"]
         assert found["exact"] == 0
-        said = cli(path, "forget", "--status")
-        assert said.returncode == 1
+        said = millrace("forget", "--status", settings=path.settings)
+        assert said.exit_code == 1
         assert "the last attempt failed: the log begins at offset 10" in said.stdout
-
-
-def cli(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streams.cli", *arguments],
-        env=os.environ | as_environment(path.settings) | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("wrong", [(), ("--status", "ann"), ("x" * 300,)])
 def test_what_is_asked_wrongly_is_refused(wrong: tuple[str, ...], kafka: KafkaServer) -> None:
-    said = subprocess.run(
-        [sys.executable, "-m", "streams.cli", "forget", *wrong, "--broker", kafka.bootstrap],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert said.returncode == 2
+    said = millrace("forget", *wrong, "--broker", kafka.bootstrap)
+    assert said.exit_code == 2
     assert "Traceback" not in said.stderr
 
 
 def test_several_partitions_are_refused_in_one_line(kafka: KafkaServer, tmp_path: FilePath) -> None:
     settings = settings_on(kafka, tmp_path)
     path = Path(settings(topics={"partitions": 2}, engine={"forget": "exact"}))
-    said = cli(path, "worker")
+    said = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "worker"],
+        env=os.environ | as_environment(path.settings),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert said.returncode != 0
     assert "engine.forget = exact: topic" in said.stderr
     assert "has 2 partitions" in said.stderr

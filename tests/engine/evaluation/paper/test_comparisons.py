@@ -12,7 +12,6 @@ from engine.evaluation.paper.comparisons import claimed, comparisons_of
 from engine.evaluation.paper.report import report_of
 from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.paper.tables import tables_of
-from tests.engine.evaluation.paper.conftest import finished  # noqa: F401
 from tests.engine.evaluation.paper.stand_in import Trainer
 
 USERS = [f"u{number}" for number in range(200)]
@@ -94,7 +93,7 @@ def test_the_papers_own_differences() -> None:
 
 
 def test_a_run_compares_its_rows_over_the_users_that_were_asked(
-    finished: tuple[PaperRun, Trainer, Path],  # noqa: F811
+    finished: tuple[PaperRun, Trainer, Path],
 ) -> None:
     report = report_of(finished[0], "synthetic")
     found = report["comparisons"]

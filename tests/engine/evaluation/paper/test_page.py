@@ -19,14 +19,13 @@ from engine.evaluation.paper.report import report_of
 from engine.evaluation.paper.run import PaperRun
 from engine.evaluation.paper.tables import tables_of
 from engine.evaluation.paper.terminal import print_report
-from tests.engine.evaluation.paper.conftest import finished  # noqa: F401
 from tests.engine.evaluation.paper.stand_in import Trainer
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def report(finished: tuple[PaperRun, Trainer, Path]) -> dict[str, Any]:  # noqa: F811
+def report(finished: tuple[PaperRun, Trainer, Path]) -> dict[str, Any]:
     made = report_of(finished[0], "<data> & more") | {"quick": True, "complete": False}
     made["rows"][0] |= {"error": "it needs a board", "latency_ms": None}
     return made

@@ -88,10 +88,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return made
 
 
+@pytest.fixture(scope="module")
+def file(report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("page") / "paper.html"
+    made.write_text(page_of(report))
+    return made
+
+
 @pytest.fixture
-def opened(chromium: Browser, report: dict[str, Any], tmp_path: Path) -> Iterator[Any]:
-    file = tmp_path / "paper.html"
-    file.write_text(page_of(report))
+def opened(chromium: Browser, file: Path) -> Iterator[Any]:
     contexts = []
 
     def visit(scheme: str, width: int) -> Page:
