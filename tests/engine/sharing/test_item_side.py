@@ -339,7 +339,7 @@ def test_faded_counts_are_told_across_the_pass_over_them() -> None:
         record_popularity(popularity.arrays, item, 0, 3, 1.0, False, 0.0, 0)
         record_surge(surge.arrays, item, 1.0, 0, number)
         if number % 1000 == 999:
-            _, counted, _ = shared.collect(3, 100)
+            _, counted, _ = shared.collect(3)
             ages = np.arange(1000)[::-1]
             for position, item in enumerate(counted.items.tolist()):
                 own = ages[(number - ages) % 3 == item]
