@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ _Array = TypeVar("_Array")
 def shrinkage(degree: _Array) -> _Array:
     """s(n): how far the mean of n neighbours is to be believed, and a length that suits it."""
     return degree / (3.0 * (degree + 5.0) ** 0.5)  # type: ignore[operator]
+
+
+class _Neighbours(NamedTuple):
+    """What a user's neighbours add up to, and how many they are."""
+
+    total: NDArray[np.float32]
+    degree: int
 
 
 class TrainedModel:
@@ -110,7 +118,7 @@ class TrainedModel:
         number = self._user_numbers.get(user)
         every = self.tables.like_bias.copy()
         if number is not None:
-            embedding = self._embedding(number, None)[: self._like]
+            embedding = self._embedding(number, self._neighbours(number))[: self._like]
             every += self.tables.outputs[:, : self._like] @ embedding
             every += self.tables.user_bias[number]
         places = [self._item_numbers.get(item, -1) for item in items]
@@ -122,7 +130,8 @@ class TrainedModel:
         The item side is precomputed; the user's embedding is aggregated anew (Eq. 1) by the
         recipe's `Aggregator`, and every item is scored (Eq. 3-4).
         """
-        return self._best(user, None, k)
+        number = self._user_numbers.get(user)
+        return self._best(number, self._neighbours(number), k)
 
     def request(self, user: str, text: str, k: int = 10) -> list[tuple[str, float]]:
         """Cold, as the paper means it: `text` is tokenised and encoded, then as `recommend`.
@@ -130,21 +139,33 @@ class TrainedModel:
         The text counts as one more that the user liked. A model without text ignores it.
         """
         if self.encoder is None:
-            return self._best(user, None, k)
-        vector = self.tables.text_basis @ (self.encoder.encode(text) - self.tables.text_mean)
-        vector /= max(float(np.linalg.norm(vector)), 1e-9)
-        liked, other = self.tables.text_rows
-        return self._best(user, vector @ (_ASKED * liked + other), k)
+            return self.recommend(user, k)
+        number = self._user_numbers.get(user)
+        if self.aggregator.work is None:
+            taken, asked = self._neighbours(number), self._read(self.encoder, text)
+        else:
+            # The device works meanwhile.
+            with ThreadPoolExecutor(1) as other:
+                pending = other.submit(self._neighbours, number)
+                asked = self._read(self.encoder, text)
+            taken = pending.result()
+        return self._best(number, _Neighbours(taken.total + asked, taken.degree + 1), k)
 
     def user_embeddings(self) -> NDArray[np.float32]:
         """e of all users, as the recipe's aggregator gives them: float32[users, W]."""
-        return np.array([self._embedding(user, None) for user in range(len(self.users))])
+        users = range(len(self.users))
+        return np.array([self._embedding(user, self._neighbours(user)) for user in users])
 
-    def _best(
-        self, user: str, asked: NDArray[np.float32] | None, k: int
-    ) -> list[tuple[str, float]]:
-        number = self._user_numbers.get(user)
-        query = self._embedding(number, asked)
+    def _read(self, encoder: Encoder, text: str) -> NDArray[np.float32]:
+        """A request's text as a neighbour: float32[W]."""
+        vector = self.tables.text_basis @ (encoder.encode(text) - self.tables.text_mean)
+        vector /= max(float(np.linalg.norm(vector)), 1e-9)
+        liked, other = self.tables.text_rows
+        row: NDArray[np.float32] = vector @ (_ASKED * liked + other)
+        return row
+
+    def _best(self, number: int | None, neighbours: _Neighbours, k: int) -> list[tuple[str, float]]:
+        query = self._embedding(number, neighbours)
         query[: self._like] *= _LIKING
         scores = self.tables.outputs @ query
         scores += self._bias
@@ -155,24 +176,21 @@ class TrainedModel:
         best = pool[np.lexsort((pool, -scores[pool]))]
         return [(self.items[i], float(scores[i])) for i in best if np.isfinite(scores[i])]
 
-    def _embedding(
-        self, user: int | None, asked: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        """e_u, with a request's text as one more neighbour: float32[W]."""
-        total = np.zeros(self._width, np.float32)
-        degree = 0
-        if user is not None:
-            rows = np.arange(self._chunks[user], self._chunks[user + 1], dtype=np.int32)
-            held = self._graph.degree[rows]
-            degree = int(held.sum())
-            means = np.zeros((len(rows), self._width), np.float32)
-            self.aggregator.aggregate(
-                Aggregation(self._graph, rows, "rows", self.tables.rows, 1.0, means)
-            )
-            total = held.astype(np.float32) @ means
-        if asked is not None:
-            total = total + asked
-            degree += 1
+    def _neighbours(self, user: int | None) -> _Neighbours:
+        """Of a user; nobody's are none."""
+        if user is None:
+            return _Neighbours(np.zeros(self._width, np.float32), 0)
+        rows = np.arange(self._chunks[user], self._chunks[user + 1], dtype=np.int32)
+        held = self._graph.degree[rows]
+        means = np.zeros((len(rows), self._width), np.float32)
+        self.aggregator.aggregate(
+            Aggregation(self._graph, rows, "rows", self.tables.rows, 1.0, means)
+        )
+        return _Neighbours(held.astype(np.float32) @ means, int(held.sum()))
+
+    def _embedding(self, user: int | None, neighbours: _Neighbours) -> NDArray[np.float32]:
+        """e_u: float32[W]."""
+        total, degree = neighbours
         mean = total / np.float32(max(degree, 1))
         own = 0.0 if user is None else self.tables.users[user]
         embedding: NDArray[np.float32] = own + mean * np.float32(shrinkage(float(degree)))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from engine import EngineSettings, Interaction, Item, Recommender
+from engine.propagation import Aggregation, DeviceWork
 from engine.trained import TrainedModel, TrainedModelError
 from engine.trained.folder import (
     ARRAYS,
@@ -140,6 +143,33 @@ def test_a_request_s_text_is_one_more_that_was_liked(user: int | None, tmp_path:
         assert list(answer) == sorted(expected, key=lambda i: -expected[i])[:5]
         assert answer == pytest.approx({i: expected[i] for i in answer}, abs=1e-4)
     assert model.recommend(name, 5) != model.request(name, "space war", 5)
+
+
+def test_a_device_aggregates_while_the_text_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = TrainedModel.load(write(tmp_path / "model", recipe()))
+    expected = [model.request(user, "a love story") for user in ("u0", "nobody")]
+    assert model.encoder is not None
+    aggregate, encode = model.aggregator.aggregate, model.encoder.encode
+    begun = threading.Event()
+
+    def aggregate_then(*asked: Aggregation) -> None:
+        assert begun.wait(30), "The text waits for the device."
+        aggregate(*asked)
+
+    def encode_now(text: str) -> NDArray[np.float32]:
+        begun.set()
+        return encode(text)
+
+    monkeypatch.setattr(model.aggregator, "work", DeviceWork())
+    monkeypatch.setattr(model.aggregator, "aggregate", aggregate_then)
+    monkeypatch.setattr(model.encoder, "encode", encode_now)
+    assert [model.request(user, "a love story") for user in ("u0", "nobody")] == expected
+    begun.clear()
+    monkeypatch.setattr(model.encoder, "encode", lambda _: begun.set() or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.request("u0", "a love story")
 
 
 def test_a_model_without_text_ignores_it(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_cycles_per_target_and_payload(bench64: Bench) -> None:
     assert bench64.read("ROWS") == 300 * 16
     assert bench64.read("READ_BEATS") == bench64.model.read_beats
     assert bench64.read("CYCLES") / 300 <= 150
+    assert bench64.control("ELAPSED") == bench64.read("CYCLES") // 64 > 0
     assert bench64.read("ROWS") * 8 / bench64.read("READ_BEATS") >= 0.9
 
 
