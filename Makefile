@@ -19,7 +19,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(JOBS) --dist loadfil
 
 # ARGS choose tests, as in ARGS=tests/engine.
 # Once, and not in each of the processes that test: kernels, and Kafka's jars where they can be.
-COMPILE := $(BIN)/python -c 'from engine import EngineSettings; from engine.warm_up import warm_up; warm_up(EngineSettings())'
+COMPILE := $(BIN)/python -c 'from engine import EngineSettings; from engine.warm_up import warm_up; [warm_up(EngineSettings(aggregator=name)) for name in ("numba", "int8")]'
 
 test: install-dev $(if $(and $(shell command -v java),$(shell command -v mvn)),kafka-jars)
 	@$(COMPILE) & compiling=$$!; $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && wait $$compiling || { kill $$compiling 2>/dev/null; exit 1; }

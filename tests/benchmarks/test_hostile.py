@@ -15,8 +15,8 @@ from tests.streams.served import Served
 
 WEB: dict[str, Any] = {
     "connections": 64,
-    "idle_seconds": 1.0,
-    "body_seconds": 0.5,
+    "idle_seconds": 0.5,
+    "body_seconds": 0.25,
     "body_bytes": 65_536,
 }
 
@@ -33,7 +33,7 @@ def test_others_are_answered_during_an_attack(attacked: Served, name: str) -> No
     target = Target(attacked.port)
 
     async def together() -> int:
-        attack = asyncio.create_task(ATTACKS[name](target, 2.0))
+        attack = asyncio.create_task(ATTACKS[name](target, 1.0))
         answered = 0
         while not attack.done():
             with suppress(OSError, TimeoutError):

@@ -12,7 +12,7 @@ from benchmarks.streams.guard import TOLERANCES, Tolerance, failures, measured
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
-LONG = {"films", "music", "groceries"}
+LONG = {"films", "music", "groceries", "clicks"}
 """Scenarios of 5 to 10 s of CPU; `films` are MovieLens 100K, which test_quality.py has whole."""
 
 

@@ -80,6 +80,7 @@ def test_halves_by_time() -> None:
     assert split_by_time(events) == Split(events[:5], events[5:])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not ML_100K.is_dir(), reason="MovieLens 100K is not beside the repository")
 def test_the_references_are_where_an_independent_program_found_them() -> None:
     # By a program of the laboratory, one random split: the deviation between splits is .003.

@@ -30,7 +30,7 @@ def measured_movielens(aggregator: str) -> dict[str, Any]:
 
 
 def test_the_synthetic_stream_is_learnt_far_better_than_popularity() -> None:
-    report = measured(Synthetic(events=4000, items=300, seed=5))
+    report = measured(Synthetic(events=4000, items=200, seed=5))
     assert report["ndcg@10"] > 1.5 * report["baselines"]["popularity"]["ndcg@10"]
     assert report["queries"] > 2500
 

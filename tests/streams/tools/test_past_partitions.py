@@ -57,6 +57,7 @@ def test_one_worker_of_four_partitions_and_its_heir(settings: Callable[..., Sett
     assert len(list_at(path.settings, NOW, "u7")["items"]) == 10
 
 
+@pytest.mark.long
 def test_two_workers_that_share_items_and_partitions_that_move(
     settings: Callable[..., Settings],
 ) -> None:

@@ -169,6 +169,7 @@ def is_hidden(path: Path, item: str) -> bool:
     return ask(path.settings.web.port, f"/items/{item}").body.get("hidden", False)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_first_does_it_when_it_is_back(log: Callable[[str], Path]) -> None:
     path = log("killed")
     events = [ordinary(n) for n in range(BEFORE)]

@@ -45,13 +45,13 @@ def test_questions_are_answered_while_another_worker_joins_and_leaves(
     statuses: list[int] = []
 
     def asked(condition: Callable[[], bool]) -> Callable[[], bool]:
-        """The condition, after one more question to the worker that stays."""
+        """The condition, after some more questions to the worker that stays."""
 
-        def after_a_question() -> bool:
-            statuses.append(ask(first, "/users/u1/recommendations").status)
+        def after_questions() -> bool:
+            statuses.extend(ask(first, "/users/u1/recommendations").status for _ in range(5))
             return condition()
 
-        return after_a_question
+        return after_questions
 
     def answered(count: int) -> Callable[[], bool]:
         return lambda: path.counts()[path.names.recommendations] == count
