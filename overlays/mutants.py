@@ -25,10 +25,11 @@ CHECK = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests/overlays")
-from problems import Bench, check_random
+from problems import Bench, check_large_sums, check_random
 bench = Bench(32, int(sys.argv[2]), library=Path(sys.argv[1]))
 try:
     check_random(bench, 1, int(sys.argv[3]))
+    check_large_sums(bench, 1, int(sys.argv[3]) // 3)
 except (AssertionError, RuntimeError) as error:
     print(str(error)[:200])
     sys.exit(77)

@@ -231,6 +231,15 @@ def check_random(bench: Bench, seed: int, batches: int) -> int:
     return ran
 
 
+def check_large_sums(bench: Bench, seed: int, batches: int) -> None:
+    """Run random batches without a shift, whose sums need the largest scales."""
+    rng = np.random.default_rng(seed)
+    for _ in range(batches):
+        batch = replace(problem(rng, bench.dimensions), shift=0)
+        got, expected = bench.run(batch), batch.expected()
+        assert np.array_equal(got, expected), describe(batch, got, expected)
+
+
 def describe(batch: Problem, got: NDArray[np.uint8], expected: NDArray[np.uint8]) -> str:
     """Where a batch differs from the reference."""
     at, value = np.argwhere(got != expected)[0].tolist()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import CTRL, GUARD, Bench, Problem, check_random, problem
+from problems import CTRL, GUARD, Bench, Problem, check_large_sums, check_random, problem
 
 from overlays import reference
 from overlays.sim.model import BASE, Model, Timing
@@ -10,6 +10,10 @@ from overlays.sim.model import BASE, Model, Timing
 
 def test_random_batches(bench: Bench) -> None:
     assert check_random(bench, seed=bench.dimensions, batches=200) >= 200
+
+
+def test_random_batches_without_a_shift(bench: Bench) -> None:
+    check_large_sums(bench, seed=bench.dimensions, batches=30)
 
 
 def full(rng: np.random.Generator, dimensions: int, targets: int, **changes: int) -> Problem:
