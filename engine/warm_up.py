@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from engine.events import Interaction, Item, Kind
@@ -27,7 +25,10 @@ def warm_up(settings: EngineSettings) -> None:
         small = {
             "aggregator": aggregator, "exact_items": exact_items, "max_users": 2, "max_items": 3,
         }  # fmt: skip
-        _rehearse(Recommender(settings.model_copy(update=small)))
+        shaped = settings.model_copy(update=small)
+        engine = Recommender(shaped)
+        _rehearse(engine)
+        _rehearse_sharing(engine, Recommender(shaped))
 
 
 def _rehearse(engine: Recommender) -> None:
@@ -48,7 +49,17 @@ def _rehearse(engine: Recommender) -> None:
     for user in ("ann", "nobody"):
         engine.recommend(user, rules=Rules(diversity=0.5))
         engine.forget(user)
-    engine.share()
-    observe("ann", 1, 10)
-    delta = engine.collect_delta({0: (0, 1)})
-    engine.apply_delta(replace(delta, ranges={1: (0, 1)}))
+
+
+def _rehearse_sharing(engine: Recommender, other: Recommender) -> None:
+    """What one event taught is told to another engine, and its user moves there."""
+    for each in (engine, other):
+        each.share()
+    for item in ("2", "3"):  # which it knows: what leaves is not told of
+        engine.observe(Interaction(event_id="", user="dan", item=item, timestamp=10, kind="view"))
+    other.apply_delta(engine.collect_delta({0: (0, 2)}))
+    other.take_in(engine.users_apart(["dan"]))
+    other.recommend("dan")
+    for each in (engine, other):
+        each.forget("dan")
+        each.compact_users()

@@ -1,4 +1,4 @@
-"""After it no event waits for a compiler."""
+"""After it no event waits for a compiler, nor does a user who moves."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ for n, event in enumerate(data.interactions()):
     if n % 50 == 49:
         engine.recommend(event.user, rules=Rules(exclude={"Drama"}, per_category=2, diversity=0.5))
         engine.forget(event.user)
+other = Recommender(settings)
+for each in (engine, other):
+    each.share()
+for n, event in enumerate(list(data.interactions())[:40]):
+    engine.observe(event)
+other.apply_delta(engine.collect_delta({0: (0, 40)}))
+known = [name for name in engine.users.names if name]
+other.take_in(engine.users_apart(known[:3]))
+engine.forget(known[0])
+engine.compact_users()
 print(*sorted(compiled() - before), sep="\\n")
 """
 
