@@ -40,9 +40,9 @@ _HEADER = "millrace.delta"
 _MOST_UNTOLD = 10_000
 """Events that are learnt and not collected, before no more are taken: some 400 bytes each, and less
 the more there are (`topics.DELTA_BYTES`)."""
-DELTA_SECONDS, ROW_SECONDS = 200e-6, 0.9e-6
-"""What a delta costs each reader whatever it holds, and what a row of it does, in seconds of CPU
-(`python -m benchmarks.shared_items`)."""
+DELTA_SECONDS, ROW_SECONDS = 1.3e-3, 1.0e-6
+"""What a delta costs each reader whatever it holds, and what a row of it does, in seconds of CPU:
+`flush_us` of `python -m benchmarks.shared_items`, on a machine where an own event takes .32 ms."""
 FOLLOWING_SHARE = 0.05
 """Of a reader's core, what the deltas of all workers together are to take."""
 LONGEST_SECONDS = 2.0

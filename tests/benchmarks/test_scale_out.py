@@ -39,9 +39,9 @@ def test_following_takes_a_share_of_each_worker_however_many_there_are() -> None
 
 
 def test_what_others_taught_is_known_when_they_tell_it() -> None:
-    lag = simulate(8, FREE, delta_seconds=0.2, seed=0, events=8_000)["lag_ms"]
+    lag = simulate(4, FREE, delta_seconds=0.2, seed=0, events=8_000)["lag_ms"]
     assert lag["p50"] == pytest.approx(100, abs=20)  # a uniform wait
     assert 180 < lag["p99"] < 250  # and the work of its own that comes first
-    dear = simulate(8, DEAR, delta_seconds=0.2, seed=0, events=8_000)
+    dear = simulate(4, DEAR, delta_seconds=0.2, seed=0, events=8_000)
     assert dear["delta_seconds"] > 0.2
     assert dear["lag_ms"]["p50"] > lag["p50"]

@@ -138,8 +138,8 @@ def test_the_page_shows_what_the_command_says() -> None:
 
 
 def test_all_workers_together_tell_no_more_than_readers_can_bear() -> None:
-    assert [seconds_between(0.1, workers, 0) for workers in (1, 25)] == [0.1, 0.1]
-    for workers, rows in ((26, 0), (4, 5_000), (64, 700)):
+    assert [seconds_between(0.1, workers, 0) for workers in (1, 3)] == [0.1, 0.1]
+    for workers, rows in ((26, 0), (4, 5_000), (64, 100)):
         read = DELTA_SECONDS + rows * ROW_SECONDS
         assert workers * read / seconds_between(0.1, workers, rows) == pytest.approx(0.05)
     assert seconds_between(0.1, 1_000, 5_000) == LONGEST_SECONDS
