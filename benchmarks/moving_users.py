@@ -11,7 +11,8 @@ while events go to both. At last both are killed, and start anew at once. Checkp
 - `longest_answer_ms`: what the slowest event from the second worker's start on waited for its
   answer, from send to receive: of the partition that `moved`, and of the one that was `kept`.
 - `moved_users`: users of the partition that moved.
-- `memory_mb`: resident, of a worker that starts with `all` users, with `half` of them, and with
+- `memory_mb`: resident, of a worker that starts with `all` users, with `half` of them, once the
+  others have left it, and with
   `few` (but as many items). `user_side_ratio`: what `half` has above `few`, by what `all` has.
 """
 
@@ -35,12 +36,14 @@ from streams.kafka.reader_thread import ReaderThread
 from streams.messages.state_mark import read_mark
 from streams.processes import Child
 from streams.tools.replay import SENT_NS
+from streams.worker.user_side import AT_ONCE
 
 USERS = 50_000
 EVENTS_A_USER = 4
 ITEMS = 1_999  # a prime: no user takes an item twice
 FEW = 50
 _RATE = 100.0
+_LEAVING_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 5.0
 _BEFORE_SECONDS, _AFTER_SECONDS = 10.0, 15.0
 _PATIENCE_SECONDS = 180.0
@@ -102,6 +105,9 @@ def measure(bench: Bench, few: Bench, users: int = USERS) -> dict[str, Any]:
     with bench.worker() as one, bench.worker() as other:
         bench.await_workers(2)
         _send(bench, numbers, 100, users)
+        # Those of the other partition leave some at a time, and then their room is given back.
+        steps = users / AT_ONCE
+        time.sleep(_LEAVING_SECONDS + steps * bench.settings.worker.commit_seconds)
         memory["half"] = (_resident_mb(one) + _resident_mb(other)) / 2
     above = {name: memory[name] - memory["few"] for name in ("all", "half")}
     return moved | {

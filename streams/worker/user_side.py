@@ -20,7 +20,7 @@ from streams.worker.stores import SUFFIX, Stored
 
 log = logging.getLogger("millrace.worker")
 
-_AT_ONCE = 200
+AT_ONCE = 200
 """Users that are let go of in one go: events wait so long, some milliseconds."""
 _NEAR = 5_000
 """Events of a partition that are learnt again rather than that a file is read for them: that takes
@@ -126,7 +126,7 @@ class UserSide:
         if not self._leaving:
             return
         self.note("forgot", 0, 0, "")
-        leaving, self._leaving = self._leaving[:_AT_ONCE], self._leaving[_AT_ONCE:]
+        leaving, self._leaving = self._leaving[:AT_ONCE], self._leaving[AT_ONCE:]
         self._engine.leave(leaving)
         if not self._leaving:
             self._engine.compact_users()

@@ -31,7 +31,7 @@ def _fits(_notes: object) -> None:
 def test_who_was_leaving_when_a_checkpoint_was_cut_leaves_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_side, "_AT_ONCE", 3)
+    monkeypatch.setattr(user_side, "AT_ONCE", 3)
     engine = Recommender(WITHOUT_TEXT)
     events = stream()
     engine.observe_many(events)
