@@ -11,9 +11,9 @@ while events go to both. At last both are killed, and start anew at once. Checkp
 - `longest_answer_ms`: what the slowest event from the second worker's start on waited for its
   answer, from send to receive: of the partition that `moved`, and of the one that was `kept`.
 - `moved_users`: users of the partition that moved.
-- `memory_mb`: resident, of a worker that starts with `all` users, with `half` of them, once the
-  others have left it, and with
-  `few` (but as many items). `user_side_ratio`: what `half` has above `few`, by what `all` has.
+- `memory_mb`: resident, of a worker that starts with `all` users, with `half` of them (once the
+  others have left it), and with `few` (but as many items). `user_side_ratio`: what `half` has above
+  `few`, by what `all` has.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ Z2_PEAK_GB_S = 2.1
 Z2_NS = {"line": 15.2, "row_miss": 50.0, "four_activates": 50.0, "refresh_every": 7800.0,
          "refresh": 260.0}  # fmt: skip
 Z2_LATENCY_NS = 220.0
-# A register over the PS-PL bus takes about this long; a batch writes 12 and reads CTRL and CYCLES.
+# A register over the PS-PL bus takes about this long; a batch writes 12 and reads CTRL.
 REGISTER_US = 0.15
-REGISTERS_A_BATCH = 14
+REGISTERS_A_BATCH = 13
 QUICK_MUTANTS = 4
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 

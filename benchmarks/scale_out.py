@@ -53,6 +53,7 @@ from engine.datasets import Dataset, Synthetic, open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
+from engine.sharing.delta import LEARNT
 from streams.brokers import KafkaServer
 from streams.settings_io import load_settings
 from streams.tools.torture.account import read_all
@@ -65,8 +66,8 @@ WORKERS = (8, 16, 32, 64)
 LOAD = 0.8
 SIMULATED_EVENTS = 10_000
 IDLE_SECONDS = 3.0
-KINDS = 6
-"""Kinds of rows that a delta bounds: transitions, four learnt tables, biases."""
+KINDS = len(LEARNT) + 2
+"""Kinds of rows that a delta bounds: learnt tables, biases, transitions."""
 _TELL, _DONE = -1, -2
 console = Console(stderr=True)
 
@@ -271,6 +272,14 @@ def simulate(
     answered = np.zeros(events)
     lags: list[float] = []
     waiting = events
+
+    def begin(now: float, worker: int) -> None:
+        """Have a worker that does nothing begin with what waits: its own events first."""
+        if working[worker] is None and (mine[worker] or others[worker]):
+            own = bool(mine[worker])
+            working[worker] = mine[worker].popleft() if own else others[worker].popleft()
+            heapq.heappush(heap, (now + (costs.own if own else fleet.adding), worker, _DONE))
+
     while heap:
         now, worker, what = heapq.heappop(heap)
         if what >= 0:
@@ -280,7 +289,7 @@ def simulate(
             for other in range(workers):
                 if told and other != worker:
                     others[other].append(told)
-                    _begin(now, other, mine, others, working, heap, costs, fleet)
+                    begin(now, other)
             if waiting or untold[worker]:
                 heapq.heappush(heap, (now + fleet.delta_seconds, worker, _TELL))
         else:
@@ -291,7 +300,7 @@ def simulate(
                 waiting -= 1
             elif done is not None:
                 lags.extend((now - answered[done]).tolist())
-        _begin(now, worker, mine, others, working, heap, costs, fleet)
+        begin(now, worker)
     return {
         "events_per_second": round(fleet.events_per_second),
         "speedup": round(fleet.events_per_second * costs.own, 1),
@@ -300,23 +309,6 @@ def simulate(
         "lag_ms": percentiles(np.array(lags) * 1e3),
         "answer_ms": percentiles((answered - arrivals)[events // 10 :] * 1e3),
     }
-
-
-def _begin(
-    now: float,
-    worker: int,
-    mine: list[deque[int]],
-    others: list[deque[list[int]]],
-    working: list[int | list[int] | None],
-    heap: list[tuple[float, int, int]],
-    costs: Costs,
-    fleet: Fleet,
-) -> None:
-    """Have a worker that does nothing begin with what waits: its own events first."""
-    if working[worker] is None and (mine[worker] or others[worker]):
-        own = bool(mine[worker])
-        working[worker] = mine[worker].popleft() if own else others[worker].popleft()
-        heapq.heappush(heap, (now + (costs.own if own else fleet.adding), worker, _DONE))
 
 
 if __name__ == "__main__":
