@@ -218,8 +218,12 @@ def keep_user_rows(engine: Saved, kept: NDArray[np.int32], room: int) -> None:
             and place.name.startswith("users/")
         ):
             held = place.value
-            fresh = np.full((room, *held.shape[1:]), declared.fill, held.dtype)
-            fresh[: len(kept)] = held[kept]
+            shape, fill = (room, *held.shape[1:]), declared.fill
+            # Zeros are pages that the system gives only when they are written, with zeros too.
+            fresh = np.full(shape, fill, held.dtype) if fill else np.zeros(shape, held.dtype)
+            rows = held[kept]
+            if (rows != fill).any():
+                fresh[: len(kept)] = rows
             place.put(fresh)
 
 
@@ -227,7 +231,12 @@ def keep_user_rows(engine: Saved, kept: NDArray[np.int32], room: int) -> None:
 
 
 def restore(
-    engine: Saved, contents: Mapping[str, Content], path: Path, in_use: Mapping[int, Any]
+    engine: Saved,
+    contents: Mapping[str, Content],
+    path: Path,
+    in_use: Mapping[int, Any],
+    *,
+    whole: bool = True,
 ) -> None:
     """Give a new object what one like it held.
 
@@ -239,6 +248,8 @@ def restore(
         The file that they are of, for messages.
     in_use
         By the `id` of an array in `contents`, the part of it that is more than padding.
+    whole
+        Whether `contents` has all that the file has: what it lacks is logged.
 
     Raises
     ------
@@ -252,7 +263,8 @@ def restore(
             restoring.count(place)
     for place in places:
         restoring.restore(place)
-    restoring.tell()
+    if whole:
+        restoring.tell()
     for part, prefix in _parts(engine):
         if part.STATE.check and (fault := getattr(part, part.STATE.check)()):
             raise SavedStateError(f"{path}: {prefix or 'the state'}: {fault}")

@@ -29,6 +29,7 @@ from streams.web.server import serve
 from streams.web.workers import Workers, address_of
 from streams.worker.app import Worker
 from streams.worker.health import Health
+from streams.worker.process_memory import map_large_arrays
 from streams.worker.topic_watch import TopicWatch, grow_outputs
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
@@ -37,6 +38,7 @@ log = logging.getLogger("millrace.worker")
 
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGINT or SIGTERM."""
+    map_large_arrays()
     wait_for_broker(settings)
     rights.require(settings, rights.of_worker(settings), member=True)
     grow_outputs(settings)

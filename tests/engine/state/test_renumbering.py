@@ -13,6 +13,7 @@ from engine import EngineSettings, Interaction, Recommender
 from engine.graph import NODES
 from engine.state import renumbering
 from engine.state.order_free_digest import commuting_state
+from engine.state.schema import entries
 from tests.engine.builders import forgets, mixed, took
 
 MANY = 1_200
@@ -80,6 +81,22 @@ def test_tables_are_shorter_and_hold_nobody_else(tmp_path: Path) -> None:
     for event in after(known):
         assert again.observe(event).items == made.observe(event).items
     assert not made.compact_users()
+
+
+def test_tables_of_half_of_the_users_take_half_of_the_memory() -> None:
+    made = Recommender(EngineSettings(model="gnn"))
+    events = [took(f"user-{n % 3_000}", f"item-{n * n % 61}", n) for n in range(6_000)]
+    made.observe_many(events, [False] * len(events))
+
+    def taken() -> int:
+        of_users = {name: held for name, held in entries(made) if name.startswith("users/")}
+        return sum(len(held) if isinstance(held, bytes) else held.nbytes for held in
+                   of_users.values())  # fmt: skip
+
+    before = taken()
+    made.leave(leaving(made, 0.5, 1))
+    assert made.compact_users()
+    assert taken() < 0.6 * before
 
 
 def test_nothing_is_done_where_most_stay(monkeypatch: pytest.MonkeyPatch) -> None:
