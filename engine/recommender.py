@@ -587,7 +587,18 @@ class Recommender(Knowledge):
             If it is no saved state, is damaged, or was saved by a Millrace that kept other state
             or under settings that shape it otherwise.
         """
+        return cls._load(Path(path), settings, users_only=False)
 
+    @classmethod
+    def load_users(cls, path: str | Path, settings: EngineSettings | None = None) -> Recommender:
+        """The users of an engine that was saved, to be taken in: of items it knows the ids alone.
+
+        Of a file with many items it reads a part. Parameters and errors are those of `load`.
+        """
+        return cls._load(Path(path), settings, users_only=True)
+
+    @classmethod
+    def _load(cls, path: Path, settings: EngineSettings | None, *, users_only: bool) -> Recommender:
         def made(saved: dict[str, Any]) -> Recommender:
             unknown = saved.keys() - EngineSettings.model_fields.keys()
             if unknown:
@@ -601,7 +612,7 @@ class Recommender(Knowledge):
                 )
             return cls(settings or old)
 
-        return read_state(Path(path), made, TextEncoder.name)
+        return read_state(path, made, TextEncoder.name, users_only=users_only)
 
     def _read_text(self, user: int, item: int, review: str | None, later: int) -> None:
         """Add the item to the user's taste; what they wrote describes it if nothing else does.

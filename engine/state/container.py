@@ -21,7 +21,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
@@ -208,8 +208,11 @@ class Reader:
     def __contains__(self, name: str) -> bool:
         return name in self._layouts
 
-    def read(self) -> tuple[dict[str, Content], dict[int, NDArray[Any]]]:
-        """All entries by name; and by the `id` of each array, the part that is not padding.
+    def read(
+        self, wanted: Callable[[str], bool] = lambda _name: True
+    ) -> tuple[dict[str, Content], dict[int, NDArray[Any]]]:
+        """The entries whose names are wanted; and by the `id` of each array, the part of it that is
+        not padding.
 
         Raises
         ------
@@ -221,7 +224,7 @@ class Reader:
         # One thread adds up what the other has read: both release the interpreter's lock.
         with ThreadPoolExecutor(1, "checksums") as verifier:
             verified = []
-            for name in self._layouts:
+            for name in filter(wanted, self._layouts):
                 value, used, data = self._read(name)
                 verified.append(verifier.submit(self._verify, name, data))
                 contents[name] = value

@@ -24,6 +24,8 @@ VERSION = 4
 renamed or means something else does, and a migration."""
 _FORMAT = "millrace state"
 _NOTES = "notes"
+_NUMBERS = ("items/ids", "items/use_order", "items/departures/last", "items/departures/clock")
+"""What says which items the numbers in `users/...` mean."""
 
 Engine = TypeVar("Engine", bound=Saved)
 Notes = TypeVar("Notes")
@@ -79,7 +81,18 @@ def state_digest(engine: Saved) -> str:
     return digest(entries(engine))
 
 
-def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: str) -> Engine:
+def is_of_users(name: str) -> bool:
+    """Whether an entry is needed to have the users of a file, and none of its items' tables."""
+    return name.startswith("users/") or name in _NUMBERS
+
+
+def read_state(
+    path: Path,
+    make: Callable[[dict[str, Any]], Engine],
+    encoder: str,
+    *,
+    users_only: bool = False,
+) -> Engine:
     """The engine that a file holds.
 
     Parameters
@@ -88,6 +101,9 @@ def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: st
         Makes a new engine of the saved settings.
     encoder
         Name of the text encoder here.
+    users_only
+        Read and verify nothing but the users, and which items they name; what the items are like is
+        as in a new engine.
 
     Raises
     ------
@@ -111,10 +127,14 @@ def read_state(path: Path, make: Callable[[dict[str, Any]], Engine], encoder: st
         except (ValueError, msgspec.MsgspecError) as error:
             reason = " ".join(str(error).split())
             raise SavedStateError(f"{path}: its settings are not understood: {reason}") from error
-        contents, in_use = saved.read()
+        partly = users_only and version == VERSION  # migrations take whole files
+        if partly and isinstance(saved, Reader):
+            contents, in_use = saved.read(is_of_users)
+        else:
+            contents, in_use = saved.read()
     contents.pop(_NOTES, None)
     try:
-        restore(engine, _migrated(contents, version), path, in_use)
+        restore(engine, _migrated(contents, version), path, in_use, whole=not partly)
     except SavedStateError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,

@@ -4,7 +4,7 @@ All workers write to one store (`streams.worker.stores`). A file's name says how
 items know of, which process wrote it, and how many that process had written before. No name is used
 twice, because answers name the file that a state began with. The newest items are in the file whose
 name sorts last. The users of a partition are in the files of whoever had it: a worker that takes it
-over loads them from the newest of these.
+over loads them from the newest of these, and of that file nothing but the users.
 
 Writing takes a fork: the child has the state as it was at that moment, and the event path waits
 for nothing but the fork itself, which takes an eighth of the time when memory is in huge pages.
@@ -20,7 +20,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,7 +32,7 @@ from engine.recommender import Recommender
 from engine.settings import EngineSettings
 from engine.state import huge_pages
 from engine.state.container import SavedStateError
-from engine.state.snapshot import read_notes
+from engine.state.snapshot import is_of_users, read_notes
 from streams.messages.state_mark import Cut, Rebuilt
 from streams.worker.partition import Offset, PartitionNotes
 from streams.worker.stores import SUFFIX, Store, Stored
@@ -248,14 +250,33 @@ class Checkpoints:
         self, file: Stored, settings: EngineSettings, fits: Callable[[Notes], str | None]
     ) -> Checkpoint | None:
         """One of them; None, and a line of the log, if it is not sound or does not fit."""
+        return self._load(
+            file, fits, self.store.whole, partial(Recommender.load, settings=settings)
+        )
+
+    def load_users(
+        self, file: Stored, settings: EngineSettings, fits: Callable[[Notes], str | None]
+    ) -> Checkpoint | None:
+        """As `load`, but of the items the ids alone (`Recommender.load_users`): the other entries
+        are neither read nor verified."""
+        part = partial(self.store.part, wanted=is_of_users)
+        return self._load(file, fits, part, partial(Recommender.load_users, settings=settings))
+
+    def _load(
+        self,
+        file: Stored,
+        fits: Callable[[Notes], str | None],
+        read: Callable[[Stored], AbstractContextManager[Path]],
+        load: Callable[[Path], Recommender],
+    ) -> Checkpoint | None:
         path: Path | None = None
         try:
             with self.store.header_and_notes(file) as path:
                 notes = read_notes(path, Notes)
             if reason := fits(notes):
                 raise SavedStateError(f"{path}: {reason}")
-            with self.store.whole(file) as path:
-                return Checkpoint(file.name, Recommender.load(path, settings), notes)
+            with read(file) as path:
+                return Checkpoint(file.name, load(path), notes)
         except FileNotFoundError:
             return None
         except (SavedStateError, OSError) as error:

@@ -19,7 +19,7 @@ import time
 import uuid
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,6 +47,10 @@ _REQUEST_SECONDS = 600.0
 _CHECKSUM_BYTES = 32
 _LENGTH = struct.Struct("<Q")
 _LONGEST_HEADER = 100_000_000
+
+
+Wanted = Callable[[str], bool]
+"""Whether an entry of this name is wanted."""
 
 
 def is_url(checkpoints: str) -> bool:
@@ -127,8 +131,12 @@ class Store(ABC):
         """A file as a path of this machine, for as long as the context lasts."""
 
     @abstractmethod
+    def part(self, stored: Stored, wanted: Wanted) -> AbstractContextManager[Path]:
+        """As `whole`, but perhaps without the entries whose names are not wanted."""
+
     def header_and_notes(self, stored: Stored) -> AbstractContextManager[Path]:
         """As `whole`, but of the entries perhaps only the notes."""
+        return self.part(stored, lambda name: name == "notes")
 
     @abstractmethod
     def publish(self, temporary: Path, name: str) -> None:
@@ -169,7 +177,7 @@ class Folder(Store):
     def whole(self, stored: Stored) -> AbstractContextManager[Path]:
         return contextlib.nullcontext(self.scratch / stored.name)
 
-    def header_and_notes(self, stored: Stored) -> AbstractContextManager[Path]:
+    def part(self, stored: Stored, wanted: Wanted) -> AbstractContextManager[Path]:
         return self.whole(stored)
 
     def publish(self, temporary: Path, name: str) -> None:
@@ -262,44 +270,33 @@ class Objects(Store):
             yield path
 
     @contextlib.contextmanager
-    def header_and_notes(self, stored: Stored) -> Iterator[Path]:
-        """A sparse copy: the other entries, most of the file, are holes. Notes have checksums."""
-        parts = self._header_and_notes(stored)
-        if parts is None:
+    def part(self, stored: Stored, wanted: Wanted) -> Iterator[Path]:
+        """A sparse copy: the other entries are holes. Each entry has a checksum of its own."""
+        header = self._header(stored)
+        places = _places(header, stored.size, wanted) if header else None
+        if header is None or places is None:
             with self.whole(stored) as path:
                 yield path
             return
         with self._copy(stored) as (path, descriptor):
             with os.fdopen(descriptor, "wb") as file:
-                for at, data in parts.items():
-                    file.seek(at)
-                    file.write(data)
+                file.write(header)
+                for begin, end in places:
+                    file.seek(begin)
+                    for at in range(begin, end, _CHUNK):
+                        file.write(self._range(stored, at, min(at + _CHUNK, end)))
                 file.truncate(stored.size)
             yield path
 
-    def _header_and_notes(self, stored: Stored) -> dict[int, bytes] | None:
-        """By their place, the parts of a safetensors file that have them; None of another file."""
+    def _header(self, stored: Stored) -> bytes | None:
+        """All that lies before the entries of a safetensors file; None of another file."""
         if stored.size < _LENGTH.size + _CHECKSUM_BYTES:
             return None
-        head = self._range(stored, 0, _LENGTH.size)
-        start = _LENGTH.size + _LENGTH.unpack(head)[0]
+        length = self._range(stored, 0, _LENGTH.size)
+        start = _LENGTH.size + _LENGTH.unpack(length)[0]
         if not start < min(stored.size, _LONGEST_HEADER):
             return None
-        header = self._range(stored, _LENGTH.size, start)
-        try:
-            begin, end = json.loads(header)["notes"]["data_offsets"]
-            begin, end = start + int(begin), start + int(end)
-        except (ValueError, LookupError, TypeError, RecursionError):
-            return None
-        if not start <= begin < end <= stored.size:
-            return None
-        sums = stored.size - _CHECKSUM_BYTES
-        return {
-            0: head,
-            _LENGTH.size: header,
-            begin: self._range(stored, begin, end),
-            sums: self._range(stored, sums, stored.size),
-        }
+        return length + self._range(stored, _LENGTH.size, start)
 
     def _range(self, stored: Stored, start: int, end: int) -> bytes:
         with self._told("read", stored.name):
@@ -340,6 +337,21 @@ class Objects(Store):
         except Exception as error:  # its classes have no base but this one
             place = self.place(name) if name else self._url
             raise _kind(error)(f"{place}: cannot {doing} it: {_one_line(error)}") from None
+
+
+def _places(header: bytes, size: int, wanted: Wanted) -> list[tuple[int, int]] | None:
+    """Where the wanted entries of a file lie, and the checksum of its header; None if the header
+    says nothing of them."""
+    try:
+        entries = {name: of_it["data_offsets"] for name, of_it in
+                   json.loads(header[_LENGTH.size :]).items() if wanted(name)}  # fmt: skip
+        places = [(len(header) + int(begin), len(header) + int(end))
+                  for begin, end in entries.values()]  # fmt: skip
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    if not places or not all(len(header) <= begin <= end <= size for begin, end in places):
+        return None
+    return [*places, (size - _CHECKSUM_BYTES, size)]
 
 
 def remove_abandoned(folder: Path) -> None:

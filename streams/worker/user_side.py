@@ -76,7 +76,8 @@ class UserSide:
             beyond = partition.next_offset + _NEAR if partition.held else -1
             for file in self._holding(number, beyond):
                 if file not in loaded:
-                    loaded = {file: self._load(file)}  # one at a time: it is a whole state
+                    loaded.clear()  # one at a time: it may be large
+                    loaded[file] = self._load(file)
                 if (found := loaded[file]) is not None:
                     self._thread.do(partial(self.take_in, partition, found))
                     log.info(
@@ -99,7 +100,7 @@ class UserSide:
 
     def _load(self, file: Stored) -> Checkpoint | None:
         assert self._checkpoints is not None
-        return self._checkpoints.load(file, self._settings, self._fits())
+        return self._checkpoints.load_users(file, self._settings, self._fits())
 
     def take_in(self, partition: Partition, found: Checkpoint) -> None:
         """Have the users of a partition as a checkpoint has them."""

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.fuzz_checks import header_of
 from engine import EngineSettings, Item, Recommender
+from engine.state.container import SavedStateError
 from engine.state.order_free_digest import commuting_state
-from tests.engine.builders import WITHOUT_TEXT, mixed, stream
+from tests.engine.builders import WITHOUT_TEXT, mixed, state, stream
 from tests.engine.stories import HYBRID, INDEXED, saved, story, told
 
 
@@ -44,6 +46,44 @@ def test_a_file_of_some_users_gives_them_to_an_engine_that_numbers_otherwise(
     staying = [name for name in before if name.removeprefix("user ") not in leaving]
     assert {name: after[name] for name in staying} == {name: before[name] for name in staying}
     assert other.popularity.events == events  # nothing was learnt of them anew
+
+
+@pytest.mark.parametrize("settings", [HYBRID, INDEXED.model_copy(update={"max_items": 100})])
+def test_the_users_of_a_file_are_those_that_the_whole_of_it_has(
+    tmp_path: Path, settings: EngineSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Recommender(settings)
+    told(engine, story(400))
+    engine.save(tmp_path / "all")
+    with caplog.at_level("INFO"):
+        alone = Recommender.load_users(tmp_path / "all")
+    assert caplog.text == ""
+    assert alone.popularity.events == 0 < engine.popularity.events
+    one, other = Recommender(settings), Recommender(settings)
+    for target, source in ((one, Recommender.load(tmp_path / "all")), (other, alone)):
+        told(target, story(100, seed=1))
+        target.take_in(source)
+    assert len(users_of(one)) > 30
+    assert state(one) == state(other)
+
+
+def test_of_users_alone_their_own_entries_must_be_sound(tmp_path: Path) -> None:
+    engine = trained()
+    engine.save(tmp_path / "all")
+    whole = (tmp_path / "all").read_bytes()
+    for name, is_read in (("items/popularity/by_stage", False), ("users/graph/edges", True)):
+        start, end = header_of(whole)[name]["data_offsets"]
+        first = len(whole) - header_of(whole)["checksum"]["data_offsets"][1] + start
+        assert end > start
+        damaged = whole[:first] + bytes([whole[first] ^ 1]) + whole[first + 1 :]
+        (tmp_path / "damaged").write_bytes(damaged)
+        with pytest.raises(SavedStateError, match=f"damaged: {name}"):
+            Recommender.load(tmp_path / "damaged")
+        if is_read:
+            with pytest.raises(SavedStateError, match=f"damaged: {name}"):
+                Recommender.load_users(tmp_path / "damaged")
+        else:
+            assert Recommender.load_users(tmp_path / "damaged").users.names == engine.users.names
 
 
 @pytest.mark.parametrize("settings", [WITHOUT_TEXT, INDEXED.model_copy(update={"model": "gnn"})])

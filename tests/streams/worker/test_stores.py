@@ -20,11 +20,12 @@ from streams.processes import Child
 from streams.settings import Settings, SettingsError
 from streams.settings_io import as_environment, load_settings
 from streams.tools.doctor import machine
-from streams.worker import checkpointing
+from streams.worker import checkpointing, stores
 from streams.worker.checkpoints import Checkpoints, Notes
 from streams.worker.input_log import Input
 from streams.worker.partition import Progress
 from streams.worker.stores import ABANDONED_SECONDS, Objects, Store, store_of
+from tests.engine.builders import WITHOUT_TEXT, mixed, state
 from tests.ports import free_port
 from tests.streams.conftest import Path, interaction
 from tests.streams.object_store import BUCKET, SECRET
@@ -93,6 +94,24 @@ def test_notes_are_read_without_the_rest(store: Objects, monkeypatch: pytest.Mon
         assert path.parent.stat().st_mode & 0o777 == 0o700
     assert not path.exists()
     assert read < file.size / 2
+
+
+def test_users_are_read_without_the_items(store: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(store, 3)
+    engine = Recommender(WITHOUT_TEXT)
+    engine.observe_many(mixed())
+    checkpoints.write(engine, a_checkpoint())
+    (file,) = store.files()
+    monkeypatch.setattr(stores, "_CHUNK", 1_000)  # a part in several pieces
+    monkeypatch.setattr(store, "whole", None)
+    found = checkpoints.load_users(file, engine.settings, lambda _: None)
+    assert found is not None
+    assert found.notes.progress == 10
+    assert found.engine.users.names == engine.users.names
+    one, other = Recommender(WITHOUT_TEXT), Recommender(WITHOUT_TEXT)
+    one.take_in(engine)
+    other.take_in(found.engine)
+    assert state(one) == state(other)
 
 
 def test_what_a_killed_worker_left_on_this_machine_is_removed(bucket_url: str) -> None:
