@@ -1,6 +1,6 @@
 """Throughput of one and of two workers on this machine, and a simulation of many from their costs.
 
-    python -m benchmarks.scale_out [--data ml-100k] [--events 20000] [--json FILE]
+    python -m benchmarks.scale_out [--data ml-100k] [--also yoochoose] [--json FILE]
 
 Every worker learns and answers the events of its own partitions, and adds to its items what others
 tell of theirs, which takes `FOLLOWING_SHARE` of its time at most (`streams.worker.item_deltas`).
@@ -27,7 +27,8 @@ tell of theirs, which takes `FOLLOWING_SHARE` of its time at most (`streams.work
 - `move_seconds`, `longest_answer_ms`, `memory_mb`, `user_side_ratio`: `benchmarks.moving_users`, on
   a Kafka that waits 3 s for more members of a new group, which is its default.
 - `flush_us`, `ndcg_ratio`, `engines`: quality and costs of engines that share their items in this
-  process (`benchmarks.shared_items`); `flush_us` of the largest number of engines.
+  process (`benchmarks.shared_items`); `flush_us` of the largest number of engines. `also`: the same
+  by name for further data sets.
 """
 
 from __future__ import annotations
@@ -53,12 +54,11 @@ from engine.datasets import Dataset, Synthetic, open_dataset
 from engine.evaluation.measures import percentiles
 from engine.evaluation.provenance import provenance
 from engine.events import Interaction
-from engine.sharing.delta import LEARNT
 from streams.brokers import KafkaServer
 from streams.settings_io import load_settings
+from streams.tools.planning.telling import telling
 from streams.tools.torture.account import read_all
 from streams.tools.torture.traffic import Subscriber
-from streams.worker.item_deltas import most_rows, seconds_between
 
 PARTITIONS = 4
 WARM_UP_EVENTS = 4_000
@@ -66,8 +66,6 @@ WORKERS = (8, 16, 32, 64)
 LOAD = 0.8
 SIMULATED_EVENTS = 10_000
 IDLE_SECONDS = 3.0
-KINDS = len(LEARNT) + 2
-"""Kinds of rows that a delta bounds: learnt tables, biases, transitions."""
 _TELL, _DONE = -1, -2
 console = Console(stderr=True)
 
@@ -76,6 +74,10 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="a data set; else an invented stream")
+    parser.add_argument(
+        "--also", type=Path, nargs="+", default=[],
+        help="data sets of which the quality with shared items is measured, too",
+    )  # fmt: skip
     parser.add_argument("--events", type=int, default=20_000, help="events of a backlog")
     parser.add_argument("--rounds", type=int, default=3, help="one worker and two, in turns")
     parser.add_argument("--engines", type=int, nargs="+", default=[2, 4])
@@ -104,6 +106,12 @@ def main() -> None:
         benches = [Bench(kafka.bootstrap, name, partitions=2) for name in ("moving", "few")]
         moving = moving_users.measure(*benches)
     engines = shared_items.measure(dataset, arguments.events, arguments.engines)
+    engines["large"] = shared_items.large()
+    others = [open_dataset(path, seed=arguments.seed) for path in arguments.also]
+    also = {
+        other.name: shared_items.measure(other, arguments.events, arguments.engines)
+        for other in others
+    }
     measured = {workers: median(found) for workers, found in runs.items()}
     own, both = measured[1]["cpu_us"], measured[2]["cpu_us"]
     following = max(0.0, both - own)
@@ -140,6 +148,7 @@ def main() -> None:
         "flush_us": flush,
         "ndcg_ratio": engines["ndcg_ratio"],
         "engines": engines,
+        "also": also,
         **provenance(f"{dataset.name} ({dataset.format})", arguments.seed),
     }
     text = json.dumps(report, indent=2)
@@ -237,12 +246,9 @@ class Fleet(NamedTuple):
 
 def busiest(workers: int, costs: Costs, delta_seconds: float) -> Fleet:
     """The most that they manage, where each tells as `streams.worker.item_deltas` does."""
-    seconds, share = delta_seconds, 0.0
-    for _ in range(100):  # of rows and interval, each of which depends on the other
-        events = workers * (1 - share) / costs.own
-        told = events / workers * seconds
-        rows = told + min(told * (costs.rows - 1), KINDS * most_rows(workers))
-        seconds = seconds_between(delta_seconds, workers, round(rows))
+    share = 0.0
+    for _ in range(100):  # what they manage and what they tell depend on each other
+        seconds, rows = telling((1 - share) / costs.own, workers, costs.rows, delta_seconds)
         adding = costs.delta + rows * costs.row
         share = (workers - 1) * adding / seconds
     return Fleet(workers * (1 - share) / costs.own, seconds, rows, adding)

@@ -180,6 +180,7 @@ def evaluated(fleet: Fleet, events: Iterable[Interaction]) -> float:
 
 def large() -> dict[str, Any]:
     """The costs of two engines with a large catalogue."""
+    console.print(f"{LARGE:,} items")
     source = Synthetic(LARGE_EVENTS, users=LARGE_EVENTS // 10, items=LARGE, seed=0)
     bare = [(Item(item=item.item), None) for item in source.items()]
     fleet = Fleet(2, EngineSettings(model="gnn"), bare, shares=True)
@@ -191,7 +192,8 @@ def large() -> dict[str, Any]:
 def measure(
     dataset: Dataset, most: int | None, engines: Sequence[int], limit: int = 1 << 30
 ) -> dict[str, Any]:
-    """All that this module measures, on at most so many events; `limit` as of `collect_delta`."""
+    """What this module measures of a data set, of so many events at most; `limit` as of
+    `collect_delta`."""
     settings, encoder = EngineSettings(), TextEncoder()
     catalogue = [
         (item, encoder.encode([text])[0] if (text := item_text(item)) else None)
@@ -210,7 +212,6 @@ def measure(
         costs[str(number)] = fleet.costs()
         alone = evaluated(Fleet(number, settings, catalogue, shares=False), events)
         ndcg[str(number)] = {"shared": round(shared, 5), "apart": round(alone, 5)}
-    console.print(f"{LARGE:,} items")
     return {
         "ndcg": ndcg,
         "ndcg_ratio": {str(n): round(ndcg[str(n)]["shared"] / one, 4) for n in engines},
@@ -229,7 +230,6 @@ def measure(
                 "following_share",
             )
         },
-        "large": large(),
     }
 
 
@@ -248,9 +248,9 @@ def main() -> None:
         if arguments.data
         else Synthetic(20_000, seed=arguments.seed)
     )
-    report = measure(dataset, arguments.events, arguments.engines, arguments.limit) | provenance(
-        f"{dataset.name} ({dataset.format})", arguments.seed
-    )
+    report = measure(dataset, arguments.events, arguments.engines, arguments.limit)
+    report["large"] = large()
+    report |= provenance(f"{dataset.name} ({dataset.format})", arguments.seed)
     text = json.dumps(report, indent=2)
     print(text)
     if arguments.json:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.scale_out import KINDS, LOAD, Costs, busiest, simulate
+from benchmarks.scale_out import LOAD, Costs, busiest, simulate
+from streams.tools.planning.telling import KINDS
 from streams.worker.item_deltas import FOLLOWING_SHARE, LONGEST_SECONDS, most_rows
 
 FREE = Costs(own=1e-3, delta=0.0, row=0.0, rows=1.0)

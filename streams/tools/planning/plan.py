@@ -14,7 +14,7 @@ from typing import Any
 from streams.settings import Settings
 from streams.tools.planning import costs
 from streams.tools.planning.costs import Cost
-from streams.worker.item_deltas import FOLLOWING_SHARE
+from streams.tools.planning.telling import Telling, telling
 
 LOAD = 0.6
 """Of a core, how much of the time a worker is busy at most."""
@@ -41,7 +41,7 @@ class Plan:
     workers
         A core each; 0 if no number of workers manages the events.
     busy
-        Of a worker's core, the share of the time; of which `following` goes to others' events.
+        Of a worker's core, the share of the time; of which `following` goes to others' deltas.
     busy_one_gone
         The same with another worker gone; 0 of a single worker.
     planned
@@ -50,6 +50,9 @@ class Plan:
         Of a worker.
     memory_one_gone_bytes
         Of a worker that has its part of another's users too. What to reserve.
+    delta_seconds, told
+        How long a worker waits from one delta to the next, and the share of the changed rows that
+        are told then: others have a limit of what they read (`streams.worker.item_deltas`).
     delta_bytes_a_second, delta_bytes_served_a_second
         Written to the topic of item deltas by all workers, and read from it by all.
     checkpoint_bytes, checkpoint_seconds, checkpoint_bytes_a_second
@@ -73,6 +76,8 @@ class Plan:
     memory_bytes: float
     memory_one_gone_bytes: float
     items_bytes: float
+    delta_seconds: float
+    told: float
     delta_bytes_a_second: float
     delta_bytes_served_a_second: float
     checkpoint_bytes: float
@@ -94,27 +99,28 @@ class _Load:
     def __init__(self, items: int, delta_seconds: float) -> None:
         self.own, self.telling = costs.OWN_EVENT.at(items), costs.TELLING.at(items)
         self.event_us = self.own.value + costs.OUTSIDE_ENGINE.value
-        self.follow = costs.FOLLOWING.at(items)
+        self.rows = costs.ROWS.at(items)
         self._delta_seconds = delta_seconds
 
-    def following(self, events: float, workers: int) -> float:
-        """Of a core, what others' events take."""
-        return min(self._all_told(events, workers), FOLLOWING_SHARE)
+    def deltas(self, events: float, workers: int) -> Telling:
+        """How each worker tells."""
+        return telling(events / workers, workers, self.rows.value, self._delta_seconds)
 
     def told(self, events: float, workers: int) -> float:
-        """The share that is told of what events change: less where that were too much to follow."""
-        return self.following(events, workers) / self._all_told(events, workers)
+        """The share of the changed rows that are told."""
+        seconds, rows = self.deltas(events, workers)
+        return rows / (events / workers * seconds * self.rows.value)
 
-    def _all_told(self, events: float, workers: int) -> float:
-        others = workers - 1
-        rows = events * others / workers * self.follow.value
-        deltas = others / self._delta_seconds * costs.DELTA.value
-        return (rows + deltas) / 1e6
+    def following(self, events: float, workers: int) -> float:
+        """Of a core, what others' deltas take."""
+        seconds, rows = self.deltas(events, workers)
+        reading = costs.DELTA.value + rows * costs.ROW.value
+        return (workers - 1) * reading / seconds / 1e6
 
     def busy(self, events: float, workers: int) -> float:
         """Of a core, all."""
-        telling = self.telling.value if workers > 1 else 0.0
-        own = events / workers * (self.event_us + telling) / 1e6
+        each = self.event_us + (self.telling.value if workers > 1 else 0.0)
+        own = events / workers * each / 1e6
         return own + self.following(events, workers)
 
     def workers(self, events: float, least: int) -> int:
@@ -173,10 +179,9 @@ def plan(
     users_one_gone = users / max(1, planned - 1)
     state = items_bytes + users_each * user
     bytes_an_event = costs.DELTA_BYTES.at(items)
-    deltas = 0.0
-    if planned > 1:
-        told = load.told(events_per_second, planned)
-        deltas = told * events_per_second * bytes_an_event.value
+    shared = planned > 1
+    told = load.told(events_per_second, planned) if shared else 1.0
+    deltas = told * events_per_second * bytes_an_event.value if shared else 0.0
     file = state * costs.FILE.value
     writing = state / 2**30 * costs.WRITING.value
     found = Plan(
@@ -187,12 +192,14 @@ def plan(
         planned=planned,
         partitions=partitions,
         busy=load.busy(events_per_second, planned),
-        busy_one_gone=load.busy(events_per_second, planned - 1) if planned > 1 else 0.0,
+        busy_one_gone=load.busy(events_per_second, planned - 1) if shared else 0.0,
         following=load.following(events_per_second, planned),
         own_event_us=load.event_us,
         memory_bytes=costs.PROCESS.value + state + windows,
         memory_one_gone_bytes=costs.PROCESS.value + items_bytes + users_one_gone * user + windows,
         items_bytes=items_bytes,
+        delta_seconds=load.deltas(events_per_second, planned).seconds if shared else 0.0,
+        told=told,
         delta_bytes_a_second=deltas,
         delta_bytes_served_a_second=deltas * planned,
         checkpoint_bytes=file,
@@ -205,9 +212,9 @@ def plan(
             "engine.max_items": min(_rounded(items), MOST_KNOWN),
         },
         costs=[
-            load.own, costs.OUTSIDE_ENGINE, load.telling, load.follow, costs.DELTA, bytes_an_event,
-            costs.PROCESS, costs.USER, costs.TAKEN, item, costs.SHARED_ITEM, costs.EVENT_ID,
-            costs.FILE, costs.WRITING, costs.MOVING,
+            load.own, costs.OUTSIDE_ENGINE, load.telling, load.rows, costs.DELTA, costs.ROW,
+            bytes_an_event, costs.PROCESS, costs.USER, costs.TAKEN, item, costs.SHARED_ITEM,
+            costs.EVENT_ID, costs.FILE, costs.WRITING, costs.MOVING,
         ],
     )  # fmt: skip
     found.notes.extend(_notes(found, load, worker.checkpoint_seconds))

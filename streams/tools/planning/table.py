@@ -47,7 +47,9 @@ def _rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield "memory a worker", _size(plan.memory_bytes), f"{_size(plan.items_bytes)} of it for items"
     if several:
         yield "", _size(plan.memory_one_gone_bytes), "when one is gone: reserve this"
-        yield "delta topic", _rate(plan.delta_bytes_a_second), "written, by all workers"
+        told = "" if plan.told > 0.995 else f", {plan.told:.0%} of what changed"
+        yield "deltas", _seconds(plan.delta_seconds), f"from one of a worker to the next{told}"
+        yield "", _rate(plan.delta_bytes_a_second), "written, by all workers"
         yield "", _rate(plan.delta_bytes_served_a_second), "read, by all workers"
     written = f"a file, written in {_seconds(plan.checkpoint_seconds)}"
     yield "checkpoints a worker", _size(plan.checkpoint_bytes), written

@@ -15,6 +15,7 @@ from streams.settings import Settings
 from streams.tools.planning import costs
 from streams.tools.planning.costs import Cost, Curve
 from streams.tools.planning.plan import LOAD, LOAD_ONE_GONE, MOST_KNOWN, plan
+from streams.tools.planning.telling import KINDS, telling
 from streams.worker.item_deltas import (
     DELTA_SECONDS,
     LONGEST_SECONDS,
@@ -70,7 +71,7 @@ def test_memory_is_the_items_and_a_part_of_the_users() -> None:
     assert found.memory_bytes == pytest.approx(own + users / found.workers)
     assert found.memory_one_gone_bytes == pytest.approx(own + users / (found.workers - 1))
     assert found.items_bytes == pytest.approx(items)
-    assert found.delta_bytes_a_second == pytest.approx(2_000 * 112)
+    assert found.delta_bytes_a_second == pytest.approx(2_000 * 155.1)
     assert found.delta_bytes_served_a_second == found.delta_bytes_a_second * found.workers
     assert found.settings["engine.max_users"] >= 1_000_000 / (found.workers - 1)
 
@@ -147,3 +148,20 @@ def test_all_workers_together_tell_no_more_than_readers_can_bear() -> None:
     told = [most_rows(workers) for workers in (1, 2, 64, 1_000)]
     assert told == sorted(told, reverse=True)
     assert told[-1] > 0
+
+
+def test_a_plan_tells_by_the_rule_of_workers() -> None:
+    assert (costs.DELTA.value, costs.ROW.value) == (DELTA_SECONDS * 1e6, ROW_SECONDS * 1e6)
+    for events, workers in ((1.0, 2), (400.0, 5), (150.0, 8)):  # below the limit all is told
+        seconds, rows = telling(events, workers, 10.0, 0.1)
+        assert rows == pytest.approx(10 * events * seconds)
+        assert seconds == pytest.approx(seconds_between(0.1, workers, round(rows)), rel=0.01)
+    seconds, rows = telling(1_500.0, 64, 10.0, 0.1)  # above it the counts, and some of each kind
+    assert seconds == LONGEST_SECONDS
+    assert rows == 1_500 * seconds + KINDS * most_rows(64)
+    few, many = plan(2_000, 10**6, 10**5), plan(20_000, 10**8, 10**7)
+    assert few.told == 1.0
+    assert many.told < 1
+    assert many.delta_bytes_a_second == pytest.approx(20_000 * 155.1 * many.told)
+    assert many.delta_seconds == LONGEST_SECONDS > few.delta_seconds > 0.1
+    assert plan(10, 10, 10).delta_seconds == 0
