@@ -3,21 +3,24 @@ a worker with half of the users needs.
 
 One worker has both partitions of a topic, and all users. It is started anew on its checkpoint.
 Then another starts, with nothing but the store of checkpoints, and gets one of the partitions,
-while events go to both. At last both are killed, and start anew at once. Checkpoints come every
-5 s.
+while events go to both. Then both are killed, and start anew at once; at last one of them is
+stopped, and the other takes its users over. Checkpoints come every 5 s.
 
 - `move_seconds`: from when the group has given the second worker its partition until the first
   answer of it is read.
 - `longest_answer_ms`: what the slowest event from the second worker's start on waited for its
   answer, from send to receive: of the partition that `moved`, and of the one that was `kept`.
+- `leaving_answer_ms`: the same from when a worker of two is stopped: all partitions wait until the
+  group has given them out anew, and those that stay also for the users that the other takes over.
 - `moved_users`: users of the partition that moved.
 - `memory_mb`: resident, of a worker that starts with `all` users, with `half` of them (once the
-  others have left it), and with `few` (but as many items). `user_side_ratio`: what `half` has above
-  `few`, by what `all` has.
+  others have left it), and with `few` (but as many items). `user_side_mb`: what `all` and `half`
+  have above `few`, which is the users; `user_side_ratio`: the one by the other.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -46,7 +49,7 @@ _RATE = 100.0
 _LEAVING_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 5.0
 _BEFORE_SECONDS, _AFTER_SECONDS = 10.0, 15.0
-_PATIENCE_SECONDS = 180.0
+_PATIENCE_SECONDS = 600.0
 
 
 class _Answers:
@@ -109,9 +112,12 @@ def measure(bench: Bench, few: Bench, users: int = USERS) -> dict[str, Any]:
         steps = users / AT_ONCE
         time.sleep(_LEAVING_SECONDS + steps * bench.settings.worker.commit_seconds)
         memory["half"] = (_resident_mb(one) + _resident_mb(other)) / 2
+        leaving = _leave(bench, numbers, users, other)
     above = {name: memory[name] - memory["few"] for name in ("all", "half")}
     return moved | {
+        "leaving_answer_ms": leaving,
         "memory_mb": {name: round(megabytes) for name, megabytes in memory.items()},
+        "user_side_mb": {name: round(megabytes) for name, megabytes in above.items()},
         "user_side_ratio": round(above["half"] / above["all"], 3),
     }
 
@@ -152,6 +158,33 @@ def _move(
     }
 
 
+def _leave(bench: Bench, numbers: count[int], users: int, leaving: Child) -> dict[str, int]:
+    """One of two workers is stopped in order; how long events then waited."""
+    answers = _Answers(bench)
+    everywhere = range(bench.settings.topics.partitions)
+    _trickle(bench, numbers, users, lambda _: {n for n, *_ in answers.seen} == {*everywhere})
+    owners = {n: worker for n, worker, _, _ in answers.seen}
+    stopped = time.monotonic()
+    stopping = threading.Thread(target=leaving.stop)
+    stopping.start()
+
+    def has_one_owner(_passed: float) -> bool:
+        latest = {n: worker for n, worker, _, _ in answers.seen}
+        return len(set(latest.values())) == 1
+
+    _trickle(bench, numbers, users, has_one_owner)
+    _trickle(bench, numbers, users, lambda passed: passed > _AFTER_SECONDS)
+    stopping.join()
+    answers.thread.finish()
+    survivor = answers.seen[-1][1]
+    longest = {"moved": 0.0, "kept": 0.0}
+    for partition, _, moment, took in answers.seen:
+        name = "kept" if owners[partition] == survivor else "moved"
+        if moment > stopped:
+            longest[name] = max(longest[name], took)
+    return {name: round(took) for name, took in longest.items()}
+
+
 def _trickle(
     bench: Bench, numbers: count[int], users: int, is_over: Callable[[float], bool]
 ) -> None:
@@ -160,7 +193,7 @@ def _trickle(
     sent = 0
     while not is_over(time.monotonic() - began):
         if time.monotonic() > began + _PATIENCE_SECONDS:
-            raise TimeoutError("the second worker has not answered")
+            raise TimeoutError("the worker that is to answer has not")
         while sent < (time.monotonic() - began) * _RATE:
             bench.send(bench.settings.topics.interactions, _event(next(numbers), users))
             sent += 1

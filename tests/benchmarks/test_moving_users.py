@@ -18,4 +18,7 @@ def test_half_of_the_users_move_and_are_answered_there(kafka_jars) -> None:
     assert 0 <= found["move_seconds"] < 60
     assert found["longest_answer_ms"].keys() == {"moved", "kept"}
     assert all(took > 0 for took in found["longest_answer_ms"].values())
+    assert found["leaving_answer_ms"].keys() == {"moved", "kept"}
+    assert all(took > 0 for took in found["leaving_answer_ms"].values())
     assert found["memory_mb"].keys() == {"few", "all", "half"}
+    assert found["user_side_mb"].keys() == {"all", "half"}
