@@ -36,11 +36,16 @@ def move_users(source: Knowledge, target: Knowledge, names: Iterable[str]) -> No
     if differing := source.settings.differing_shape(target.settings):
         raise ValueError(f"the engines differ in engine.{', engine.'.join(differing)}")
     numbers = target.items.find_all(source.items.names)
+    knows_all = bool((numbers >= 0).all())
+    target.forget_contest()
     for name in names:
         user = source.users.find(name)
         if user is not None:
             source.purge(user)
-            _meet_items(source, target, user, numbers)
+            if not knows_all:
+                _meet_items(source, target, user, numbers)
+            if (known := target.users.find(name)) is not None:
+                target.clear_user(known)
             _move(source, target, user, target.number_user(name), numbers)
 
 
@@ -59,7 +64,6 @@ def _meet_items(
 def _move(
     source: Knowledge, target: Knowledge, user: int, number: int, numbers: NDArray[np.int32]
 ) -> None:
-    target.clear_user(number)
     _move_items(source.taken, target.taken, user, number, numbers)
     _move_items(source.disliked, target.disliked, user, number, numbers)
     one, other = source.graph.users.arrays, target.graph.users.arrays
