@@ -23,7 +23,8 @@ HUGE_PAGE = 2 << 20
 """Bytes of a huge page on x86-64 and arm64 with pages of 4 KiB."""
 _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
 _MAPS, _PAGES = Path("/proc/self/maps"), Path("/proc/self/pagemap")
-_WORTH_IT = HUGE_PAGE // mmap.PAGESIZE // 8
+_WORTH_IT = HUGE_PAGE // mmap.PAGESIZE // 2
+"""With less of a range, what was freed in it would take more memory again than is in use."""
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) (?:\S+ ){2}0 +(\[heap\])?$")
 """An anonymous mapping, or the heap."""
 
@@ -38,7 +39,7 @@ def advise(array: NDArray[Any]) -> None:
 def collapse() -> int:
     """Have what this process has written be in huge pages again.
 
-    Each range of 2 MiB of which an eighth or more is resident is copied with the process's address
+    Each range of 2 MiB of which half or more is resident is copied with the process's address
     space locked, some 0.3 ms; what is in huge pages already costs nothing. Called in a thread: the
     interpreter's lock is released.
 

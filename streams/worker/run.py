@@ -29,7 +29,7 @@ from streams.web.server import serve
 from streams.web.workers import Workers, address_of
 from streams.worker.app import Worker
 from streams.worker.health import Health
-from streams.worker.process_memory import map_large_arrays
+from streams.worker.process_memory import give_back, map_large_arrays
 from streams.worker.topic_watch import TopicWatch, grow_outputs
 from streams.worker.watchdog import EXIT_STATUS, Watchdog
 
@@ -56,6 +56,7 @@ def run(settings: Settings) -> None:
     worker.catch_up()
     # What is here now stays: the collector need not look at it again while events wait.
     gc.freeze()
+    give_back()  # what loading kernels and state took meanwhile
     if worker.checkpoints is not None:
         # Before the first fork; some 2 s of another thread's time for a gigabyte.
         threading.Thread(target=huge_pages.collapse, name="huge-pages", daemon=True).start()

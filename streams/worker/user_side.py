@@ -16,6 +16,7 @@ from streams.messages.state_mark import StepKind
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.engine_thread import EngineThread
 from streams.worker.partition import Partition
+from streams.worker.process_memory import give_back
 from streams.worker.stores import SUFFIX, Stored
 
 log = logging.getLogger("millrace.worker")
@@ -70,6 +71,10 @@ class UserSide:
         Blocks while files are read. For another thread than the engine's.
         """
         self._thread.do(partial(self.assign, set(numbers)))
+        self._load_users(numbers)
+        give_back()  # what files took while they were read
+
+    def _load_users(self, numbers: Collection[int]) -> None:
         loaded: dict[Stored, Checkpoint | None] = {}
         for number in sorted(numbers):
             partition = self._partitions[number]
@@ -129,5 +134,5 @@ class UserSide:
         self.note("forgot", 0, 0, "")
         leaving, self._leaving = self._leaving[:AT_ONCE], self._leaving[AT_ONCE:]
         self._engine.leave(leaving)
-        if not self._leaving:
-            self._engine.compact_users()
+        if not self._leaving and self._engine.compact_users():
+            give_back()

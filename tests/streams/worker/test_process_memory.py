@@ -1,4 +1,4 @@
-"""What large arrays took is given back when they are freed."""
+"""Memory that is freed goes back to the system, and not into a heap with holes."""
 
 from __future__ import annotations
 
@@ -34,3 +34,28 @@ def test_no_large_array_lies_in_the_heap_after_others_were_freed() -> None:
         [sys.executable, "-c", AFTER_OTHERS_WERE_FREED], check=True, capture_output=True, text=True
     )
     assert said.stdout.split() == ["True", "False"]
+
+
+WITH_HOLES = """
+import re
+from pathlib import Path
+from streams.worker.process_memory import give_back
+
+def resident_kb():
+    return int(re.search(r"Rss: +([0-9]+)", Path("/proc/self/smaps_rollup").read_text())[1])
+
+held = [bytearray(50_000) for _ in range(2_000)]
+kept = held[::20]  # some are between those that are freed
+del held
+before = resident_kb()
+give_back()
+print(before - resident_kb())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_holes_of_a_heap_are_given_back() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", WITH_HOLES], check=True, capture_output=True, text=True
+    )
+    assert int(said.stdout) > 50_000
