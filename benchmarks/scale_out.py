@@ -24,8 +24,9 @@ tell of theirs, which takes `FOLLOWING_SHARE` of its time at most (`streams.work
   broker, which serves each delta to W readers. What a delta and its rows cost is measured in this
   process (`flush_us`).
 - `own_feedback_other_worker_ms`, `item_freshness_ms`: `benchmarks.through_workers`.
-- `move_seconds`, `longest_answer_ms`, `memory_mb`, `user_side_ratio`: `benchmarks.moving_users`, on
-  a Kafka that waits 3 s for more members of a new group, which is its default.
+- `move_seconds`, `longest_answer_ms`, `leaving_answer_ms`, `memory_mb`, `user_side_mb`,
+  `user_side_ratio`: `benchmarks.moving_users`, on a Kafka that waits 3 s for more members of a new
+  group, which is its default.
 - `flush_us`, `ndcg_ratio`, `engines`: quality and costs of engines that share their items in this
   process (`benchmarks.shared_items`); `flush_us` of the largest number of engines. `also`: the same
   by name for further data sets.
@@ -80,6 +81,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--events", type=int, default=20_000, help="events of a backlog")
     parser.add_argument("--rounds", type=int, default=3, help="one worker and two, in turns")
+    parser.add_argument("--users", type=int, default=moving_users.USERS, help="users that move")
     parser.add_argument("--engines", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -104,7 +106,7 @@ def main() -> None:
     console.print("a partition's users move")
     with KafkaServer(properties="group.initial.rebalance.delay.ms=3000\n") as kafka:
         benches = [Bench(kafka.bootstrap, name, partitions=2) for name in ("moving", "few")]
-        moving = moving_users.measure(*benches)
+        moving = moving_users.measure(*benches, users=arguments.users)
     engines = shared_items.measure(dataset, arguments.events, arguments.engines)
     engines["large"] = shared_items.large()
     others = [open_dataset(path, seed=arguments.seed) for path in arguments.also]
