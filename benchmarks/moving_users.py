@@ -1,10 +1,13 @@
 """What it takes to move a partition's users to a worker that has never seen them, and what memory
 a worker with half of the users needs.
 
+    python -m benchmarks.moving_users [--users 50000] [--json FILE]
+
 One worker has both partitions of a topic, and all users. It is started anew on its checkpoint.
 Then another starts, with nothing but the store of checkpoints, and gets one of the partitions,
 while events go to both. Then both are killed, and start anew at once; at last one of them is
-stopped, and the other takes its users over. Checkpoints come every 5 s.
+stopped, and the other takes its users over. Checkpoints come every 5 s. Kafka waits 3 s for more
+members of a new group, which is its default.
 
 - `move_seconds`: from when the group has given the second worker its partition until the first
   answer of it is read.
@@ -20,18 +23,23 @@ stopped, and the other takes its users over. Checkpoints come every 5 s.
 
 from __future__ import annotations
 
+import argparse
+import json
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psutil
 from confluent_kafka import OFFSET_END, TopicPartition
 
 from benchmarks.end_to_end import Bench
+from engine.evaluation.provenance import provenance
 from engine.events import Interaction
+from streams.brokers import KafkaServer
 from streams.kafka import clients
 from streams.kafka.group import Group
 from streams.kafka.partitioner import partition_of
@@ -50,6 +58,26 @@ _LEAVING_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 5.0
 _BEFORE_SECONDS, _AFTER_SECONDS = 10.0, 15.0
 _PATIENCE_SECONDS = 600.0
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--users", type=int, default=USERS)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    report = run(arguments.users) | provenance(f"{arguments.users:,} invented users", 0)
+    text = json.dumps(report, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+
+
+def run(users: int = USERS) -> dict[str, Any]:
+    """All figures, with a Kafka of its own."""
+    with KafkaServer(properties="group.initial.rebalance.delay.ms=3000\n") as kafka:
+        benches = [Bench(kafka.bootstrap, name, partitions=2) for name in ("moving", "few")]
+        return measure(*benches, users=users)
 
 
 class _Answers:
@@ -75,7 +103,7 @@ class _Answers:
         self.seen.append((message.partition() or 0, worker, time.monotonic(), took))
 
 
-def measure(bench: Bench, few: Bench, users: int = USERS) -> dict[str, Any]:
+def measure(bench: Bench, few: Bench, users: int) -> dict[str, Any]:
     """All figures.
 
     Parameters
@@ -222,3 +250,7 @@ def _user(number: int, users: int) -> str:
 
 def _resident_mb(child: Child) -> float:
     return float(psutil.Process(child.pid).memory_info().rss / 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,8 +25,7 @@ tell of theirs, which takes `FOLLOWING_SHARE` of its time at most (`streams.work
   process (`flush_us`).
 - `own_feedback_other_worker_ms`, `item_freshness_ms`: `benchmarks.through_workers`.
 - `move_seconds`, `longest_answer_ms`, `leaving_answer_ms`, `memory_mb`, `user_side_mb`,
-  `user_side_ratio`: `benchmarks.moving_users`, on a Kafka that waits 3 s for more members of a new
-  group, which is its default.
+  `user_side_ratio`: `benchmarks.moving_users`.
 - `flush_us`, `ndcg_ratio`, `engines`: quality and costs of engines that share their items in this
   process (`benchmarks.shared_items`); `flush_us` of the largest number of engines. `also`: the same
   by name for further data sets.
@@ -104,9 +103,7 @@ def main() -> None:
         bench = Bench(kafka.bootstrap, "through", partitions=PARTITIONS)
         known_through_others = through_workers.measure(bench, free_ports(2))
     console.print("a partition's users move")
-    with KafkaServer(properties="group.initial.rebalance.delay.ms=3000\n") as kafka:
-        benches = [Bench(kafka.bootstrap, name, partitions=2) for name in ("moving", "few")]
-        moving = moving_users.measure(*benches, users=arguments.users)
+    moving = moving_users.run(arguments.users)
     engines = shared_items.measure(dataset, arguments.events, arguments.engines)
     engines["large"] = shared_items.large()
     others = [open_dataset(path, seed=arguments.seed) for path in arguments.also]
