@@ -180,6 +180,8 @@ def one_line_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fail(f"{error.filename or 'what was being written'} is cut short: {error.strerror}", 2)
         if error.filename is None:
             if error.errno != errno.ENOENT or "temporary directory" not in str(error):
                 raise
