@@ -200,7 +200,8 @@ def _read_tables(path: Path, users: int, items: int) -> Tables:
     try:
         for name in _QUANTISED:
             if f"{name}_scale" in held:
-                held[name] = held[name].astype(np.float32) * held.pop(f"{name}_scale")[:, None]
+                with np.errstate(over="ignore"):  # told below
+                    held[name] = held[name].astype(np.float32) * held.pop(f"{name}_scale")[:, None]
         tables = Tables(**held)
         (width,), (texts, encoded) = tables.rows.shape[1:], tables.text_basis.shape
     except (TypeError, ValueError, LookupError) as error:

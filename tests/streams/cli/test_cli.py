@@ -158,12 +158,14 @@ def test_topics_are_created_and_checked(settings: Callable[..., Settings]) -> No
 
 @pytest.fixture(scope="module")
 def answered(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three answers and a dead letter of a worker that has ended."""
+    """Three answers and a dead letter of a worker that has ended, behind what is no answer."""
     path = one_partition(settings_on(kafka, tmp_path_factory.mktemp("answered")), kafka)
+    path.producer.produce(path.names.recommendations, b"no answer", b"ann", 0)
+    path.flush()
     with path.worker():
         path.send_bytes(b"rubbish")
         path.send(*(interaction(n) for n in range(3)))
-        path.answers(3)
+        path.read(path.names.recommendations, 4)
         path.read(path.names.dead_letters, 1)
     return path
 
