@@ -50,7 +50,7 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
     except ValidationError as error:
         lines = [_told(e["loc"], e["input"], e["msg"]) for e in error.errors()]
         raise SettingsError("; ".join(lines)) from None
-    except TOMLDecodeError as error:
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config or 'millrace.toml'}: {error}") from None
 
 

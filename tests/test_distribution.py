@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -71,8 +72,9 @@ def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     return home / "bin"
 
 
-def run(command: list[str | Path], folder: Path) -> str:
+def run(command: list[str | Path], folder: Path, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= variables
     done = subprocess.run(
         command, cwd=folder, env=environment, check=False, capture_output=True, text=True,
         timeout=540,  # kernels are compiled for the new environment, on a busy machine
@@ -110,6 +112,26 @@ def test_the_installed_command_runs_the_demo_on_a_file(installed: Path, tmp_path
     options = ["--data", tmp_path, "--events", "100"]
     told = run([installed / "millrace", "demo", *options], tmp_path)
     assert "100 events in = 100 recommendations + 0 dead letters + 0 duplicates" in told
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not shutil.which("uvx"), reason="uv is not here")
+def test_uvx_runs_the_demo_of_the_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """It resolves what the wheel says that it needs, with a registry's packages."""
+    tool = ["uvx", "--python", sys.executable, "--from", built[1], "millrace"]
+    told = run([*tool, "demo", "--events", "100"], tmp_path)
+    assert "100 events in = 100 recommendations + 0 dead letters + 0 duplicates" in told
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not shutil.which("pipx"), reason="pipx is not here")
+def test_pipx_installs_the_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+    home = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    run(["pipx", "install", "--python", sys.executable, built[1]], tmp_path, **home)
+    told = run([tmp_path / "bin/millrace", "--version"], tmp_path)
+    assert told.startswith(f"millrace {PROJECT['version']}, Python ")
 
 
 def test_no_page_and_no_message_installs_a_stranger_s_package() -> None:

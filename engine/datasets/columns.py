@@ -77,7 +77,6 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "event_id": EVENT_ID,
 }  # fmt: skip
 """The roles that `--columns` may name, and the usual names of their columns."""
-_SAID = {"timestamp": "time"}
 
 
 def normal(name: str) -> tuple[str, ...]:

@@ -55,7 +55,8 @@ class Dataset(ABC):
     format: str
 
     def __init__(self, name: str, path: Path | None = None, *, strict: bool = False) -> None:
-        self.name = name
+        # It may be the name of a file in somebody's archive, and is printed.
+        self.name = "".join(c if c.isprintable() else " " for c in name)
         self.path = path
         self.problems = Problems(strict=strict)
         self.count: int | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -91,7 +92,7 @@ def _few(report: dict[str, Any]) -> str | None:
 
 def print_evaluation(console: Console, report: dict[str, Any]) -> None:
     """The report as two tables, and lines on what was read and where it comes from."""
-    quality = Table(box=box.SIMPLE, title=report["data"], title_justify="left")
+    quality = Table(box=box.SIMPLE, title=escape(report["data"]), title_justify="left")
     for column in ("", "NDCG@10", "HR@10", "MRR@10", "queries"):
         quality.add_column(column, justify="right" if column else "left")
     rows = {"whole stream": report} | {

@@ -241,15 +241,17 @@ def _packed(array: NDArray[np.generic]) -> bytes:
 
 def _read(message: bytes) -> _Message:
     try:
-        size = zstd.get_frame_info(message).decompressed_size
-        if size is None or size > _LARGEST:
-            raise DeltaError(f"the message says that it has {size} bytes, unpacked")
-        unpacked = zstd.decompress(message)
+        packed = zstd.ZstdDecompressor()
+        unpacked = packed.decompress(message, _LARGEST)
+        if not packed.eof or packed.unused_data:
+            raise DeltaError(
+                f"the message is damaged: no frame of at most {_LARGEST} bytes, unpacked"
+            )
         version = msgspec.msgpack.decode(unpacked, type=list[msgspec.Raw])[:1]
         if version and (found := msgspec.msgpack.decode(version[0])) != VERSION:
             raise DeltaError(f"version: {found!r}; this Millrace reads version {VERSION}")
         return msgspec.msgpack.decode(unpacked, type=_Message)
-    except (zstd.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zstd.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DeltaError(f"the message is damaged: {error}") from None
 
 

@@ -124,7 +124,7 @@ def read_state(
             engine = make(msgspec.json.decode(saved.metadata["settings"], type=dict[str, Any]))
         except SavedStateError:
             raise
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise SavedStateError(f"{path}: its settings are not understood: {reason}") from error
         partly = users_only and version == VERSION  # migrations take whole files
@@ -159,7 +159,7 @@ def read_notes(path: Path, type_: type[Notes]) -> Notes:
         notes = saved.json(_NOTES)
     try:
         return msgspec.json.decode(notes, type=type_)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SavedStateError(f"{path}: its notes are not understood: {error}") from error
 
 

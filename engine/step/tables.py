@@ -14,7 +14,6 @@ from numba.core import types
 from numba.experimental import structref
 from numpy.typing import NDArray
 
-from engine.arrays import grown
 from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
 from engine.features.cooccurrence import Pass
@@ -223,13 +222,6 @@ _structref.define_constructor(Held, _HeldType, ["tables"])
 def hold(tables):  # type: ignore[no-untyped-def]
     """Hand the tables over: a `Held`."""
     return Held(tables)  # type: ignore[no-untyped-call]
-
-
-def every_item(every: NDArray[np.int32], items: int) -> NDArray[np.int32]:
-    """0, 1, 2, ... for at least that many items."""
-    if len(every) >= items:
-        return every
-    return np.arange(len(grown(every, items)), dtype=np.int32)
 
 
 Hold = Any

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from engine.state.container import open_regular
 from engine.training.recipe import Recipe
 
 VERSION = 1
@@ -82,6 +83,8 @@ class Tables:
 
 _QUANTISED = ("rows", "outputs")
 """Tables that an INT8 model keeps in 8 bits with a scale for each row."""
+_PLACES = ("edges", "starts")
+"""Tables of whole numbers; all others are of float32."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,7 @@ def read_folder(path: Path) -> Folder:
     TrainedModelError
         If it is no model folder, is of another version, or a file of it is missing or damaged.
     """
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TrainedModelError(f"{path}: no model folder: {MANIFEST}: {error}") from None
+    manifest = _read_json(path, MANIFEST, "no model folder")
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise TrainedModelError(f"{path}: no model folder: {MANIFEST} is not of one")
     if manifest.get("version") != VERSION:
@@ -161,11 +161,33 @@ def read_folder(path: Path) -> Folder:
     except ValidationError as error:
         reason = " ".join(str(error).split())
         raise TrainedModelError(f"{path}: its recipe is not understood: {reason}") from None
-    ids = json.loads((path / IDS).read_text())
-    return Folder(path, recipe, ids["users"], ids["items"], _read_tables(path, ids))
+    users, items = _read_ids(path)
+    return Folder(path, recipe, users, items, _read_tables(path, len(users), len(items)))
 
 
-def _read_tables(path: Path, ids: dict[str, list[str]]) -> Tables:
+def _read_ids(path: Path) -> tuple[list[str], list[str]]:
+    ids = _read_json(path, IDS, "damaged")
+    try:
+        users, items = ids["users"], ids["items"]
+        whole = all(isinstance(name, str) for name in (*users, *items))
+        sound = whole and len({*users}) == len(users) and len({*items}) == len(items)
+    except (TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise TrainedModelError(f"{path}: {IDS}: not the ids of users and items, each once")
+    return users, items
+
+
+def _read_json(path: Path, name: str, otherwise: str) -> Any:
+    """What a JSON file of the folder says; raises `TrainedModelError` if it is none."""
+    try:
+        with open_regular(path / name) as file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainedModelError(f"{path}: {otherwise}: {name}: {error}") from None
+
+
+def _read_tables(path: Path, users: int, items: int) -> Tables:
     try:
         with np.load(path / ARRAYS, allow_pickle=False) as arrays:
             _check_sizes(path / ARRAYS)
@@ -175,20 +197,23 @@ def _read_tables(path: Path, ids: dict[str, list[str]]) -> Tables:
             raise
         reason = " ".join(str(error).split())[:200]
         raise TrainedModelError(f"{path}: {ARRAYS}: not arrays: {reason}") from None
-    for name, table in held.items():
-        if table.dtype.kind == "f" and not np.isfinite(table).all():
-            raise TrainedModelError(f"{path}: {ARRAYS}: {name} holds what is no number")
-    for name in _QUANTISED:
-        if f"{name}_scale" in held:
-            held[name] = held[name].astype(np.float32) * held.pop(f"{name}_scale")[:, None]
     try:
+        for name in _QUANTISED:
+            if f"{name}_scale" in held:
+                with np.errstate(over="ignore"):  # told below
+                    held[name] = held[name].astype(np.float32) * held.pop(f"{name}_scale")[:, None]
         tables = Tables(**held)
-    except TypeError as error:
+        (width,), (texts, encoded) = tables.rows.shape[1:], tables.text_basis.shape
+    except (TypeError, ValueError, LookupError) as error:
         raise TrainedModelError(f"{path}: {ARRAYS}: not the tables of a model: {error}") from None
-    users, items, width = len(ids["users"]), len(ids["items"]), tables.rows.shape[-1]
+    for name, table in held.items():
+        if name not in _PLACES and (table.dtype != np.float32 or not np.isfinite(table).all()):
+            raise TrainedModelError(f"{path}: {ARRAYS}: {name} holds what is no number")
     expected = {
         "rows": (items * len(LEVELS), width), "users": (users, width), "outputs": (items, width),
-        "like_bias": (items,), "take_bias": (items,), "user_bias": (users,), "starts": (users + 1,),
+        "like_bias": (items,), "take_bias": (items,), "user_bias": (users,),
+        "texts": (items, texts), "text_mean": (encoded,), "text_rows": (2, texts, width),
+        "starts": (users + 1,),
     }  # fmt: skip
     for name, shape in expected.items():
         found = getattr(tables, name).shape

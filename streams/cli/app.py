@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from streams.cli import doctor, forget, health, paper, past, plan, research, stream, training
@@ -14,6 +18,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"millrace {version('millrace-recommender')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(stream.demo)
 app.command()(stream.worker)
 app.command()(stream.replay)

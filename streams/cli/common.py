@@ -162,13 +162,6 @@ def write_json(file: Path | None, report: dict[str, Any]) -> None:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the command with one line for an error that the user can fix; raise any other."""
-    from confluent_kafka import KafkaException  # noqa: PLC0415
-
-    from engine.datasets import DatasetError  # noqa: PLC0415
-    from engine.propagation import BackendError  # noqa: PLC0415
-    from engine.trained.folder import TrainedModelError  # noqa: PLC0415
-    from engine.training import RecipeError, TrainingError  # noqa: PLC0415
-    from streams.brokers import BrokerError  # noqa: PLC0415
 
     def fail(message: object, status: int) -> NoReturn:
         if writes_json():
@@ -177,29 +170,52 @@ def one_line_errors() -> Iterator[None]:
             err.print(f"[red]millrace:[/] {escape(printable(str(message)))}", highlight=False)
         raise typer.Exit(status) from None
 
-    from streams.tools.demo import DemoError  # noqa: PLC0415
-    from streams.tools.past.error import PastError  # noqa: PLC0415
-
-    wrong = (
-        SettingsError, DatasetError, BrokerError, BackendError,
-        TrainedModelError, RecipeError, TrainingError, PastError,
-    )  # fmt: skip
     try:
         yield
-    except wrong as error:
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except SettingsError as error:
         fail(error, 2)
-    except DemoError as error:
-        fail(error, 1)
-    except KafkaException as error:
-        fail(f"Kafka: {error.args[0].str() or error.args[0].name()}", 1)
     except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fail(f"{error.filename or 'what was being written'} is cut short: {error.strerror}", 2)
         if error.filename is None:
             if error.errno != errno.ENOENT or "temporary directory" not in str(error):
                 raise
             fail(f"{error.strerror}; set TMPDIR to a folder that can be written", 2)
         fail(f"{error.filename}: {error.strerror}; name another file or folder", 2)
+    except Exception as error:
+        if (ending := _message_and_status(error)) is None:
+            raise
+        fail(*ending)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _message_and_status(error: Exception) -> tuple[str, int] | None:
+    """What ends a command of an error that the user can fix; None of any other."""
+    # Imported once there is an error: numba and Kafka's client take longer than most commands.
+    from confluent_kafka import KafkaException  # noqa: PLC0415
+
+    from engine.datasets import DatasetError  # noqa: PLC0415
+    from engine.propagation import BackendError  # noqa: PLC0415
+    from engine.trained.folder import TrainedModelError  # noqa: PLC0415
+    from engine.training import RecipeError, TrainingError  # noqa: PLC0415
+    from streams.brokers import BrokerError  # noqa: PLC0415
+    from streams.tools.demo import DemoError  # noqa: PLC0415
+    from streams.tools.past.error import PastError  # noqa: PLC0415
+
+    wrong = (
+        DatasetError, BrokerError, BackendError, TrainedModelError, RecipeError, TrainingError,
+        PastError,
+    )  # fmt: skip
+    if isinstance(error, wrong):
+        return str(error), 2
+    if isinstance(error, DemoError):
+        return str(error), 1
+    if isinstance(error, KafkaException):
+        return f"Kafka: {error.args[0].str() or error.args[0].name()}", 1
+    return None

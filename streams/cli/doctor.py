@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import typer
 
@@ -36,7 +38,7 @@ def doctor(
         for finding in examine(effective_settings(config, set_, broker)):
             failed = failed or finding.state == "fail"
             if json_lines:
-                print(msgspec.json.encode(finding).decode(), flush=True)
+                print(json.dumps(msgspec.to_builtins(finding)), flush=True)
                 continue
             out.print(f"{finding.state:<5}", style=_COLOURS[finding.state], end="")
             told = printable(f"{finding.subject}: {finding.text}")

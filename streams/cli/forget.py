@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from streams.cli.asking import ask_worker, refusal
 from streams.cli.common import (
     BrokerFlag,
     ConfigFlag,
@@ -86,21 +85,10 @@ def _ask(settings: Settings, users: list[str]) -> None:
 
 
 def _status(settings: Settings) -> dict[str, Any]:
-    web = settings.web
-    if not web.port:
-        raise SettingsError("web.port = 0: the worker has no web server to ask")
-    request = urllib.request.Request(web.url("forgetting"))
-    if token := web.token.get_secret_value():
-        request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=5.0) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-    except urllib.error.HTTPError as error:
-        raise SettingsError(json.load(error)["error"]["message"]) from None
-    except OSError as error:
-        why = getattr(error, "reason", error)
-        raise SettingsError(f"no worker answers at {request.full_url}: {why}") from None
+    status, found = ask_worker(settings.web, "forgetting")
+    if status != HTTPStatus.OK:
+        raise SettingsError(refusal(found))
+    return found
 
 
 def _told(found: dict[str, Any]) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
+from http import HTTPStatus
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from streams.cli.asking import NoAnswerError, ask_worker, refusal
 from streams.cli.common import ConfigFlag, SetFlag, effective_settings, err, one_line_errors, out
-from streams.settings import SettingsError
 from streams.tools.printable import printable
 
 
@@ -28,17 +26,13 @@ def health(
     """
     with one_line_errors():
         web = effective_settings(config, set_).web
-        if not web.port:
-            raise SettingsError("web.port = 0: the worker has no web server to ask")
-        address = web.url(f"health/{'live' if live else 'ready'}")
         try:
-            with urllib.request.urlopen(address, timeout=5.0) as answer:
-                out.print(json.load(answer)["status"])
-        except urllib.error.HTTPError as error:
-            reason = escape(printable(str(json.load(error)["reason"])))
-            err.print(f"[red]millrace:[/] {reason}", highlight=False)
-            raise typer.Exit(1) from None
-        except OSError as error:
-            why = getattr(error, "reason", error)
-            err.print(f"[red]millrace:[/] no worker answers at {address}: {why}")
-            raise typer.Exit(1) from None
+            status, answer = ask_worker(web, f"health/{'live' if live else 'ready'}")
+            told = str(answer.get("status")) if status == HTTPStatus.OK else refusal(answer)
+        except NoAnswerError as error:
+            status, told = 0, str(error)
+        if status == HTTPStatus.OK:
+            out.print(escape(printable(told)))
+            return
+        err.print(f"[red]millrace:[/] {escape(printable(told))}", highlight=False)
+        raise typer.Exit(1)

@@ -98,7 +98,7 @@ def demo(
             show_page=webbrowser.open if open_page else None,
         )
         if not err.is_terminal:  # nothing is drawn while it runs
-            run.on_notice = lambda notice: err.print(notice, highlight=False)
+            run.on_notice = lambda notice: err.print(notice, highlight=False, markup=False)
         view = LiveView(run, {item.item: item.title for item in dataset.items()})
         with Live(view, console=err, refresh_per_second=6, transient=True, screen=False):
             report = run.run()

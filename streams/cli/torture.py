@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from streams.cli.common import (
     ConfigFlag,
@@ -21,6 +22,7 @@ from streams.cli.common import (
     out,
     write_json,
 )
+from streams.tools.printable import printable
 
 
 class Delivery(StrEnum):
@@ -92,7 +94,7 @@ def torture(
             with View(run, err):
                 report = run.run()
         except TortureError as error:
-            err.print(f"[red]millrace:[/] {error}", highlight=False)
+            err.print(f"[red]millrace:[/] {escape(printable(str(error)))}", highlight=False)
             raise typer.Exit(1) from None
         print_report(out, report)
         write_json(json_file, report)

@@ -25,6 +25,7 @@ from streams.cli.common import (
     report_problems,
 )
 from streams.settings_io import load_settings
+from streams.tools.printable import printable
 
 
 def train(
@@ -73,10 +74,10 @@ def train(
         out.print(
             f"{output}: {chosen.name}, trained in {report.seconds:.1f} s on "
             f"{len(interactions):,} interactions of {dataset.name}, seed {seed}{loss}",
-            highlight=False,
-        )
+            highlight=False, markup=False,
+        )  # fmt: skip
         for note in report.notes:
-            out.print(f"  {note}", highlight=False)
+            out.print(f"  {printable(note)}", highlight=False, markup=False)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from streams.messages.schemas import Headers
+from streams.messages.validation import UNREADABLE
 
 HEADER = "millrace.state"
 MOST_STEPS = 5_000
@@ -147,7 +148,7 @@ def read_mark(headers: Headers) -> StateMark | None:
     found = dict(headers).get(HEADER)
     try:
         return None if found is None else _DECODER.decode(found)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -92,7 +93,7 @@ class LiveView:
 def print_report(console: Console, report: dict[str, Any], tally: Tally, accounted: bool) -> None:
     """The report at the end."""
     console.print()
-    console.rule(f"[bold]{report['data']}")
+    console.rule(f"[bold]{escape(report['data'])}")
     console.print(_stage_table(tally, None))
     console.print(_quality(tally))
     balance = (

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from streams.kafka import clients
 from streams.messages.schemas import Recommendation
+from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 from streams.tools.replay import SENT_NS
 
@@ -76,7 +77,10 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
                 yield _buried(message)
             else:
                 received_ns = time.time_ns()
-                answer = decoder.decode(message.value() or b"")
+                try:
+                    answer = decoder.decode(message.value() or b"")
+                except UNREADABLE:  # somebody else's
+                    continue
                 of = answer.source
                 source = (of.topic, of.topic_id, of.partition)
                 if answer.source.offset > last.get(source, -1):
@@ -88,7 +92,7 @@ def follow(settings: Settings, from_beginning: bool = False) -> Iterator[Receive
 
 def _end_to_end_ms(message: Message, received_ns: int) -> float | None:
     sent = clients.headers(message).get(SENT_NS, b"")
-    return (received_ns - int(sent)) / 1e6 if sent.isdigit() else None
+    return (received_ns - int(sent)) / 1e6 if sent.isdigit() and len(sent) < 20 else None
 
 
 def _buried(message: Message) -> Buried:

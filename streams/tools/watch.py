@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -42,7 +43,8 @@ def _json_line(message: Received | Buried) -> None:
         line["end_to_end_ms"] = message.end_to_end_ms
     else:
         line = {"dead_letter": message.headers, "bytes": message.size}
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    # ASCII: ids may hold what steers a terminal.
+    sys.stdout.write(json.dumps(line) + "\n")
 
 
 class _Pretty:

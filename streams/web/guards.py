@@ -26,7 +26,6 @@ _MOST_CLIENTS = 4_096
 """Most addresses whose requests are counted: those that asked last."""
 _REFUSED_SECONDS = 0.25
 """Seconds that a refusal for too many requests waits."""
-"""Seconds that a refusal for too many requests waits."""
 
 
 def guards(settings: WebSettings) -> list[Middleware]:

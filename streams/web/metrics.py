@@ -283,6 +283,7 @@ def of_device(work: DeviceWork | None) -> Iterator[Metric]:
         ("host_seconds", work.host_seconds, "Time that this machine waited for the board."),
         ("batches", work.batches, "Batches that the board aggregated."),
         ("targets", work.targets, "Nodes that the board aggregated."),
+        ("calls", work.calls, "Calls to the board over the network."),
         ("sent_bytes", work.bytes_sent, "Bytes of buffers sent to the board."),
         ("received_bytes", work.bytes_received, "Bytes of buffers received from it."),
         ("faults", work.faults, "Times that the board failed; the CPU takes over."),

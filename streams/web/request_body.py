@@ -30,6 +30,8 @@ async def body_of(request: web.Request, settings: WebSettings) -> bytes:
     RefusedRequest
         413 if it is too large, 408 if it does not arrive in time, 400 if it cannot be decompressed,
         415 if it is compressed with anything but gzip or deflate.
+    ConnectionResetError
+        If the client has gone.
     """
     most, seconds = settings.body_bytes, settings.body_seconds
     too_large = RefusedRequest(413, f"the body: at most web.body_bytes = {most} are taken")
@@ -46,6 +48,11 @@ async def body_of(request: web.Request, settings: WebSettings) -> bytes:
         ) from None
     except web.RequestPayloadError as error:
         raise _unreadable(error) from None
+    except RuntimeError:
+        if request.transport is not None:
+            raise
+        # Its connection was closed before this began; aiohttp has no class of its own for it.
+        raise ConnectionResetError from None
     unpacked = _unpacked(sent, request.headers.get("Content-Encoding", ""), most)
     if len(unpacked) > most:
         raise too_large

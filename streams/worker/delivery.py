@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from streams.brokers.errors import BrokerError
 from streams.kafka import clients
 from streams.messages.schemas import Headers, Source
+from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 from streams.worker.durations import Histogram
 
@@ -30,6 +31,8 @@ _PAUSE, _SAY_SECONDS = 0.1, 10.0
 """Seconds between two tries to take a partition over, and between two lines that tell of them."""
 _TAILS = (4, 256, 16_384, 2**62)
 """Sizes of successively larger tails of an output topic that are scanned for our last output."""
+_MOST_OFFSET = 10**18
+"""What says that it answers a later offset is no output of ours: Kafka's have 63 bits."""
 
 
 class Output(NamedTuple):
@@ -245,9 +248,12 @@ def _last(
 
 
 def _source_offset(answer: Message, of: _Input) -> int:
-    source = msgspec.json.decode(answer.value() or b"", type=_Sourced).source
+    try:
+        source = msgspec.json.decode(answer.value() or b"", type=_Sourced).source
+    except UNREADABLE:  # somebody else's: it answers nothing
+        return -1
     same = source.topic == of[0] and source.topic_id in ("", of[1])
-    return source.offset if same else -1
+    return source.offset if same and source.offset < _MOST_OFFSET else -1
 
 
 def _origin_offset(dead_letter: Message, of: _Input) -> int:
@@ -255,7 +261,8 @@ def _origin_offset(dead_letter: Message, of: _Input) -> int:
     same = headers.get("origin.topic") == of[0].encode() and headers.get(
         "origin.topic_id", b""
     ) in (b"", of[1].encode())
-    return int(headers["origin.offset"]) if same else -1
+    offset = headers.get("origin.offset", b"")
+    return int(offset) if same and offset.isdigit() and len(offset) <= 18 else -1
 
 
 class _Sourced(msgspec.Struct):

@@ -29,6 +29,7 @@ from streams.brokers.errors import BrokerError
 from streams.kafka import clients, topics
 from streams.kafka.tail import Change, HandOver, TopicTail
 from streams.messages.state_mark import StepKind
+from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 from streams.worker.counts import Counts
 from streams.worker.ledger import Ledger, Ranges
@@ -81,7 +82,7 @@ class Header(msgspec.Struct, omit_defaults=True):
         """That of a message; None if it has none that can be read."""
         try:
             return msgspec.json.decode(clients.headers(message)[_HEADER], type=cls)
-        except (KeyError, msgspec.MsgspecError):
+        except (KeyError, *UNREADABLE):
             return None
 
 

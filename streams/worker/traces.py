@@ -79,7 +79,9 @@ class Traces:
         Headers
             The same, in which `traceparent` names our span if there is one.
         """
-        carrier = {name: value.decode("latin-1") for name, value in headers if name in TRACING}
+        carrier = {
+            name: (value or b"").decode("latin-1") for name, value in headers if name in TRACING
+        }
         if not carrier:
             return headers
         context = self._propagator.extract(carrier)

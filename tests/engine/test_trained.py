@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import threading
 import zipfile
@@ -22,6 +23,7 @@ from engine.trained import TrainedModel, TrainedModelError
 from engine.trained.folder import (
     ARRAYS,
     ENCODER,
+    IDS,
     LEVELS,
     MANIFEST,
     TOKENIZER,
@@ -216,6 +218,13 @@ def test_quantisation_errs_by_half_a_step_at_most() -> None:
         (lambda f: edited(f, files={}), "does not name its files"),
         (lambda f: edited(f, recipe={"name": "x"}), "recipe is not understood"),
         (lambda f: named(f, "../outside"), "../outside is missing"),
+        (lambda f: piped(f / MANIFEST), "model.json: not a file"),
+        (lambda f: (f / MANIFEST).write_text("[" * 100_000), "no model folder"),
+        (lambda f: with_ids(f, "[" * 100_000), "ids.json: maximum recursion depth"),
+        (lambda f: with_ids(f, "\udcff"), "damaged: ids.json"),
+        (lambda f: with_ids(f, "[]"), "ids.json: not the ids"),
+        (lambda f: with_ids(f, '{"users": [[1]], "items": []}'), "ids.json: not the ids"),
+        (lambda f: with_ids(f, '{"users": ["a", "a"], "items": []}'), "each once"),
     ],
 )
 def test_what_is_damaged_is_told_in_a_line(harm, says: str, tmp_path: Path) -> None:
@@ -230,6 +239,16 @@ def test_what_is_damaged_is_told_in_a_line(harm, says: str, tmp_path: Path) -> N
 def edited(folder: Path, **fields: object) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps(manifest | fields))
+
+
+def piped(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def with_ids(folder: Path, text: str) -> None:
+    (folder / IDS).write_text(text, errors="surrogateescape")
+    seal(folder, recipe())
 
 
 def named(folder: Path, name: str) -> None:
@@ -260,10 +279,31 @@ def starts_that_fall(arrays: dict[str, np.ndarray]) -> None:
     arrays["starts"][1] = 2**40
 
 
+def scales_that_overflow(arrays: dict[str, np.ndarray]) -> None:
+    arrays["rows"] = np.full_like(arrays["rows"], 127, np.int8)
+    arrays["rows_scale"] = np.full(len(arrays["rows"]), 3e38, np.float32)
+
+
+def words(arrays: dict[str, np.ndarray]) -> None:
+    arrays["take_bias"] = arrays["take_bias"].astype(str)
+
+
+def another_text(arrays: dict[str, np.ndarray]) -> None:
+    arrays["text_rows"] = arrays["text_rows"][:, 1:]
+
+
+def no_basis(arrays: dict[str, np.ndarray]) -> None:
+    arrays["text_basis"] = np.float32(0)
+
+
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
         (no_numbers, "outputs holds what is no number"),
+        (scales_that_overflow, "rows holds what is no number"),
+        (words, "take_bias holds what is no number"),
+        (another_text, "text_rows is"),
+        (no_basis, "not the tables of a model"),
         (far_edges, "do not name rows"),
         (starts_that_fall, "do not name rows"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -51,10 +52,12 @@ def step_bars(console: Console) -> Iterator[StepBars]:
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
     """The tables, what is missing and why, and where all of it comes from."""
     for warning in warnings_of(report):
-        console.print(f"[yellow]{warning}")
+        console.print(warning, style="yellow", markup=False)
     for table in tables_of(report):
-        shown = Table(box=box.SIMPLE, title=table.title, title_justify="left", caption=table.note,
-                      caption_justify="left")  # fmt: skip
+        shown = Table(
+            box=box.SIMPLE, title=escape(table.title), title_justify="left",
+            caption=escape(table.note), caption_justify="left",
+        )  # fmt: skip
         for column in table.columns:
             shown.add_column(column, justify="right" if column else "left", no_wrap=not column)
         for row in table.rows:
@@ -62,12 +65,14 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
         console.print(shown)
     for row in report["rows"]:
         for note in row["notes"]:
-            console.print(f"[dim]{row['recipe']}:[/] {note}", highlight=False)
+            console.print(f"[dim]{escape(row['recipe'])}:[/] {escape(note)}", highlight=False)
         if row["error"]:
-            console.print(f"[red]{row['recipe']} was not measured:[/] {row['error']}")
+            console.print(
+                f"[red]{escape(row['recipe'])} was not measured:[/] {escape(row['error'])}"
+            )
     seeds = ", ".join(str(seed) for seed in report["seeds"])
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
     console.print(
-        f"[dim]{report['data']} (sha256 {report['data_sha256'][:12]}) · seeds {seeds} · "
+        f"[dim]{escape(report['data'])} (sha256 {report['data_sha256'][:12]}) · seeds {seeds} · "
         f"millrace {report['version']} · {report['machine']} · {packages}"
     )

@@ -13,6 +13,7 @@ from streams.kafka import clients
 from streams.kafka.record import headers_of
 from streams.messages.schemas import Model, Source
 from streams.messages.state_mark import StateMark, read_mark
+from streams.messages.validation import UNREADABLE
 from streams.settings import Settings
 
 _NEAR = 500
@@ -138,7 +139,7 @@ class AnswerLog:
     def _answer(self, message: Message) -> Answer | None:
         try:
             given = read_answer(message.value() or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             self._unreadable.add(message.offset() or 0)
             return None
         # What was answered for a topic that was deleted says nothing of one of the same name.

@@ -60,7 +60,7 @@ def _state(found: dict[str, Any]) -> list[tuple[str, str]]:
     model = found["model"]
     starts = ", ".join(start or "an empty engine" for start in found["starts"])
     return [
-        ("model", f"{model['name']} {model['version']} ({model['digest']})"),
+        ("model", escape(f"{printable(model['name'])} {model['version']} ({model['digest']})")),
         ("begun with", escape(printable(starts))),
         ("events applied", f"{found['applied']:,}"),
     ]

@@ -116,9 +116,16 @@ def test_a_delta_of_another_width_is_refused() -> None:
         ItemDelta.decode(made().encode(), WIDTH + 1)
 
 
-def test_a_message_that_would_fill_the_memory_is_refused() -> None:
-    with pytest.raises(DeltaError, match="1073741824 bytes, unpacked"):
-        ItemDelta.decode(zstd.compress(bytes(1 << 30)), WIDTH)
+@pytest.mark.parametrize("before", [b"", zstd.compress(b"x")], ids=["one frame", "two frames"])
+def test_a_message_that_would_fill_the_memory_is_refused(before: bytes) -> None:
+    with pytest.raises(DeltaError, match="no frame of at most 67108864 bytes, unpacked"):
+        ItemDelta.decode(before + zstd.compress(bytes(1 << 30)), WIDTH)
+
+
+@pytest.mark.parametrize("begin", [b"", b"\x95\x01"], ids=["all", "within"])
+def test_a_message_that_is_nested_without_end_is_refused(begin: bytes) -> None:
+    with pytest.raises(DeltaError, match="recursion"):
+        ItemDelta.decode(zstd.compress(begin + b"\x91" * 1_000_000), WIDTH)
 
 
 @hypothesis_settings(max_examples=200, deadline=None)

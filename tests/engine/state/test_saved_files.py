@@ -88,6 +88,18 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path, whole: bytes) -> No
     assert message.startswith("its settings are not understood: ")
 
 
+def test_settings_and_notes_that_are_nested_without_end_are_refused(
+    tmp_path: Path, whole: bytes
+) -> None:
+    header = header_of(whole)
+    header["__metadata__"]["settings"] = '{"k": ' + "[" * 100_000
+    assert "its settings are not understood" in refused(tmp_path, with_header(whole, header))
+    path = tmp_path / "noted"
+    path.write_bytes(with_entry(whole, "notes", b"[" * 100_000))
+    with pytest.raises(SavedStateError, match="its notes are not understood"):
+        saving.read_notes(path, dict)
+
+
 def test_settings_that_are_no_more_are_named(
     tmp_path: Path, whole: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -120,6 +120,24 @@ def test_a_mistake_ends_with_a_line_and_a_status(
     assert "Traceback" not in result.stderr
 
 
+def test_a_full_disk_is_told_in_one_line() -> None:
+    command = [sys.executable, "-m", "streams.cli", "config"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "millrace: what was being written is cut short: No space left on device\n"
+    )
+
+
+def test_a_settings_file_that_is_no_text_is_told_in_one_line(tmp_path: FilePath) -> None:
+    file = tmp_path / "millrace.toml"
+    file.write_bytes(b"k = 1 # \x92")
+    result = millrace("config", "--config", str(file))
+    assert result.exit_code == 2
+    assert f"{file}: 'utf-8' codec can't decode" in " ".join(result.stderr.split())
+
+
 def test_schemas_are_written(tmp_path: FilePath) -> None:
     assert millrace("schemas", str(tmp_path / "out")).exit_code == 0
     schema = json.loads((tmp_path / "out" / "interaction.schema.json").read_text())
@@ -140,12 +158,14 @@ def test_topics_are_created_and_checked(settings: Callable[..., Settings]) -> No
 
 @pytest.fixture(scope="module")
 def answered(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three answers and a dead letter of a worker that has ended."""
+    """Three answers and a dead letter of a worker that has ended, behind what is no answer."""
     path = one_partition(settings_on(kafka, tmp_path_factory.mktemp("answered")), kafka)
+    path.producer.produce(path.names.recommendations, b"no answer", b"ann", 0)
+    path.flush()
     with path.worker():
         path.send_bytes(b"rubbish")
         path.send(*(interaction(n) for n in range(3)))
-        path.answers(3)
+        path.read(path.names.recommendations, 4)
         path.read(path.names.dead_letters, 1)
     return path
 

@@ -6,8 +6,11 @@ import os
 import shlex
 import subprocess
 import sys
+from ast import literal_eval
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 import pytest
 import typer
@@ -137,7 +140,27 @@ _millrace_completion millrace; echo "${COMPREPLY[@]}"
     assert done.stdout.split() == ["evaluate"], script + done.stderr
 
 
-def test_completing_waits_for_no_large_library() -> None:
-    code = f"import sys, streams.cli.app; print(sorted({HEAVY!r} & sys.modules.keys()))"
+def test_the_version_is_told() -> None:
+    told = CliRunner().invoke(app, ["--version"]).output
+    assert told == f"millrace {version('millrace-recommender')}, Python {python_version()}\n"
+
+
+def loaded_by(code: str) -> set[str]:
+    """The large libraries that are imported once a new interpreter has run `code`."""
+    code += f"\nimport sys\nprint(sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    return set(literal_eval(done.stderr.splitlines()[-1]))
+
+
+def test_completing_waits_for_no_large_library() -> None:
+    assert loaded_by("import streams.cli.app") == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["config"], ["schemas", "."], ["health", "--set", "web.port=1"]], ids=" ".join
+)
+def test_a_command_waits_for_no_large_library_that_it_does_not_need(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    code = f"import os; from streams.cli.app import app; os.chdir({str(tmp_path)!r})"
+    assert loaded_by(f"{code}; app({arguments!r}, standalone_mode=False)") == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,9 @@ from streams.cli.logs import log_to_stderr
 from streams.settings import SettingsError
 from streams.tools.demo_view import LiveView
 from streams.tools.printable import printable
+from streams.tools.subscriber import Buried
+from streams.tools.watch import _json_line
+from tests.streams.commands import millrace
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202egnp\u2028[red]x[/red]"
 UNSAFE = "\x1b\x07\r\x9b\u202e\u2028"
@@ -76,3 +80,20 @@ def test_a_command_escapes_what_it_quotes(
     said = capsys.readouterr().err
     assert "owned" in said.replace("\n", "")
     assert not set(UNSAFE) & set(said)
+
+
+def test_json_lines_are_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    _json_line(Buried({"error.message": HOSTILE}, 7))
+    said = capsys.readouterr().out
+    assert said.isascii()
+    assert json.loads(said) == {"dead_letter": {"error.message": HOSTILE}, "bytes": 7}
+
+
+def test_the_name_of_a_file_is_shown_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "log[red]\x1b[2J.csv"
+    rows = [f"u{n % 3},m{n % 7},5,{1_600_000_000 + n}" for n in range(30)]
+    file.write_text("\n".join(["user,item,rating,timestamp", *rows]))
+    done = millrace("evaluate", str(file))
+    assert done.exit_code == 0, done.output
+    assert "log[red] [2J" in done.output
+    assert not set(UNSAFE) & set(done.output)

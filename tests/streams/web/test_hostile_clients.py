@@ -7,7 +7,7 @@ import logging
 import socket
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import msgspec
 import pytest
@@ -58,6 +58,27 @@ def test_idle_connections_make_room_for_others(serving: Callable[..., Served]) -
     assert served.get("/users/u1").status == 200
     assert all(gone(client) for client in idle[:32])
     for client in idle:
+        client.close()
+
+
+def test_connections_that_make_room_before_their_handler_begins_are_no_failure(
+    serving: Callable[..., Served], caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serving(connections=4, body_seconds=0.3)
+    head = b"POST /interactions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{"
+    clients = []
+    for _ in range(300):
+        with suppress(ConnectionError):
+            clients.append(connected(served, head))
+
+    def is_answered() -> bool:
+        with suppress(ConnectionError):
+            return served.get("/users/u1").status == 200
+        return False
+
+    until(is_answered, 60, "places are free")
+    assert not caplog.records
+    for client in clients:
         client.close()
 
 

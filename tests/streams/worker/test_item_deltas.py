@@ -21,7 +21,7 @@ from streams.kafka.stretch import records_between
 from streams.kafka.tail import Change
 from streams.settings import Settings
 from streams.worker.app import Worker
-from streams.worker.item_deltas import _HEADER
+from streams.worker.item_deltas import _HEADER, Header
 from streams.worker.leased import now
 from tests.streams.conftest import Path, interaction
 from tests.streams.waiting import until
@@ -354,6 +354,16 @@ def test_one_partition_shares_nothing(settings: Callable[..., Settings]) -> None
         path.answers(10)
         asyncio.run(asyncio.sleep(1.0))
     assert path.counts()[path.names.item_deltas] == 0
+
+
+def test_a_header_that_is_none_of_ours_is_none(settings: Callable[..., Settings]) -> None:
+    with fleet_on(settings, checkpoints="") as fleet:
+        topic, producer = fleet.path.names.item_deltas, fleet.path.producer
+        for value in (None, b"{", b"[" * 10_000, b'{"x": ' + b"[" * 10_000, b'{"input": "\xff"}'):
+            producer.produce(topic, b"x", headers={_HEADER: value})
+        producer.produce(topic, b"x")
+        fleet.path.flush()
+        assert [Header.of(message) for message in fleet.path.read(topic, 6)] == [None] * 6
 
 
 def test_a_delta_says_its_ranges_where_they_are_read_without_unpacking(

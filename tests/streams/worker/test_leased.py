@@ -109,6 +109,19 @@ def test_without_a_lease_nothing_is_written(path: Path, writers: Writers) -> Non
     writer.close(1)
 
 
+def test_what_others_write_to_the_output_topics_answers_nothing(path: Path) -> None:
+    far = answer(path, 10**30).value
+    for value in (b"no JSON", None, b"[" * 100_000, b'{"source": 7}', b'"\xff"', far):
+        path.producer.produce(path.names.recommendations, value, b"ann", 0)
+    topic = path.names.interactions
+    for offset in (None, b"one", b"9" * 5_000, b"-7"):
+        headers = {"origin.topic": topic, "origin.offset": offset}
+        path.producer.produce(path.names.dead_letters, b"x", b"ann", 0, headers=headers)
+    path.producer.produce(path.names.dead_letters, b"x", b"ann", 0, headers={"origin.topic": topic})
+    path.flush()
+    assert last_written(path.settings, 0, "") == -1
+
+
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 def test_a_new_owner_goes_on_behind_what_is_written(path: Path, writers: Writers) -> None:
     old, new = writers.make(held()), writers.make(held())

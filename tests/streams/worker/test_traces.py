@@ -72,14 +72,16 @@ def test_a_trace_goes_on_through_the_worker_to_its_subscribers(
         for number, parent in enumerate(parents):
             headers = {"traceparent": parent.encode()} if parent else {}
             path.send_bytes(encode(interaction(number)), "ann", headers)
+        # One whose value is null, as Kafka allows.
+        path.send_bytes(encode(interaction(len(parents))), "ann", {"traceparent": None})
         path.flush()
-        answers = path.read(path.names.recommendations, len(parents))
+        answers = path.read(path.names.recommendations, len(parents) + 1)
     # It has ended in order: what was left to send is sent.
     name = f"process {path.names.interactions}"
     [span] = [each for each in collector.spans if each.name == name]
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SENDER)
     told = [clients.headers(answer).get("traceparent", b"").decode() for answer in answers]
-    assert told == [f"00-{TRACE}-{span.span_id.hex()}-01", parents[1], parents[2], ""]
+    assert told == [f"00-{TRACE}-{span.span_id.hex()}-01", parents[1], parents[2], "", ""]
     stages = [each for each in collector.spans if each is not span]
     assert {each.parent_span_id for each in stages} == {span.span_id}
     assert {"decode", "learn", "graph", "rank", "emit"} <= {each.name for each in stages}
