@@ -19,7 +19,7 @@ from engine.recommender import Recommender
 from streams.kafka.record import Record
 from streams.kafka.stretch import records_between
 from streams.messages.schemas import Model
-from streams.messages.state_mark import Cut, Rebuilt, Step
+from streams.messages.state_mark import Cut, Rebuilt, Step, Taken
 from streams.settings import Settings
 from streams.tools.past.beginnings import Beginnings
 from streams.tools.past.delta_log import DeltaLog
@@ -270,7 +270,8 @@ class Fold:
         elif step.kind == "collected":
             shared.deltas.take_out(step.end, int(step.name or 1 << 30))
         elif step.kind == "taken":
-            shared.users.take_in(self._partitions[step.partition], self._beginnings.load(step.name))
+            name = msgspec.json.decode(step.name, type=Taken).name
+            shared.users.take_in(self._partitions[step.partition], self._beginnings.load(name))
         elif step.kind == "told":
             partition = self._partitions[step.partition]
             partition.held, partition.told = True, step.end

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
-from streams.messages.state_mark import Cut
+import msgspec
+
+from streams.messages.state_mark import Cut, Taken
 from streams.tools.past.beginnings import Beginnings, writer_of
 from streams.tools.past.error import PastError
 from streams.tools.past.processes import EarlierError, Process, Processes
@@ -81,37 +84,86 @@ def plan(
     """
     asked = dict(wanted)
     starts: dict[str, tuple[str | None, tuple[int, int]]] = {}
-    order: list[str] = []
+    needs: dict[str, set[str]] = {}
     open_ = list(asked)
     while open_:
         worker = open_.pop()
         process, want = _known(processes, worker), asked[worker]
         start, done, notes = _start(process, beginnings, want)
+        gone = _taken(process, beginnings, want, done)
         if start is not None and notes is None:  # it is no more, or knows too much
-            cut = _cut(processes, process)
-            parent = writer_of(start)
-            theirs = asked.setdefault(parent, Wanted(cut.answers, cut.answers, want.before))
-            theirs.saves[start] = cut
-            theirs.first = min(theirs.first, cut.answers)
-            theirs.end = max(theirs.end, cut.answers)
-            open_.append(parent)
-            first = cut.steps - len(cut.untold)
-            for number, step in enumerate(cut.untold, first):
-                _known(processes, parent).steps.setdefault(number, step)
-        elif start is None or notes is not None:
+            gone.append(Taken(start, _cut(processes, process)))
+        else:
             _check_log(processes, lows, notes)
+        parents = {writer_of(each.name) for each in gone}
+        open_ += [writer_of(each.name) for each in gone if _ask(processes, asked, each, want)]
         if any(processes.begins.values()) and not process.has_all(done[0], want.end):
             raise EarlierError
-        starts[worker] = start, done
-        order = [worker, *(each for each in order if each != worker)]
+        starts[worker], needs[worker] = (start, done), parents - {worker}
     return [
         Rerun(
             processes.by_worker[worker], *starts[worker], asked[worker].end,
             sorted(((cut, name) for name, cut in asked[worker].saves.items()),
                    key=lambda save: (save[0].answers, save[0].steps)),
         )
-        for worker in order
+        for worker in _in_order(needs)
     ]  # fmt: skip
+
+
+def _taken(
+    process: Process, beginnings: Beginnings, want: Wanted, done: tuple[int, int]
+) -> list[Taken]:
+    """The checkpoints from which users came to a process meanwhile, and which are no more or know
+    too much."""
+    saved = max((cut.steps for cut in want.saves.values()), default=0)
+    named = [
+        msgspec.json.decode(step.name, type=Taken)
+        for number, step in process.steps.items()
+        if step.kind == "taken" and number >= done[1] and (step.at < want.end or number < saved)
+    ]
+    there = {each.name: beginnings.notes(each.name) for each in named}
+    return [
+        each for each in named
+        if (notes := there[each.name]) is None or not _is_before(notes, want.before)
+    ]  # fmt: skip
+
+
+def _ask(processes: Processes, asked: dict[str, Wanted], gone: Taken, want: Wanted) -> bool:
+    """Have the process that wrote a checkpoint make it anew; whether that was not asked for yet."""
+    cut, parent = gone.cut, writer_of(gone.name)
+    if cut is None:
+        raise PastError(
+            f"checkpoint {gone.name} is no more, and does not tell where it was cut: choose a "
+            "later range, or keep more from now on (worker.checkpoints_kept)"
+        )
+    theirs = asked.setdefault(parent, Wanted(cut.answers, cut.answers, want.before))
+    if gone.name in theirs.saves:
+        return False
+    theirs.saves[gone.name] = cut
+    theirs.first = min(theirs.first, cut.answers)
+    theirs.end = max(theirs.end, cut.answers)
+    steps = _known(processes, parent).steps
+    for number, step in enumerate(cut.untold, cut.steps - len(cut.untold)):
+        steps.setdefault(number, step)
+    return True
+
+
+def _in_order(needs: Mapping[str, set[str]]) -> list[str]:
+    """Each worker behind those whose checkpoints it needs.
+
+    Raises
+    ------
+    PastError
+        If two need each other's.
+    """
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        raise PastError(
+            f"workers {names} took users over from each other, by checkpoints that are no more: "
+            "choose a later range, or keep more from now on (worker.checkpoints_kept)"
+        ) from None
 
 
 def _start(
