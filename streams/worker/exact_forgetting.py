@@ -52,7 +52,6 @@ _LAST = 64
 """Most events that are learnt in the exchange itself, some .2 ms each: a run of a backlog."""
 _POLL_SECONDS = 0.1
 """How often it is looked whether the process has ended, which is told how far the worker is."""
-_STATE = "state"
 _LOG_END = 2_000
 """Bytes of a failed process's output in which its last line is looked for."""
 
@@ -208,8 +207,7 @@ class ExactForgetting:
             )
         first = self._do(self._position)
         with tempfile.TemporaryDirectory(prefix="millrace-forget-") as folder:
-            self._run(first, Path(folder))
-            file = Path(folder) / _STATE
+            file = self._run(first, Path(folder))
             rebuild = Rebuild.load(self._settings, input_, self._model, file)
         self._do(self._begin_to_keep)
         rebuild.go_on(self._do(self._position))
@@ -222,25 +220,29 @@ class ExactForgetting:
             told.users, first.end, self._seconds, told.rounds[-1].end, pause * 1e3, told.digest,
         )  # fmt: skip
 
-    def _run(self, first: Round, folder: Path) -> None:
-        """Have a process rebuild the state, and tell it how far the worker is."""
-        position = folder / "position"
+    def _run(self, first: Round, folder: Path) -> Path:
+        """Have a process rebuild the state, and tell it how far the worker is; returns the file."""
+        state, position, said = folder / "state", folder / "position", folder / "said"
         self._tell(position)
-        job = msgspec.json.encode(Job(first, str(folder / _STATE), str(position))).decode()
+        job = msgspec.json.encode(Job(first, str(state), str(position))).decode()
         command = [sys.executable, "-m", "streams.worker.rebuild", job]
         environment = os.environ | as_environment(self._settings)
-        said = folder / "said"
         with (
             said.open("wb") as output,
             Child(command, output=output, env=environment, temporary=folder) as child,
         ):
-            while child.running:
+            child.give_way()
+            while True:
+                ended = not child.running  # first: it may write the file and end meanwhile
+                if state.exists():  # it takes its name when it is whole
+                    return state
+                if ended:
+                    break
                 if self._stopping.wait(_POLL_SECONDS):
                     raise _GivenUpError
                 self._tell(position)
-            if child.process.returncode:
-                told = said.read_bytes()[-_LOG_END:].decode(errors="replace").splitlines()
-                raise RuntimeError(f"the rebuilding process failed: {(told or ['no reason'])[-1]}")
+        told = said.read_bytes()[-_LOG_END:].decode(errors="replace").splitlines()
+        raise RuntimeError(f"the rebuilding process failed: {(told or ['no reason'])[-1]}")
 
     def _tell(self, file: Path) -> None:
         """Write how far the worker is; whoever reads it finds a whole file."""

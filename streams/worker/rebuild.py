@@ -7,10 +7,9 @@ the worker then takes it over (`streams.worker.exact_forgetting`).
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -193,26 +192,12 @@ def _who_asked(settings: Settings, input_: Input, model: Model, end: int) -> dic
 
 def main() -> None:
     """Do the job that the command line names, under the settings of the environment."""
-    _give_way()
     job = msgspec.json.decode(sys.argv[1], type=Job)
     settings = load_settings()
     input_ = Input.of(settings)
     rebuild = Rebuild.begin(settings, input_, model_of(settings), job.round)
     _catch_up(rebuild, Path(job.position))
     rebuild.save(Path(job.file))
-
-
-def _give_way() -> None:
-    """Use what others leave of the processors; where they leave nothing, some 0.3 % of one.
-
-    Of Linux, whose idle tasks have the weight 3, and others 1,024. Whoever wakes up there takes an
-    idle task's processor at once; one that is only nice may keep it for some milliseconds, and an
-    event on its way wakes somebody up a dozen times.
-    """
-    os.nice(19)  # for other systems, and where a container must not choose
-    if sys.platform == "linux":
-        with suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _catch_up(rebuild: Rebuild, file: Path) -> None:
