@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 
 import msgspec
 
@@ -38,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Rerun:
-    """A process that does again what it did.
+    """A part of a process's life, done again.
 
     Attributes
     ----------
@@ -49,15 +49,33 @@ class Rerun:
         How many answers and steps are in that.
     end
         Up to how many answers.
-    saves
-        Where the state is saved, in order, under which names.
+    steps
+        And up to how many steps, of a part that ends with a checkpoint; None of a process's last.
+    save
+        The name of that checkpoint.
     """
 
     process: Process
     start: str | None
     done: tuple[int, int]
     end: int
-    saves: list[tuple[Cut, str]]
+    steps: int | None = None
+    save: str = ""
+
+    def has_step(self, number: int) -> bool:
+        """Whether this part does a step of the process."""
+        if self.steps is not None:
+            return self.done[1] <= number < self.steps
+        return self.done[1] <= number and self.process.steps[number].at < self.end
+
+    def taken(self) -> list[Taken]:
+        """The checkpoints from which users came to the process meanwhile."""
+        steps = self.process.steps.items()
+        return [
+            msgspec.json.decode(step.name, type=Taken)
+            for number, step in steps
+            if step.kind == "taken" and self.has_step(number)
+        ]
 
 
 def plan(
@@ -83,49 +101,51 @@ def plan(
         If answers have to be read from an earlier one on.
     """
     asked = dict(wanted)
-    starts: dict[str, tuple[str | None, tuple[int, int]]] = {}
-    needs: dict[str, set[str]] = {}
+    parts: dict[str, list[Rerun]] = {}
     open_ = list(asked)
     while open_:
         worker = open_.pop()
         process, want = _known(processes, worker), asked[worker]
         start, done, notes = _start(process, beginnings, want)
-        gone = _taken(process, beginnings, want, done)
+        parts[worker] = _parts(process, start, done, want, worker in wanted)
+        gone = [
+            each for part in parts[worker] for each in part.taken()
+            if not _is_usable(beginnings.notes(each.name), want.before)
+        ]  # fmt: skip
         if start is not None and notes is None:  # it is no more, or knows too much
             gone.append(Taken(start, _cut(processes, process)))
         else:
             _check_log(processes, lows, notes)
-        parents = {writer_of(each.name) for each in gone}
         open_ += [writer_of(each.name) for each in gone if _ask(processes, asked, each, want)]
         if any(processes.begins.values()) and not process.has_all(done[0], want.end):
             raise EarlierError
-        starts[worker], needs[worker] = (start, done), parents - {worker}
-    return [
-        Rerun(
-            processes.by_worker[worker], *starts[worker], asked[worker].end,
-            sorted(((cut, name) for name, cut in asked[worker].saves.items()),
-                   key=lambda save: (save[0].answers, save[0].steps)),
-        )
-        for worker in _in_order(needs)
-    ]  # fmt: skip
+    return _in_order([part for of_worker in parts.values() for part in of_worker])
 
 
-def _taken(
-    process: Process, beginnings: Beginnings, want: Wanted, done: tuple[int, int]
-) -> list[Taken]:
-    """The checkpoints from which users came to a process meanwhile, and which are no more or know
-    too much."""
-    saved = max((cut.steps for cut in want.saves.values()), default=0)
-    named = [
-        msgspec.json.decode(step.name, type=Taken)
-        for number, step in process.steps.items()
-        if step.kind == "taken" and number >= done[1] and (step.at < want.end or number < saved)
-    ]
-    there = {each.name: beginnings.notes(each.name) for each in named}
-    return [
-        each for each in named
-        if (notes := there[each.name]) is None or not _is_before(notes, want.before)
-    ]  # fmt: skip
+def _parts(
+    process: Process, start: str | None, done: tuple[int, int], want: Wanted, to_its_end: bool
+) -> list[Rerun]:
+    """The life of a process, cut where its state is wanted as a checkpoint: two that took users
+    over from each other can only be done again in turns."""
+    parts = []
+    for name, cut in sorted(want.saves.items(), key=lambda save: (save[1].answers, save[1].steps)):
+        parts.append(Rerun(process, start, done, cut.answers, cut.steps, name))
+        start, done = name, (cut.answers, cut.steps)
+    return [*parts, Rerun(process, start, done, want.end)] if to_its_end else parts
+
+
+def _in_order(parts: list[Rerun]) -> list[Rerun]:
+    """Each part behind those that save what it begins with, or what users come from."""
+    saving = {part.save: number for number, part in enumerate(parts) if part.save}
+    needs = {
+        number: {
+            saving[name]
+            for name in (part.start, *(each.name for each in part.taken()))
+            if name in saving
+        }
+        for number, part in enumerate(parts)
+    }
+    return [parts[number] for number in TopologicalSorter(needs).static_order()]
 
 
 def _ask(processes: Processes, asked: dict[str, Wanted], gone: Taken, want: Wanted) -> bool:
@@ -148,24 +168,6 @@ def _ask(processes: Processes, asked: dict[str, Wanted], gone: Taken, want: Want
     return True
 
 
-def _in_order(needs: Mapping[str, set[str]]) -> list[str]:
-    """Each worker behind those whose checkpoints it needs.
-
-    Raises
-    ------
-    PastError
-        If two need each other's.
-    """
-    try:
-        return list(TopologicalSorter(needs).static_order())
-    except CycleError as error:
-        names = ", ".join(sorted(set(error.args[1])))
-        raise PastError(
-            f"workers {names} took users over from each other, by checkpoints that are no more: "
-            "choose a later range, or keep more from now on (worker.checkpoints_kept)"
-        ) from None
-
-
 def _start(
     process: Process, beginnings: Beginnings, want: Wanted
 ) -> tuple[str | None, tuple[int, int], Notes | None]:
@@ -174,17 +176,18 @@ def _start(
     earliest = min([want.first, *(cut.answers for cut in want.saves.values())])
     for name, notes in beginnings.of(process.worker):
         cut = notes.cut
-        if cut is not None and cut.answers <= earliest and _is_before(notes, want.before):
+        if cut is not None and cut.answers <= earliest and _is_usable(notes, want.before):
             return name, (cut.answers, cut.steps), notes
     if not process.began:
         return None, (0, 0), None
     notes_there = beginnings.notes(process.began)
-    if notes_there is not None and not _is_before(notes_there, want.before):
-        notes_there = None
-    return process.began, (0, 0), notes_there
+    return process.began, (0, 0), notes_there if _is_usable(notes_there, want.before) else None
 
 
-def _is_before(notes: Notes, place: Place | None) -> bool:
+def _is_usable(notes: Notes | None, place: Place | None) -> bool:
+    """Whether a checkpoint is there, and does not know an interaction that it must not."""
+    if notes is None:
+        return False
     if place is None or place[0] not in notes.partitions:
         return True
     return notes.partitions[place[0]].next_offset <= place[1]
