@@ -173,11 +173,14 @@ def _start(
 ) -> tuple[str | None, tuple[int, int], Notes | None]:
     """The checkpoint to begin with, how much of the process is in it, and its notes if it is there
     and knows nothing that it must not."""
-    earliest = min([want.first, *(cut.answers for cut in want.saves.values())])
+    saves = [(cut.answers, cut.steps) for cut in want.saves.values()]
     for name, notes in beginnings.of(process.worker):
-        cut = notes.cut
-        if cut is not None and cut.answers <= earliest and _is_usable(notes, want.before):
-            return name, (cut.answers, cut.steps), notes
+        if notes.cut is None or notes.cut.answers > want.first:
+            continue
+        done = notes.cut.answers, notes.cut.steps
+        # Of two that were cut between the same answers, steps tell which was first.
+        if all(done <= save for save in saves) and _is_usable(notes, want.before):
+            return name, done, notes
     if not process.began:
         return None, (0, 0), None
     notes_there = beginnings.notes(process.began)
