@@ -110,7 +110,13 @@ def forgotten(
         bench.producer.flush()
         bench.await_answered(len(events), 600)
         with Honest(bench, bench.end_of(bench.settings.topics.recommendations)) as honest:
-            before = beside(bench, rate, _passed(seconds), "before")
+            end = time.monotonic() + seconds
+
+            def passed() -> bool:
+                _get(port, "forgetting")  # as it is asked during the rebuild
+                return time.monotonic() > end
+
+            before = beside(bench, rate, passed, "before")
             for user in users:
                 bench.send(topic, forget_request(user))
 
@@ -199,11 +205,6 @@ def never_told(settings: Settings, users: set[str], end: int) -> str:
 def _messages(settings: Settings, topic: str) -> Iterator[Message]:
     with closing(clients.tail_reader(settings)) as reader:
         yield from clients.read_from(reader, topic, 0, 0)
-
-
-def _passed(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end
 
 
 def _get(port: int, path: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     end
         The offset after the last message of the step; of `collected`, the number of the delta.
     name
-        Of `taken`, the checkpoint's; of `assigned`, the partitions; of `collected`, the most rows
+        Of `taken`, a `Taken` in JSON; of `assigned`, the partitions; of `collected`, the most rows
         of a kind that were; of `rebuilt`, a `Rebuilt` in JSON.
     """
 
@@ -107,6 +107,21 @@ class Cut(msgspec.Struct, frozen=True):
     answers: int
     steps: int
     untold: list[Step] = []
+
+
+class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The checkpoint that a partition's users came from.
+
+    Attributes
+    ----------
+    name
+        Its name, without suffix.
+    cut
+        Where it was cut, if it tells.
+    """
+
+    name: str
+    cut: Cut | None = None
 
 
 class StateMark(msgspec.Struct, frozen=True, omit_defaults=True):

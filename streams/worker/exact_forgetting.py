@@ -1,9 +1,12 @@
 """Exact forgetting: a process rebuilds the state without the users, and the worker takes it over.
 
     request ─► quick forget ─► a process rebuilds the state ─► it is loaded, catches up ─► exchange
-                               (`streams.worker.rebuild`)      (a thread)          (engine's thread)
+                               and follows the worker          (a thread)          (engine's thread)
+                               (`streams.worker.rebuild`)
 
-Events are answered meanwhile. They wait only for the exchange, in which the last few are learnt.
+Events are answered meanwhile, and the process has what processors are left: it, and not the
+thread, learns what comes until the worker is close. Events wait only for the exchange, in which the
+last few are learnt.
 From then on state and answers are those of a worker whose log has no event of these users, and
 whose catalogue came at the same moments.
 """
@@ -47,6 +50,8 @@ _AGAIN_SECONDS = 60.0
 """Pause before the next attempt, after one that failed."""
 _LAST = 64
 """Most events that are learnt in the exchange itself, some .2 ms each: a run of a backlog."""
+_POLL_SECONDS = 0.1
+"""How often it is looked whether the process has ended, which is told how far the worker is."""
 _LOG_END = 2_000
 """Bytes of a failed process's output in which its last line is looked for."""
 
@@ -202,8 +207,7 @@ class ExactForgetting:
             )
         first = self._do(self._position)
         with tempfile.TemporaryDirectory(prefix="millrace-forget-") as folder:
-            file = Path(folder) / "state"
-            self._run(Job(first, str(file)), Path(folder))
+            file = self._run(first, Path(folder))
             rebuild = Rebuild.load(self._settings, input_, self._model, file)
         self._do(self._begin_to_keep)
         rebuild.go_on(self._do(self._position))
@@ -216,22 +220,35 @@ class ExactForgetting:
             told.users, first.end, self._seconds, told.rounds[-1].end, pause * 1e3, told.digest,
         )  # fmt: skip
 
-    def _run(self, job: Job, folder: Path) -> None:
-        """Have a process rebuild the state."""
-        asked = msgspec.json.encode(job).decode()
-        command = [sys.executable, "-m", "streams.worker.rebuild", asked]
+    def _run(self, first: Round, folder: Path) -> Path:
+        """Have a process rebuild the state, and tell it how far the worker is; returns the file."""
+        state, position, said = folder / "state", folder / "position", folder / "said"
+        self._tell(position)
+        job = msgspec.json.encode(Job(first, str(state), str(position))).decode()
+        command = [sys.executable, "-m", "streams.worker.rebuild", job]
         environment = os.environ | as_environment(self._settings)
-        said = folder / "said"
         with (
             said.open("wb") as output,
             Child(command, output=output, env=environment, temporary=folder) as child,
         ):
-            while child.running:
-                if self._stopping.wait(0.05):
+            child.give_way()
+            while True:
+                ended = not child.running  # first: it may write the file and end meanwhile
+                if state.exists():  # it takes its name when it is whole
+                    return state
+                if ended:
+                    break
+                if self._stopping.wait(_POLL_SECONDS):
                     raise _GivenUpError
-            if child.process.returncode:
-                told = said.read_bytes()[-_LOG_END:].decode(errors="replace").splitlines()
-                raise RuntimeError(f"the rebuilding process failed: {(told or ['no reason'])[-1]}")
+                self._tell(position)
+        told = said.read_bytes()[-_LOG_END:].decode(errors="replace").splitlines()
+        raise RuntimeError(f"the rebuilding process failed: {(told or ['no reason'])[-1]}")
+
+    def _tell(self, file: Path) -> None:
+        """Write how far the worker is; whoever reads it finds a whole file."""
+        new = file.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(self._do(self._position)))
+        new.replace(file)
 
     def _catch_up(self, rebuild: Rebuild) -> None:
         """Apply what came meanwhile."""

@@ -7,7 +7,6 @@ the worker then takes it over (`streams.worker.exact_forgetting`).
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -32,14 +31,26 @@ from streams.worker.pipeline import LeavesOut, Pipeline, leaves_out_none
 
 PARTITION = 0
 """Only a topic of one partition is supported: no offset orders the events of several."""
-_NICENESS = 10
+_CLOSE = 100
+"""Messages that the process leaves to the worker, which learns them beside its event path."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """The argument of the process: the first round, and the file to write the state to."""
+    """The argument of the process.
+
+    Attributes
+    ----------
+    round
+        The first round.
+    file
+        Where to write the state.
+    position
+        A file with a `Round`, which the worker replaces as it goes on: how far it is.
+    """
 
     round: Round
     file: str
+    position: str
 
 
 class RebuildNotes(msgspec.Struct):
@@ -181,11 +192,31 @@ def _who_asked(settings: Settings, input_: Input, model: Model, end: int) -> dic
 
 def main() -> None:
     """Do the job that the command line names, under the settings of the environment."""
-    os.nice(_NICENESS)
     job = msgspec.json.decode(sys.argv[1], type=Job)
     settings = load_settings()
     input_ = Input.of(settings)
-    Rebuild.begin(settings, input_, model_of(settings), job.round).save(Path(job.file))
+    rebuild = Rebuild.begin(settings, input_, model_of(settings), job.round)
+    _catch_up(rebuild, Path(job.position))
+    rebuild.save(Path(job.file))
+
+
+def _catch_up(rebuild: Rebuild, file: Path) -> None:
+    """Go on until the worker, which tells in a file how far it is, is close, or comes no closer."""
+    before = sys.maxsize
+    while True:
+        position = msgspec.json.decode(file.read_bytes(), type=Round)
+        behind = _behind(rebuild.told.rounds[-1], position)
+        if behind <= _CLOSE or behind > before / 2:
+            return
+        before = behind
+        rebuild.go_on(position)
+
+
+def _behind(round_: Round, position: Round) -> int:
+    """How many messages one is behind another."""
+    catalogue = [(position.embeddings, round_.embeddings), (position.items, round_.items)]
+    missing = [end - at.get(number, 0) for ends, at in catalogue for number, end in ends.items()]
+    return position.end - round_.end + sum(missing)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
+import msgspec
+
 from engine.recommender import Recommender
 from engine.settings import EngineSettings
-from streams.messages.state_mark import StepKind
+from streams.messages.state_mark import StepKind, Taken
 from streams.worker.checkpoints import Checkpoint, Checkpoints, Notes
 from streams.worker.engine_thread import EngineThread
 from streams.worker.partition import Partition
@@ -109,7 +111,8 @@ class UserSide:
 
     def take_in(self, partition: Partition, found: Checkpoint) -> None:
         """Have the users of a partition as a checkpoint has them."""
-        self.note("taken", partition.number, 0, found.name.removesuffix(SUFFIX))
+        told = Taken(found.name.removesuffix(SUFFIX), found.notes.cut)
+        self.note("taken", partition.number, 0, msgspec.json.encode(told).decode())
         theirs = found.engine
         # A file of an earlier version does not say where a user is: they come with any partition.
         unsettled = [u for u in theirs.users_of(-1) if self._engine.users.find(u) is None]

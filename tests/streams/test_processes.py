@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def test_the_exit_status_of_a_child_that_ended_by_itself():
     child.process.wait()
     assert child.stop() == 3
     assert child.kill() == 3
+
+
+def test_one_that_gives_way():
+    with Child(["sleep", "600"]) as child:
+        child.give_way()
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
+        if sys.platform == "linux":
+            assert os.sched_getscheduler(child.pid) == os.SCHED_IDLE
+    child.give_way()  # it has ended
 
 
 def test_a_command_that_is_not_there():

@@ -99,12 +99,11 @@ class Past:
         )
 
     def run(self, fold: Fold, rerun: Rerun, total: int) -> Applied:
-        """Do all again that is wanted of a process, and save what others begin with; `total` is
-        for who watches."""
-        for cut, name in rerun.saves:
-            yield from self.counted(fold.run(cut.answers, cut.steps), total)
-            fold.save(self.beginnings.anew(name), cut)
-        yield from self.counted(fold.run(rerun.end), total)
+        """Do a part of a process again, and save what others begin with; `total` is for who
+        watches."""
+        yield from self.counted(fold.run(rerun.end, rerun.steps), total)
+        if rerun.save:
+            fold.save(self.beginnings.anew(rerun.save))
         self.rebuilt += fold.rebuilt
 
     def counted(self, applied: Applied, total: int) -> Applied:
@@ -150,7 +149,7 @@ class Past:
         reruns = self.plan(firsts, wanted)
         total = self.applied + sum(rerun.end - rerun.done[0] for rerun in reruns)
         for rerun in reruns:
-            asked = rerun.process.worker in chosen
+            asked = rerun.process.worker in chosen and not rerun.save
             ends = {partition: [end]} if asked else {}
             with closing(self.open(rerun, {partition: end - 1}, left_out or (), ends)) as fold:
                 output = None

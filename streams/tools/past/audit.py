@@ -117,7 +117,11 @@ def _compare(
         with closing(past.open(rerun, firsts, ends=ends)) as fold, ExitStack() as stack:
             for each in answers.values():
                 stack.callback(each.close)
-            left = [past.counted(fold.finish(number), total) for number in mine]
+            left = [
+                past.counted(fold.finish(number), total)
+                for number in mine
+                if not rerun.save  # else another part goes on
+            ]
             for record, output in chain(past.run(fold, rerun, total), *left):
                 if any(s.first <= record.offset < s.end for s in mine.get(record.partition, ())):
                     given = answers[record.partition].of(record.offset)

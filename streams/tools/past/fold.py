@@ -19,7 +19,7 @@ from engine.recommender import Recommender
 from streams.kafka.record import Record
 from streams.kafka.stretch import records_between
 from streams.messages.schemas import Model
-from streams.messages.state_mark import Cut, Rebuilt, Step
+from streams.messages.state_mark import Rebuilt, Step, Taken
 from streams.settings import Settings
 from streams.tools.past.beginnings import Beginnings
 from streams.tools.past.delta_log import DeltaLog
@@ -138,6 +138,7 @@ class Fold:
         self._answers, self._steps = self._begun, _ = rerun.done
         self._next = bisect_left(self._process.answers, (self._answers, -1, -1))
         self._numbers = sorted(self._process.steps)
+        self._drop_reached()
         self._shared = self._share(notes) if len(self._partitions) > 1 else None
 
     def _share(self, notes: Notes) -> _Shared:
@@ -154,6 +155,16 @@ class Fold:
         )  # fmt: skip
         users.resume()
         return _Shared(deltas, DeltaLog(self._settings, deltas), users)
+
+    def _drop_reached(self) -> None:
+        """Drop ends of partitions that the process had given up before it begins here."""
+        for number, ends in self._ends.items():
+            while (
+                ends
+                and not self._partitions[number].held
+                and 0 < self._process.number(number, ends[0]) <= self._begun
+            ):
+                ends.popleft()
 
     # ------------------------------------------------------------------ doing it again
 
@@ -270,19 +281,20 @@ class Fold:
         elif step.kind == "collected":
             shared.deltas.take_out(step.end, int(step.name or 1 << 30))
         elif step.kind == "taken":
-            shared.users.take_in(self._partitions[step.partition], self._beginnings.load(step.name))
+            name = msgspec.json.decode(step.name, type=Taken).name
+            shared.users.take_in(self._partitions[step.partition], self._beginnings.load(name))
         elif step.kind == "told":
             partition = self._partitions[step.partition]
             partition.held, partition.told = True, step.end
         elif step.kind == "forgot":
             shared.users.let_some_go()
 
-    def save(self, path: Path, cut: Cut) -> None:
+    def save(self, path: Path) -> None:
         """Write the state as the checkpoint that was cut here."""
         partitions = {n: each.notes() for n, each in self._partitions.items() if each.held}
         if self._shared is None:
             partitions = {n: each.notes() for n, each in self._partitions.items()}
-        notes = Notes(self._input.name, partitions, *self.catalogue.positions, cut=cut)
+        notes = Notes(self._input.name, partitions, *self.catalogue.positions)
         if self._shared is not None:
             ledger = self._shared.deltas.ledger
             notes.told, notes.owners = self._shared.deltas.positions, dict(ledger.owners)

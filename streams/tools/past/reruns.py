@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
-from streams.messages.state_mark import Cut
+import msgspec
+
+from streams.messages.state_mark import Cut, Taken
 from streams.tools.past.beginnings import Beginnings, writer_of
 from streams.tools.past.error import PastError
 from streams.tools.past.processes import EarlierError, Process, Processes
@@ -35,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Rerun:
-    """A process that does again what it did.
+    """A part of a process's life, done again.
 
     Attributes
     ----------
@@ -46,15 +49,33 @@ class Rerun:
         How many answers and steps are in that.
     end
         Up to how many answers.
-    saves
-        Where the state is saved, in order, under which names.
+    steps
+        And up to how many steps, of a part that ends with a checkpoint; None of a process's last.
+    save
+        The name of that checkpoint.
     """
 
     process: Process
     start: str | None
     done: tuple[int, int]
     end: int
-    saves: list[tuple[Cut, str]]
+    steps: int | None = None
+    save: str = ""
+
+    def has_step(self, number: int) -> bool:
+        """Whether this part does a step of the process."""
+        if self.steps is not None:
+            return self.done[1] <= number < self.steps
+        return self.done[1] <= number and self.process.steps[number].at < self.end
+
+    def taken(self) -> list[Taken]:
+        """The checkpoints from which users came to the process meanwhile."""
+        steps = self.process.steps.items()
+        return [
+            msgspec.json.decode(step.name, type=Taken)
+            for number, step in steps
+            if step.kind == "taken" and self.has_step(number)
+        ]
 
 
 def plan(
@@ -80,38 +101,71 @@ def plan(
         If answers have to be read from an earlier one on.
     """
     asked = dict(wanted)
-    starts: dict[str, tuple[str | None, tuple[int, int]]] = {}
-    order: list[str] = []
+    parts: dict[str, list[Rerun]] = {}
     open_ = list(asked)
     while open_:
         worker = open_.pop()
         process, want = _known(processes, worker), asked[worker]
         start, done, notes = _start(process, beginnings, want)
+        parts[worker] = _parts(process, start, done, want, worker in wanted)
+        gone = [
+            each for part in parts[worker] for each in part.taken()
+            if not _is_usable(beginnings.notes(each.name), want.before)
+        ]  # fmt: skip
         if start is not None and notes is None:  # it is no more, or knows too much
-            cut = _cut(processes, process)
-            parent = writer_of(start)
-            theirs = asked.setdefault(parent, Wanted(cut.answers, cut.answers, want.before))
-            theirs.saves[start] = cut
-            theirs.first = min(theirs.first, cut.answers)
-            theirs.end = max(theirs.end, cut.answers)
-            open_.append(parent)
-            first = cut.steps - len(cut.untold)
-            for number, step in enumerate(cut.untold, first):
-                _known(processes, parent).steps.setdefault(number, step)
-        elif start is None or notes is not None:
+            gone.append(Taken(start, _cut(processes, process)))
+        else:
             _check_log(processes, lows, notes)
+        open_ += [writer_of(each.name) for each in gone if _ask(processes, asked, each, want)]
         if any(processes.begins.values()) and not process.has_all(done[0], want.end):
             raise EarlierError
-        starts[worker] = start, done
-        order = [worker, *(each for each in order if each != worker)]
-    return [
-        Rerun(
-            processes.by_worker[worker], *starts[worker], asked[worker].end,
-            sorted(((cut, name) for name, cut in asked[worker].saves.items()),
-                   key=lambda save: (save[0].answers, save[0].steps)),
+    return _in_order([part for of_worker in parts.values() for part in of_worker])
+
+
+def _parts(
+    process: Process, start: str | None, done: tuple[int, int], want: Wanted, to_its_end: bool
+) -> list[Rerun]:
+    """The life of a process, cut where its state is wanted as a checkpoint: two that took users
+    over from each other can only be done again in turns."""
+    parts = []
+    for name, cut in sorted(want.saves.items(), key=lambda save: (save[1].answers, save[1].steps)):
+        parts.append(Rerun(process, start, done, cut.answers, cut.steps, name))
+        start, done = name, (cut.answers, cut.steps)
+    return [*parts, Rerun(process, start, done, want.end)] if to_its_end else parts
+
+
+def _in_order(parts: list[Rerun]) -> list[Rerun]:
+    """Each part behind those that save what it begins with, or what users come from."""
+    saving = {part.save: number for number, part in enumerate(parts) if part.save}
+    needs = {
+        number: {
+            saving[name]
+            for name in (part.start, *(each.name for each in part.taken()))
+            if name in saving
+        }
+        for number, part in enumerate(parts)
+    }
+    return [parts[number] for number in TopologicalSorter(needs).static_order()]
+
+
+def _ask(processes: Processes, asked: dict[str, Wanted], gone: Taken, want: Wanted) -> bool:
+    """Have the process that wrote a checkpoint make it anew; whether that was not asked for yet."""
+    cut, parent = gone.cut, writer_of(gone.name)
+    if cut is None:
+        raise PastError(
+            f"checkpoint {gone.name} is no more, and does not tell where it was cut: choose a "
+            "later range, or keep more from now on (worker.checkpoints_kept)"
         )
-        for worker in order
-    ]  # fmt: skip
+    theirs = asked.setdefault(parent, Wanted(cut.answers, cut.answers, want.before))
+    if gone.name in theirs.saves:
+        return False
+    theirs.saves[gone.name] = cut
+    theirs.first = min(theirs.first, cut.answers)
+    theirs.end = max(theirs.end, cut.answers)
+    steps = _known(processes, parent).steps
+    for number, step in enumerate(cut.untold, cut.steps - len(cut.untold)):
+        steps.setdefault(number, step)
+    return True
 
 
 def _start(
@@ -119,20 +173,24 @@ def _start(
 ) -> tuple[str | None, tuple[int, int], Notes | None]:
     """The checkpoint to begin with, how much of the process is in it, and its notes if it is there
     and knows nothing that it must not."""
-    earliest = min([want.first, *(cut.answers for cut in want.saves.values())])
+    saves = [(cut.answers, cut.steps) for cut in want.saves.values()]
     for name, notes in beginnings.of(process.worker):
-        cut = notes.cut
-        if cut is not None and cut.answers <= earliest and _is_before(notes, want.before):
-            return name, (cut.answers, cut.steps), notes
+        if notes.cut is None or notes.cut.answers > want.first:
+            continue
+        done = notes.cut.answers, notes.cut.steps
+        # Of two that were cut between the same answers, steps tell which was first.
+        if all(done <= save for save in saves) and _is_usable(notes, want.before):
+            return name, done, notes
     if not process.began:
         return None, (0, 0), None
     notes_there = beginnings.notes(process.began)
-    if notes_there is not None and not _is_before(notes_there, want.before):
-        notes_there = None
-    return process.began, (0, 0), notes_there
+    return process.began, (0, 0), notes_there if _is_usable(notes_there, want.before) else None
 
 
-def _is_before(notes: Notes, place: Place | None) -> bool:
+def _is_usable(notes: Notes | None, place: Place | None) -> bool:
+    """Whether a checkpoint is there, and does not know an interaction that it must not."""
+    if notes is None:
+        return False
     if place is None or place[0] not in notes.partitions:
         return True
     return notes.partitions[place[0]].next_offset <= place[1]

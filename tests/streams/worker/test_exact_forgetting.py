@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -22,8 +23,12 @@ from engine.events import Interaction, Item
 from engine.recommender import Recommender
 from engine.state.snapshot import state_digest
 from streams.brokers import KafkaServer
+from streams.messages.state_mark import Round
 from streams.settings_io import as_environment
 from streams.tools.past.audit import Range, audit
+from streams.worker.input_log import Input
+from streams.worker.pins import model_of
+from streams.worker.rebuild import Job, Rebuild
 from tests.conftest import settings_on
 from tests.ports import free_port
 from tests.streams.asking import ask
@@ -167,6 +172,26 @@ def test_state_and_answers_are_those_of_a_worker_that_was_never_told(
 
 def is_hidden(path: Path, item: str) -> bool:
     return ask(path.settings.web.port, f"/items/{item}").body.get("hidden", False)
+
+
+def test_the_process_goes_on_until_it_is_close_to_the_worker(
+    log: Callable[[str], Path], tmp_path: FilePath
+) -> None:
+    path = log("followed")
+    events = [ordinary(n) for n in range(400)]
+    path.send(*events)
+    state, position = tmp_path / "state", tmp_path / "position"
+    position.write_bytes(msgspec.json.encode(Round({0: 0}, {0: 0}, 390)))
+    job = msgspec.json.encode(Job(Round({0: 0}, {0: 0}, 100), str(state), str(position))).decode()
+    command = [sys.executable, "-m", "streams.worker.rebuild", job]
+    subprocess.run(command, env=os.environ | as_environment(path.settings), check=True)
+    settings, input_ = path.settings, Input.of(path.settings)
+    made = Rebuild.load(settings, input_, model_of(settings), state)
+    assert made.progress.next_offset == 390
+    assert [round_.end for round_ in made.told.rounds] == [100, 390]
+    told = Recommender.new(settings.engine)
+    told.observe_many(events[:390], [False] * 390)
+    assert state_digest(made.engine) == state_digest(told)
 
 
 @pytest.mark.long
