@@ -30,8 +30,8 @@ _SUMS = 8
 """Numbers of a candidate's sums, of which two are not used: a power of two is found faster."""
 
 
-class Pass(NamedTuple):
-    """Memory of a pass.
+class CooccurrenceScratch(NamedTuple):
+    """Memory of `gather_cooccurrence`.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Pass(NamedTuple):
     values: NDArray[np.float32]
 
     @classmethod
-    def of(cls, candidates: int) -> Pass:
+    def of(cls, candidates: int) -> CooccurrenceScratch:
         """New memory for so many candidates."""
         return cls(
             np.zeros(candidates, np.float32),
@@ -82,7 +82,7 @@ def gather_cooccurrence(  # type: ignore[no-untyped-def]
         The counts of the candidates.
     position : int32[items]
         Where among the candidates an item is, or -1.
-    memory : Pass
+    memory : CooccurrenceScratch
         Of m candidates or more.
     following : float32[3, >= m]
         Directed, symmetric, saturating, of the whole history.

@@ -141,7 +141,7 @@ def _score(  # type: ignore[no-untyped-def]
         liked = s.liked[: without(history, t.disliked, user, s.liked)]
         gather_cooccurrence(
             t.transitions, history, liked, t.popularity.counts, t.popularity.clock[EVENTS],
-            columns.counts[:n], position, s.transition_pass, features[DIRECTED:DISLIKED],
+            columns.counts[:n], position, s.cooccurrence, features[DIRECTED:DISLIKED],
             features[COSINE:AGAIN],
         )  # fmt: skip
         gather_disliked(t.transitions, t.disliked, user, position, features[DISLIKED, :n])

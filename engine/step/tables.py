@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.compiled import kernel
 from engine.features.context import CONTEXTS, ContextArrays
-from engine.features.cooccurrence import Pass
+from engine.features.cooccurrence import CooccurrenceScratch
 from engine.features.head import HeadArrays
 from engine.features.item_codes import LANES, ItemCodeArrays
 from engine.features.popularity import PopularityArrays
@@ -65,8 +65,8 @@ class Scratch(NamedTuple):
     features : float32[22, n]
     scores, probabilities : float32[n]
     share : float32[n]
-    transition_pass
-        Of the transitions (`engine.features.cooccurrence`).
+    cooccurrence
+        Of `engine.features.cooccurrence`.
     weights : float32[22]
         What the features were weighted with.
     errors : float32[22]
@@ -94,7 +94,7 @@ class Scratch(NamedTuple):
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     share: NDArray[np.float32]
-    transition_pass: Pass
+    cooccurrence: CooccurrenceScratch
     weights: NDArray[np.float32]
     errors: NDArray[np.float32]
     newton: NDArray[np.float64]
@@ -126,7 +126,7 @@ class Scratch(NamedTuple):
             scores=floats(candidates),
             probabilities=floats(candidates),
             share=floats(candidates),
-            transition_pass=Pass.of(candidates),
+            cooccurrence=CooccurrenceScratch.of(candidates),
             weights=floats(FEATURES),
             errors=floats(FEATURES),
             newton=np.zeros((2, FEATURES * CONTEXTS)),

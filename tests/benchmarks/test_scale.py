@@ -16,6 +16,14 @@ def test_a_row_says_what_was_measured() -> None:
     assert (row["items"], row["users"], row["events_before"]) == (400, 400, 4000)
     assert 0 < row["total_us"]["p50"] <= row["total_us"]["p99"]
     assert row["bytes_per_user"] == bytes_per_user(EngineSettings())
+    assert (row["exact"], row["recall_at_10"]) == (True, 1)
+
+
+def test_a_row_of_named_candidates_says_how_much_of_the_best_they_have() -> None:
+    settings = EngineSettings(exact_items=100, candidates=100)
+    row = measure_size(1_200, settings, Console(quiet=True))
+    assert not row["exact"]
+    assert 0.6 < row["recall_at_10"] < 1
 
 
 def test_a_data_set_is_measured_event_by_event_and_in_batches(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def gather(
     around: NDArray[np.float32],
 ) -> None:
     """`cooccurrence.gather_cooccurrence`, whatever its memory held before."""
-    memory = cooccurrence.Pass.of(len(candidates))
+    memory = cooccurrence.CooccurrenceScratch.of(len(candidates))
     for array in memory:
         array.fill(7)
     cooccurrence.gather_cooccurrence(
