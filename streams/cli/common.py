@@ -172,15 +172,17 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
+        sys.stdout.flush()  # what cannot be written is met here, and not at the exit
     except (typer.Exit, typer.BadParameter):
         raise
     except SettingsError as error:
         fail(error, 2)
     except BrokenPipeError:  # the reader of our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         raise typer.Exit(0) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _write_no_more()
             fail(f"{error.filename or 'what was being written'} is cut short: {error.strerror}", 2)
         if error.filename is None:
             if error.errno != errno.ENOENT or "temporary directory" not in str(error):
@@ -193,6 +195,11 @@ def one_line_errors() -> Iterator[None]:
         fail(*ending)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _write_no_more() -> None:
+    """Let the output that is still held go nowhere: it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _message_and_status(error: Exception) -> tuple[str, int] | None:
