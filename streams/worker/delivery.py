@@ -31,8 +31,8 @@ _PAUSE, _SAY_SECONDS = 0.1, 10.0
 """Seconds between two tries to take a partition over, and between two lines that tell of them."""
 _TAILS = (4, 256, 16_384, 2**62)
 """Sizes of successively larger tails of an output topic that are scanned for our last output."""
-_MOST_OFFSET = 10**18
-"""What says that it answers a later offset is no output of ours: Kafka's have 63 bits."""
+_OFFSET_DIGITS = 18
+"""Most digits of an offset that an output of ours names: Kafka's have 63 bits."""
 
 
 class Output(NamedTuple):
@@ -253,7 +253,7 @@ def _source_offset(answer: Message, of: _Input) -> int:
     except UNREADABLE:  # somebody else's: it answers nothing
         return -1
     same = source.topic == of[0] and source.topic_id in ("", of[1])
-    return source.offset if same and source.offset < _MOST_OFFSET else -1
+    return source.offset if same and source.offset < 10**_OFFSET_DIGITS else -1
 
 
 def _origin_offset(dead_letter: Message, of: _Input) -> int:
@@ -262,7 +262,7 @@ def _origin_offset(dead_letter: Message, of: _Input) -> int:
         "origin.topic_id", b""
     ) in (b"", of[1].encode())
     offset = headers.get("origin.offset", b"")
-    return int(offset) if same and offset.isdigit() and len(offset) <= 18 else -1
+    return int(offset) if same and offset.isdigit() and len(offset) <= _OFFSET_DIGITS else -1
 
 
 class _Sourced(msgspec.Struct):

@@ -51,7 +51,7 @@ _AGAIN_SECONDS = 60.0
 _LAST = 64
 """Most events that are learnt in the exchange itself, some .2 ms each: a run of a backlog."""
 _POLL_SECONDS = 0.1
-"""How often it is looked whether the process has ended, which is told how far the worker is."""
+"""Between two looks at the process, each with the worker's position written for it anew."""
 _LOG_END = 2_000
 """Bytes of a failed process's output in which its last line is looked for."""
 
