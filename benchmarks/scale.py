@@ -8,8 +8,8 @@ seven events of ten stay within a user's own of fifty communities. The history i
 transitions, popularity, profiles) without being ranked or learnt from, which would take hours;
 then 5,000 events are observed whole, and the CPU time of the calling thread is taken for each.
 Where only named candidates are scored, `recall_at_10` says which share of the ten best of all items
-the lists of the last 200 users have, up to 100,000 items. `--exact-items` moves the bound: so both ways can be compared
-at one size.
+the lists of the last 200 users have; up to 100,000 items. `--exact-items` moves the bound: so both
+ways can be compared at one size.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ MEASURED = 5_000
 BATCH = 64
 COMMUNITIES = 50
 LISTS, MOST_COMPARED = 200, 100_000
-"""Lists that are compared with those of all items scored, which takes seconds a list at a million."""
+"""Lists that are compared with all items scored, and the largest catalogue in which they are: of a
+million items each takes seconds."""
 MEMORY = ("bytes_per_item", "bytes_per_user", "resident_gib")
 START_MS = 1_700_000_000_000
 BESIDE = Path(__file__).parents[2] / "shared" / "data" / "ml-100k"
